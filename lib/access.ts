@@ -1,0 +1,94 @@
+/**
+ * Who may publish, subscribe and connect: keys and origins.
+ *
+ * @module
+ */
+import { createHash, timingSafeEqual } from "node:crypto";
+import { quote } from "./cursor.ts";
+import { HttpError } from "./http_error.ts";
+
+/** What one client may do. */
+export interface Grant {
+  mayPublish(channel: string): boolean;
+  maySubscribe(channel: string): boolean;
+  /** May list channels and read the metrics. */
+  readonly mayOperate: boolean;
+}
+
+/** What access is decided by. */
+export interface AccessOptions {
+  /** The key that publishing and operating need; none: everybody may. */
+  readonly publishKey?: string;
+  /**
+   * Web origins allowed besides the server's own: `https://example.com`, `example.com` (any scheme
+   * and port), `*.example.com` (its subdomains) or `*`.
+   */
+  readonly origins?: readonly string[];
+}
+
+/** Answers every question of access. */
+export class Access {
+  readonly #keyDigest: Uint8Array | undefined;
+  readonly #origins: readonly string[];
+
+  constructor({ publishKey, origins = [] }: AccessOptions) {
+    this.#keyDigest = publishKey === undefined ? undefined : digest(publishKey);
+    this.#origins = origins.map((origin) => origin.toLowerCase());
+  }
+
+  /**
+   * What a client may do.
+   *
+   * @param token `token=`; the `Authorization` header wins over it.
+   */
+  grant(headers: Headers, token: string | undefined): Grant {
+    const allowed = this.#keyDigest === undefined || this.#holdsKey(headers, token);
+    return { mayPublish: () => allowed, maySubscribe: () => true, mayOperate: allowed };
+  }
+
+  /**
+   * Whether a web page of this origin may talk to us.
+   *
+   * @returns The origin if it may; undefined if the request comes from no page.
+   * @throws {HttpError} 403 if it may not.
+   */
+  checkOrigin(headers: Headers): string | undefined {
+    const origin = headers.get("origin");
+    if (origin === null) return undefined;
+    const host = headers.get("host")?.toLowerCase();
+    const text = origin.toLowerCase();
+    if (text === `http://${host}` || text === `https://${host}`) return origin;
+    if (this.#origins.some((pattern) => matches(pattern, text))) return origin;
+    throw new HttpError(
+      403,
+      "forbidden_origin",
+      `Pages of the origin ${quote(origin)} are not allowed here (--origin)`,
+    );
+  }
+
+  #holdsKey(headers: Headers, token: string | undefined): boolean {
+    const bearer = /^Bearer +(.+)$/i.exec(headers.get("authorization") ?? "");
+    const key = bearer?.[1] ?? token;
+    return key !== undefined && timingSafeEqual(digest(key), this.#keyDigest!);
+  }
+}
+
+/** The refusal of somebody who may not do this. */
+export function unauthorized(action: string): HttpError {
+  return new HttpError(401, "unauthorized", `A key is needed to ${action}`, {
+    "www-authenticate": 'Bearer realm="river"',
+  });
+}
+
+/** Keys of different lengths compare in the same time when their digests are compared. */
+function digest(key: string): Uint8Array {
+  return createHash("sha256").update(key).digest();
+}
+
+function matches(pattern: string, origin: string): boolean {
+  if (pattern === "*" || pattern === origin) return true;
+  if (pattern.includes("://") || !URL.canParse(origin)) return false;
+  const { host, hostname } = new URL(origin);
+  if (pattern.startsWith("*.")) return hostname.endsWith(pattern.slice(1));
+  return pattern === hostname || pattern === host;
+}

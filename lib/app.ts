@@ -1,0 +1,460 @@
+/**
+ * The routes: a request comes in, a response goes out. All that is HTTP meets all that is not here.
+ *
+ * @module
+ */
+import { type Access, type Grant, unauthorized } from "./access.ts";
+import { ASSETS, serveAsset } from "./assets.ts";
+import { quote } from "./cursor.ts";
+import { type Engine, EngineFullError, type Receipt } from "./engine.ts";
+import { HttpError } from "./http_error.ts";
+import type { Hub } from "./hub.ts";
+import type { Gauges, PrometheusMetrics } from "./metrics.ts";
+import {
+  checkName,
+  Params,
+  readParams,
+  readPublications,
+  type RequestLimits,
+  subscribeRequest,
+  wholeNumber,
+  wishesOf,
+} from "./params.ts";
+import { LineSession, PlainSession } from "./socket_session.ts";
+import { CLOSE_CODES, LineSocketSink, PlainSocketSink } from "./socket_sink.ts";
+import { StreamSink } from "./stream_sink.ts";
+import type { Subscriber } from "./subscriber.ts";
+
+/** What the routes work with. Times are in milliseconds. */
+export interface AppOptions {
+  readonly hub: Hub;
+  readonly engine: Engine;
+  readonly access: Access;
+  readonly metrics: PrometheusMetrics;
+  readonly limits: RequestLimits & {
+    readonly maxConnections: number;
+    /** 0: no end. */
+    readonly clientTimeout: number;
+    readonly heartbeat: number;
+  };
+  /** Takes errors that are nobody's fault but ours. */
+  readonly report: (error: unknown) => void;
+}
+
+/** Answers a request; at once wherever nothing has to be waited for. */
+export type Handler = (request: Request) => Response | Promise<Response>;
+
+/** Seconds after which a client may try again when there was no room. */
+const RETRY_AFTER = "5";
+/** Longest time that clients are told to wait after a shutdown; each is told another. */
+const MAX_RETRY_MS = 3000;
+/** Channels listed on one page, if the client does not say, and at the most. */
+const PAGE = 100;
+const MAX_PAGE = 1000;
+
+const SUBPROTOCOL = "river.v1";
+
+const NO_CACHE = {
+  "cache-control": "no-store, no-transform",
+  "x-accel-buffering": "no",
+  "x-content-type-options": "nosniff",
+};
+
+/** What is known of a request before it is looked into. */
+interface Call {
+  readonly request: Request;
+  readonly path: string;
+  /** The query string without its question mark. */
+  readonly search: string;
+}
+
+type Route = (call: Call) => Response | Promise<Response>;
+
+/** The server as a function from request to response. */
+export function createHandler(options: AppOptions): Handler {
+  const { hub, engine, access, metrics, limits, report } = options;
+
+  const routes: Record<string, Record<string, Route>> = {
+    "/publish": { GET: publish, POST: publish },
+    "/subscribe": { GET: subscribe, POST: subscribe },
+    "/websocket": { GET: websocket },
+    "/channels": { GET: listChannels },
+    "/healthz": { GET: healthz, HEAD: healthz },
+    "/metrics": { GET: showMetrics, HEAD: showMetrics },
+  };
+  const channelRoutes: Record<string, Route> = { GET: showChannel, DELETE: resetChannel };
+  const assetRoutes: Record<string, Route> = { GET: asset, HEAD: asset };
+
+  return function handle(request) {
+    let origin: string | undefined;
+    try {
+      const call = parseUrl(request);
+      origin = access.checkOrigin(request.headers);
+      const response = dispatch(call);
+      return response instanceof Promise
+        ? response.then((response) => withCors(response, origin), (error) => refuse(error, origin))
+        : withCors(response, origin);
+    } catch (error) {
+      return refuse(error, origin);
+    }
+  };
+
+  function dispatch(call: Call): Response | Promise<Response> {
+    const { path, request: { method } } = call;
+    const methods = Object.hasOwn(routes, path)
+      ? routes[path]
+      : path.startsWith("/channels/")
+      ? channelRoutes
+      : ASSETS.has(path)
+      ? assetRoutes
+      : undefined;
+    if (methods === undefined) {
+      throw new HttpError(404, "not_found", `There is nothing at ${quote(path)}`);
+    }
+    if (Object.hasOwn(methods, method)) return methods[method](call);
+    const allow = [...Object.keys(methods), "OPTIONS"].join(", ");
+    if (method === "OPTIONS") return preflight(allow);
+    throw new HttpError(
+      405,
+      "method_not_allowed",
+      `${method} is not allowed at ${quote(path)}: use ${allow}`,
+      { allow },
+    );
+  }
+
+  /** The one place where an error becomes a response. */
+  function refuse(error: unknown, origin: string | undefined): Response {
+    const refusal = toHttpError(error);
+    metrics.refused(refusal.status);
+    return withCors(refusal.toResponse(), origin);
+  }
+
+  function toHttpError(error: unknown): HttpError {
+    if (error instanceof HttpError) return error;
+    if (error instanceof EngineFullError) {
+      return new HttpError(503, "too_many_channels", `${error.message} (--max-channels)`, {
+        "retry-after": RETRY_AFTER,
+      });
+    }
+    report(error);
+    return new HttpError(500, "internal_error", "Something broke; see the server's log");
+  }
+
+  function publish({ request, search }: Call): Response | Promise<Response> {
+    const read = readPublications(request, search, limits);
+    return read instanceof Promise ? read.then(publishAll) : publishAll(read);
+
+    function publishAll({ params, publications }: Awaited<typeof read>) {
+      const grant = grantOf(request, params);
+      if (!publications.every(({ channel }) => grant.mayPublish(channel))) {
+        throw unauthorized("publish");
+      }
+      if (publications.length > 1) return hub.publishAll(publications).then(json);
+      const receipt = hub.publish(publications[0]);
+      return receipt instanceof Promise ? receipt.then(json) : json(receipt);
+    }
+  }
+
+  function subscribe({ request, search }: Call): Response | Promise<Response> {
+    const params = readParams(request, search, limits);
+    return params instanceof Promise
+      ? params.then((params) => openStream(request, params))
+      : openStream(request, params);
+  }
+
+  function openStream(request: Request, params: Params): Response | Promise<Response> {
+    const asked = subscribeRequest(params, request.headers, limits);
+    checkMaySubscribe(grantOf(request, params), asked.wishes.map(({ channel }) => channel));
+    checkRoom();
+    const { format, once, positions, limit, timeout } = asked;
+    const sink = new StreamSink(format, {
+      once,
+      positions,
+      retryMs,
+      onGone: () => subscriber.close("gone"),
+    });
+    const subscriber = connect(sink, asked.transport, { limit, timeout });
+    const subscribed = join(subscriber, () => hub.subscribe(subscriber, asked.wishes));
+    const respond = () => streamResponse(sink, subscriber, format.contentType);
+    // The status can say that nothing came only if it has not been sent before. An event stream
+    // says so by ending: 204 would tell its client never to come back.
+    const mayBeEmpty = timeout !== undefined && asked.transport !== "sse";
+    if (subscribed === undefined && !mayBeEmpty) return respond();
+    request.signal.addEventListener("abort", () => subscriber.close("gone"));
+    return Promise.resolve(subscribed)
+      .then(() => mayBeEmpty ? sink.begun() : undefined)
+      .then(() => mayBeEmpty && !sink.started ? emptyResponse(sink, subscriber) : respond());
+  }
+
+  function streamResponse(sink: StreamSink, subscriber: Subscriber, type: string): Response {
+    checkAlive(subscriber);
+    return new Response(sink.body, {
+      headers: { ...NO_CACHE, "content-type": type, "river-cursor": cursorOf(sink) },
+    });
+  }
+
+  function emptyResponse(sink: StreamSink, subscriber: Subscriber): Response {
+    checkAlive(subscriber);
+    return new Response(null, {
+      status: 204,
+      headers: { ...NO_CACHE, "river-cursor": cursorOf(sink) },
+    });
+  }
+
+  function cursorOf(sink: StreamSink): string {
+    return [...sink.positions.values()].join(",");
+  }
+
+  function checkAlive(subscriber: Subscriber): void {
+    if (subscriber.closed === "error") {
+      throw new HttpError(500, "internal_error", "Something broke; see the server's log");
+    }
+  }
+
+  function websocket({ request, search }: Call): Response {
+    checkUpgrade(request.headers);
+    const params = new Params().addForm(search);
+    const protocols = request.headers.get("sec-websocket-protocol")?.split(",") ?? [];
+    const lines = protocols.some((protocol) => protocol.trim() === SUBPROTOCOL);
+    const named = !lines || params.has("name");
+    const wishes = named ? wishesOf(params, request.headers, limits.maxChannelsPerClient) : [];
+    if (!lines && wishes.length > 1) {
+      throw new HttpError(
+        400,
+        "duplicate_parameter",
+        `Parameter "name" is given ${wishes.length} times, but a plain WebSocket has one channel: ` +
+          `use the subprotocol ${SUBPROTOCOL}`,
+      );
+    }
+    const grant = grantOf(request, params);
+    checkMaySubscribe(grant, wishes.map(({ channel }) => channel));
+    checkRoom();
+    // From here on nothing may throw: the upgrade cannot be taken back.
+    const { socket, response } = Deno.upgradeWebSocket(request, {
+      idleTimeout: Math.ceil(limits.heartbeat / 1000),
+      ...(lines ? { protocol: SUBPROTOCOL } : {}),
+    });
+    const sink = lines ? new LineSocketSink(socket, retryMs) : new PlainSocketSink(socket, retryMs);
+    const subscriber = connect(sink, lines ? "river.v1" : "websocket", {});
+    const session = sink instanceof LineSocketSink
+      ? new LineSession(sink, { hub, subscriber, grant, limits, report })
+      : new PlainSession(sink, wishes[0].channel, { hub, subscriber, grant, limits, report });
+    socket.onopen = () => {
+      try {
+        hub.subscribe(subscriber, wishes)?.catch(failSocket);
+      } catch (error) {
+        failSocket(error);
+      }
+    };
+    socket.onmessage = ({ data }) => session.receive(data);
+    socket.onerror = () => subscriber.close("gone");
+    socket.onclose = () => subscriber.close("gone");
+    return response;
+
+    function failSocket(error: unknown): void {
+      if (error instanceof EngineFullError) sink.end(CLOSE_CODES.full, "no room for the channel");
+      else report(error);
+      subscriber.close("error");
+    }
+  }
+
+  /** Makes a subscriber for a sink, counted under its transport. */
+  function connect(
+    sink: StreamSink | LineSocketSink | PlainSocketSink,
+    transport: string,
+    { limit, timeout = Infinity }: { limit?: number; timeout?: number },
+  ): Subscriber {
+    metrics.connected(transport);
+    return hub.connect(sink, {
+      limit,
+      lifetime: Math.min(timeout, limits.clientTimeout || Infinity),
+      onClose: (reason) => metrics.disconnected(transport, reason),
+    });
+  }
+
+  /** Closes a subscriber whose joining fails, and lets the failure go on. */
+  function join(
+    subscriber: Subscriber,
+    action: () => Promise<void> | void,
+  ): Promise<void> | void {
+    const undo = (error: unknown): never => {
+      subscriber.close("error");
+      throw error;
+    };
+    try {
+      return action()?.catch(undo);
+    } catch (error) {
+      undo(error);
+    }
+  }
+
+  async function listChannels({ request, search }: Call): Promise<Response> {
+    const params = new Params().addForm(search);
+    checkMayOperate(request, params);
+    const limit = wholeNumber(params, "limit", 1, MAX_PAGE) ?? PAGE;
+    const after = params.get("after");
+    try {
+      const { channels, next } = await engine.list(params.get("prefix") ?? "", limit, after);
+      return json({ channels: channels.map(withSubscribers), next });
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      throw new HttpError(400, "bad_parameter", `Bad parameter "after": ${error.message}`);
+    }
+  }
+
+  async function showChannel(call: Call): Promise<Response> {
+    checkMayOperate(call.request, new Params().addForm(call.search));
+    const name = channelOf(call.path);
+    const info = await engine.info(name);
+    if (info === undefined) throw unknownChannel(name);
+    return json(withSubscribers(info));
+  }
+
+  async function resetChannel(call: Call): Promise<Response> {
+    checkMayOperate(call.request, new Params().addForm(call.search));
+    const name = channelOf(call.path);
+    if (!await engine.reset(name)) throw unknownChannel(name);
+    return showChannel(call);
+  }
+
+  function withSubscribers<T extends { channel: string; seq: number; epoch: string }>(info: T) {
+    const { channel, seq, epoch, ...rest } = info;
+    return { channel, seq, epoch, subscribers: hub.subscribers(channel), ...rest };
+  }
+
+  function healthz(): Response {
+    return json({ status: "ok" });
+  }
+
+  function showMetrics({ request, search }: Call): Response {
+    checkMayOperate(request, new Params().addForm(search));
+    const { channels, messages, bytes } = engine.usage();
+    const gauges: Gauges = {
+      river_channels: { help: "Channels known.", value: channels },
+      river_history_messages: { help: "Messages kept.", value: messages },
+      river_history_bytes: { help: "Bytes of data kept.", value: bytes },
+      process_resident_memory_bytes: {
+        help: "Resident memory.",
+        value: Deno.memoryUsage().rss,
+      },
+    };
+    return new Response(metrics.text(gauges), {
+      headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" },
+    });
+  }
+
+  function asset({ request, path }: Call): Promise<Response> {
+    return serveAsset(path, request.headers)!;
+  }
+
+  function grantOf(request: Request, params: Params): Grant {
+    return access.grant(request.headers, params.get("token"));
+  }
+
+  function checkMayOperate(request: Request, params: Params): void {
+    if (!grantOf(request, params).mayOperate) throw unauthorized("see this");
+  }
+
+  function checkRoom(): void {
+    if (hub.size < limits.maxConnections) return;
+    throw new HttpError(
+      503,
+      "too_many_connections",
+      `${limits.maxConnections} subscribers are connected, the most allowed (--max-connections)`,
+      { "retry-after": RETRY_AFTER },
+    );
+  }
+}
+
+function checkMaySubscribe(grant: Grant, channels: string[]): void {
+  if (!channels.every((channel) => grant.maySubscribe(channel))) throw unauthorized("subscribe");
+}
+
+/** Refuses what `Deno.upgradeWebSocket` would choke on, or let pass though it should not. */
+function checkUpgrade(headers: Headers): void {
+  if (headers.get("upgrade")?.toLowerCase() !== "websocket") {
+    throw new HttpError(426, "upgrade_required", "This is a WebSocket: connect with ws://", {
+      upgrade: "websocket",
+      connection: "upgrade",
+    });
+  }
+  if (!/\bupgrade\b/i.test(headers.get("connection") ?? "")) {
+    throw new HttpError(400, "bad_upgrade", 'The header "Connection" must hold "Upgrade"');
+  }
+  const version = headers.get("sec-websocket-version");
+  if (version !== "13") {
+    throw new HttpError(
+      426,
+      "bad_websocket_version",
+      `WebSocket version ${quote(version ?? "")} is not spoken here: use 13`,
+      { "sec-websocket-version": "13" },
+    );
+  }
+  const key = headers.get("sec-websocket-key") ?? "";
+  if (!/^[A-Za-z0-9+/]{22}==$/.test(key)) {
+    throw new HttpError(
+      400,
+      "bad_websocket_key",
+      `The header "Sec-WebSocket-Key" must be 16 bytes in base64, got ${quote(key)}`,
+    );
+  }
+}
+
+/** Splits the address as it came, without the cost and the surprises of `new URL`. */
+function parseUrl(request: Request): Call {
+  const { url } = request;
+  const start = url.indexOf("/", url.indexOf("://") + 3);
+  let end = url.indexOf("#", start);
+  if (end < 0) end = url.length;
+  const question = url.indexOf("?", start);
+  return question < 0 || question > end
+    ? { request, path: url.slice(start, end), search: "" }
+    : { request, path: url.slice(start, question), search: url.slice(question + 1, end) };
+}
+
+function channelOf(path: string): string {
+  const text = path.slice("/channels/".length);
+  let name: string;
+  try {
+    name = decodeURIComponent(text);
+  } catch {
+    throw new HttpError(400, "bad_encoding", `Cannot decode the channel name ${quote(text)}`);
+  }
+  checkName("name", name);
+  return name;
+}
+
+function unknownChannel(name: string): HttpError {
+  return new HttpError(404, "unknown_channel", `There is no channel ${quote(name)}`);
+}
+
+function json(value: Receipt | readonly Receipt[] | object): Response {
+  return new Response(JSON.stringify(value) + "\n", {
+    headers: { "content-type": "application/json" },
+  });
+}
+
+function preflight(allow: string): Response {
+  return new Response(null, {
+    status: 204,
+    headers: {
+      allow,
+      "access-control-allow-methods": allow,
+      "access-control-allow-headers": "Authorization, Content-Type, Last-Event-ID",
+      "access-control-max-age": "600",
+    },
+  });
+}
+
+function withCors(response: Response, origin: string | undefined): Response {
+  if (origin === undefined || response.status === 101) return response;
+  response.headers.set("access-control-allow-origin", origin);
+  response.headers.append("vary", "Origin");
+  response.headers.set("access-control-expose-headers", "River-Cursor, Retry-After");
+  return response;
+}
+
+/** A delay for clients that have to come back, a different one for each so that they come apart. */
+function retryMs(): number {
+  return Math.round(Math.random() * MAX_RETRY_MS);
+}

@@ -1,0 +1,420 @@
+/**
+ * Every option, in one list: flags, environment, file, `--help` and the README's table follow from
+ * it. Defaults give way to the file, the file to the environment, the environment to flags.
+ *
+ * @module
+ */
+import { parseArgs } from "@std/cli/parse-args";
+import { parse as parseToml } from "@std/toml";
+
+type Kind = "text" | "list" | "boolean" | "count" | "bytes" | "duration" | "choice";
+
+interface Option {
+  readonly kind: Kind;
+  /** As it would be written on the command line; none where there is no default. */
+  readonly default?: string;
+  readonly help: string;
+  /** What happens beyond the limit, where it is one. */
+  readonly beyond?: string;
+  readonly min?: number;
+  readonly max?: number;
+  readonly choices?: readonly string[];
+}
+
+const MAX_DURATION = 366 * 86_400_000;
+
+/** The one list. Its order is that of `--help` and of the README. */
+export const OPTIONS = {
+  "host": { kind: "text", default: "127.0.0.1", help: "address to listen on" },
+  "port": {
+    kind: "count",
+    default: "9271",
+    max: 65_535,
+    help: "port to listen on; 0 picks one",
+  },
+  "config": { kind: "text", help: "TOML file with these same names" },
+  "history": {
+    kind: "count",
+    default: "100",
+    help: "messages kept a channel",
+    beyond: "the oldest is evicted",
+  },
+  "history-ttl": {
+    kind: "duration",
+    default: "1h",
+    min: 1,
+    help: "how long a message is kept",
+    beyond: "evicted; a channel idle for so long is dropped",
+  },
+  "max-memory": {
+    kind: "bytes",
+    default: "128MiB",
+    help: "history in all, 128 bytes a message included",
+    beyond: "the history of the channel longest without a publish goes first",
+  },
+  "max-message": {
+    kind: "bytes",
+    default: "64KiB",
+    help: "data of one message",
+    beyond: "413; a WebSocket is closed with 1009",
+  },
+  "max-body": {
+    kind: "bytes",
+    default: "1MiB",
+    help: "body of one request, or one WebSocket frame",
+    beyond: "413; a WebSocket is closed with 1009",
+  },
+  "max-queue": {
+    kind: "bytes",
+    default: "1MiB",
+    help: "unsent bytes a subscriber may have when the next message comes",
+    beyond: "it is cut: the stream ends, a WebSocket is closed with 3008; it can resume",
+  },
+  "max-connections": {
+    kind: "count",
+    default: "0",
+    help: "subscribers at a time; 0: as many as file descriptors allow, less a reserve",
+    beyond: "503 with Retry-After",
+  },
+  "max-channels": {
+    kind: "count",
+    default: "100000",
+    min: 1,
+    help: "channels at a time",
+    beyond: "503",
+  },
+  "max-channels-per-client": {
+    kind: "count",
+    default: "128",
+    min: 1,
+    help: "channels one request or socket may name",
+    beyond: "400",
+  },
+  "max-ids": {
+    kind: "count",
+    default: "100000",
+    min: 1,
+    help: "idempotency ids remembered",
+    beyond: "the oldest is forgotten",
+  },
+  "id-ttl": {
+    kind: "duration",
+    default: "5m",
+    min: 1,
+    help: "how long an idempotency id is remembered",
+    beyond: "a repeat is published again",
+  },
+  "client-timeout": {
+    kind: "duration",
+    default: "0",
+    help: "longest life of a subscription; 0: no end",
+    beyond: "ended cleanly; it can resume",
+  },
+  "heartbeat": {
+    kind: "duration",
+    default: "25s",
+    min: 100,
+    help: "silence after which a sign of life is sent",
+  },
+  "origin": {
+    kind: "list",
+    help: "web origin to allow besides our own: https://example.com, example.com, " +
+      "*.example.com or *; repeat for more",
+    beyond: "403, and no CORS headers",
+  },
+  "publish-key": {
+    kind: "text",
+    help: "key that publishing, /channels and /metrics need, as a bearer token or token=",
+    beyond: "401",
+  },
+  "open": {
+    kind: "boolean",
+    help: "let anybody publish although the host is not a loopback address",
+  },
+  "grace": {
+    kind: "duration",
+    default: "10s",
+    help: "how long shutting down may take",
+    beyond: "connections are dropped",
+  },
+  "log-format": {
+    kind: "choice",
+    default: "text",
+    choices: ["text", "json"],
+    help: "how logs look on stderr",
+  },
+} as const satisfies Record<string, Option>;
+
+type Name = keyof typeof OPTIONS;
+
+type ValueOf<K> = K extends { kind: "list" } ? readonly string[]
+  : K extends { kind: "boolean" } ? boolean
+  : K extends { kind: "choice"; choices: readonly (infer C)[] } ? C
+  : K extends { kind: "text"; default: string } ? string
+  : K extends { kind: "text" } ? string | undefined
+  : number;
+
+/** All options with their values: counts, bytes, and durations in milliseconds. */
+export type Config = { readonly [N in Name]: ValueOf<typeof OPTIONS[N]> };
+
+/** The command line asks for this. */
+export type Command =
+  | { readonly kind: "serve"; readonly config: Config }
+  | { readonly kind: "help" }
+  | { readonly kind: "version" };
+
+/** Options that make no sense; the message is one line for the user. */
+export class ConfigError extends Error {
+  override name = "ConfigError";
+}
+
+/** Where options come from. */
+export interface Sources {
+  readonly args: readonly string[];
+  readonly env: (name: string) => string | undefined;
+  readonly readFile: (path: string) => string;
+}
+
+/**
+ * Reads the command line and all that it leads to.
+ *
+ * @throws {ConfigError} If anything is unknown, malformed, out of range or unreadable.
+ */
+export function readConfig({ args, env, readFile }: Sources): Command {
+  const flags = parseFlags(args);
+  if (flags === "help" || flags === "version") return { kind: flags };
+  const environment = new Map<string, unknown>();
+  for (const name of names()) {
+    const value = env(envName(name));
+    if (value !== undefined && value !== "") {
+      environment.set(name, OPTIONS[name].kind === "list" ? value.split(/[\s,]+/) : value);
+    }
+  }
+  const path = (flags.get("config") ?? environment.get("config")) as string | undefined;
+  const file = path === undefined ? new Map<string, unknown>() : parseFile(path, readFile);
+  const sources = [
+    { values: flags, called: (name: string) => `--${name}` },
+    { values: environment, called: envName },
+    { values: file, called: (name: string) => `"${name}" in ${path}` },
+  ];
+  const config: Record<string, unknown> = {};
+  for (const name of names()) {
+    const source = sources.find(({ values }) => values.has(name));
+    config[name] = source === undefined
+      ? defaultOf(name)
+      : valueOf(name, source.values.get(name), source.called(name));
+  }
+  return { kind: "serve", config: checked(config as Config) };
+}
+
+/** The text of `--help`. */
+export function helpText(version: string): string {
+  const rows = names().map((name) => {
+    const option: Option = OPTIONS[name];
+    const value = placeholder(option);
+    const flag = `--${name}${value && ` ${value}`}`;
+    return `  ${flag.padEnd(36)}${option.help}${
+      option.default === undefined ? "" : ` (default ${option.default})`
+    }`;
+  });
+  return [
+    `river ${version}: a publish/subscribe push server`,
+    "",
+    "Usage: river [serve] [flags]",
+    "",
+    ...rows,
+    `  ${"--help".padEnd(36)}show this`,
+    `  ${"--version".padEnd(36)}show the version`,
+    "",
+    "Durations are like 500ms, 25s, 5m or 1h; sizes like 512, 64KiB, 1MiB or 1GiB.",
+    "Each flag can be set as RIVER_NAME in the environment (RIVER_HISTORY_TTL=2h) or by its name in",
+    'a TOML file (history-ttl = "2h"). Flags win over the environment, the environment over the file.',
+    "",
+  ].join("\n");
+}
+
+/** The README's table of options, in Markdown. */
+export function optionsTable(): string {
+  const rows = names().map((name) => {
+    const { default: value, help, beyond = "" }: Option = OPTIONS[name];
+    return `| \`--${name}\` | ${value ?? "none"} | ${help} | ${beyond} |`;
+  });
+  return ["| flag | default | what | beyond it |", "|---|---|---|---|", ...rows, ""].join("\n");
+}
+
+function names(): Name[] {
+  return Object.keys(OPTIONS) as Name[];
+}
+
+function envName(name: string): string {
+  return "RIVER_" + name.toUpperCase().replaceAll("-", "_");
+}
+
+function parseFlags(args: readonly string[]): Map<string, unknown> | "help" | "version" {
+  const ofKind = (test: (kind: Kind) => boolean) =>
+    names().filter((name) => test(OPTIONS[name].kind));
+  const unknown: string[] = [];
+  const parsed = parseArgs([...args], {
+    boolean: [...ofKind((kind) => kind === "boolean"), "help", "version"],
+    string: ofKind((kind) => kind !== "boolean"),
+    // Collected, so that a flag given twice can be told from one given once.
+    collect: ofKind((kind) => kind !== "boolean"),
+    alias: { h: "help", V: "version" },
+    unknown: (arg: string, key?: string) => {
+      if (key !== undefined) unknown.push(arg);
+      return true;
+    },
+  });
+  if (unknown.length > 0) {
+    throw new ConfigError(`Unknown flag ${unknown[0].split("=")[0]}; try --help`);
+  }
+  const words = parsed._.filter((word, i) => !(i === 0 && word === "serve"));
+  if (words.length > 0) {
+    throw new ConfigError(`Unknown argument "${words[0]}"; try --help`);
+  }
+  if (parsed.help) return "help";
+  if (parsed.version) return "version";
+  const flags = new Map<string, unknown>();
+  for (const name of names()) {
+    const value = parsed[name];
+    if (OPTIONS[name].kind === "boolean") {
+      if (value === true) flags.set(name, true);
+      continue;
+    }
+    const values = value as string[];
+    if (values.length === 0) continue;
+    if (OPTIONS[name].kind === "list") flags.set(name, values);
+    else if (values.length === 1) flags.set(name, values[0]);
+    else throw new ConfigError(`--${name} is given ${values.length} times`);
+  }
+  return flags;
+}
+
+function parseFile(path: string, readFile: (path: string) => string): Map<string, unknown> {
+  let text: string;
+  try {
+    text = readFile(path);
+  } catch (error) {
+    throw new ConfigError(`Cannot read the config file "${path}": ${firstLine(error)}`);
+  }
+  let values: Record<string, unknown>;
+  try {
+    values = parseToml(text);
+  } catch (error) {
+    throw new ConfigError(`Cannot parse the config file "${path}": ${firstLine(error)}`);
+  }
+  for (const name of Object.keys(values)) {
+    if (!Object.hasOwn(OPTIONS, name) || name === "config") {
+      throw new ConfigError(`Unknown option "${name}" in ${path}`);
+    }
+  }
+  return new Map(Object.entries(values));
+}
+
+function firstLine(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split("\n")[0];
+}
+
+function defaultOf(name: Name): unknown {
+  const option: Option = OPTIONS[name];
+  if (option.kind === "list") return [];
+  if (option.kind === "boolean") return false;
+  return option.default === undefined ? undefined : valueOf(name, option.default, `--${name}`);
+}
+
+function valueOf(name: Name, value: unknown, called: string): unknown {
+  const option: Option = OPTIONS[name];
+  const bad = (expected: string) =>
+    new ConfigError(`Bad value ${JSON.stringify(value)} for ${called}: expected ${expected}`);
+  const { min = 0, max = Number.MAX_SAFE_INTEGER } = option;
+  switch (option.kind) {
+    case "text":
+      if (typeof value === "string" && value !== "") return value;
+      throw bad("some text");
+    case "list": {
+      const items = typeof value === "string" ? [value] : value;
+      const fits = (item: unknown) => typeof item === "string" && item !== "";
+      if (Array.isArray(items) && items.every(fits)) return items;
+      throw bad("one or more texts");
+    }
+    case "boolean":
+      if (value === true || value === "true" || value === "1") return true;
+      if (value === false || value === "false" || value === "0") return false;
+      throw bad("true or false");
+    case "choice":
+      if (option.choices!.includes(value as string)) return value;
+      throw bad(option.choices!.join(" or "));
+    case "count": {
+      const count = /^[0-9]{1,16}$/.test(String(value)) ? Number(value) : NaN;
+      if (count >= min && count <= max) return count;
+      throw bad(
+        max === Number.MAX_SAFE_INTEGER
+          ? `a whole number, ${min} or more`
+          : `a whole number from ${min} to ${max}`,
+      );
+    }
+    case "bytes": {
+      const bytes = scaled(value, { "": 1, B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 });
+      if (bytes >= 1 && Number.isSafeInteger(bytes)) return bytes;
+      throw bad("a size like 512, 64KiB, 1MiB or 1GiB");
+    }
+    case "duration": {
+      const ms = scaled(value, {
+        "": 1000,
+        ms: 1,
+        s: 1000,
+        m: 60_000,
+        h: 3_600_000,
+        d: 86_400_000,
+      });
+      if (ms >= min && ms <= MAX_DURATION) return ms;
+      throw bad(
+        "a duration like 500ms, 25s, 5m or 1h" + (min > 0 ? `, ${min}ms or more` : ""),
+      );
+    }
+  }
+}
+
+function scaled(value: unknown, units: Record<string, number>): number {
+  const match = /^([0-9]{1,16}) ?([A-Za-z]*)$/.exec(String(value));
+  if (match === null || !Object.hasOwn(units, match[2])) return NaN;
+  return Number(match[1]) * units[match[2]];
+}
+
+function placeholder({ kind, choices }: Option): string {
+  switch (kind) {
+    case "boolean":
+      return "";
+    case "choice":
+      return choices!.join("|");
+    case "count":
+      return "N";
+    case "bytes":
+      return "SIZE";
+    case "duration":
+      return "TIME";
+    default:
+      return "TEXT";
+  }
+}
+
+function checked(config: Config): Config {
+  if (!isLoopback(config.host) && config["publish-key"] === undefined && !config.open) {
+    throw new ConfigError(
+      `Refusing to listen on ${config.host} where anybody could publish: ` +
+        "set --publish-key, or --open if that is what you want",
+    );
+  }
+  if (config["max-message"] > config["max-body"]) {
+    throw new ConfigError(
+      `--max-message (${config["max-message"]} bytes) is more than --max-body ` +
+        `(${config["max-body"]} bytes): no such message could come in`,
+    );
+  }
+  return config;
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || host === "[::1]" ||
+    /^127(?:\.[0-9]{1,3}){3}$/.test(host);
+}

@@ -1,0 +1,61 @@
+/**
+ * A position in a channel: `epoch-seq`, or a bare `seq`.
+ *
+ * @module
+ */
+
+/** "I have seen everything up to and including `seq`." */
+export interface Cursor {
+  /** Absent when the client only knows the number; then the channel's present epoch is meant. */
+  readonly epoch?: string;
+  readonly seq: number;
+}
+
+/** A position that names its epoch. */
+export interface Position extends Cursor {
+  readonly epoch: string;
+}
+
+const CURSOR = /^(?:([0-9a-z]{1,32})-)?([0-9]{1,16})$/;
+
+/**
+ * Parses one position.
+ *
+ * @throws {RangeError} If it is not `seq` or `epoch-seq` with a whole number from 0 to 2^53-1.
+ */
+export function parseCursor(text: string): Cursor {
+  const match = CURSOR.exec(text);
+  const seq = match ? Number(match[2]) : NaN;
+  if (!Number.isSafeInteger(seq)) {
+    throw new RangeError(
+      `Cannot parse the position ${quote(text)}: expected "990" or "k3f9x2-990"`,
+    );
+  }
+  return match![1] === undefined ? { seq } : { epoch: match![1], seq };
+}
+
+/**
+ * Parses a comma list of positions, one a channel.
+ *
+ * @throws {RangeError} If one is malformed, or there are not exactly `count`.
+ */
+export function parseCursors(text: string, count: number): Cursor[] {
+  const cursors = text.split(",", count + 1).map(parseCursor);
+  if (cursors.length !== count) {
+    throw new RangeError(
+      `Cannot match the positions ${quote(text)} to ${count} channel${count === 1 ? "" : "s"}: ` +
+        "expected one each, in order",
+    );
+  }
+  return cursors;
+}
+
+/** Prints a position; a bare number where the epoch is not known. */
+export function printCursor({ epoch, seq }: Cursor): string {
+  return epoch === undefined ? String(seq) : `${epoch}-${seq}`;
+}
+
+/** A value as an error message shows it: quoted, escaped, and cut when it is long. */
+export function quote(value: string): string {
+  return JSON.stringify(value.length > 64 ? value.slice(0, 64) + "…" : value);
+}

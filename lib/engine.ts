@@ -1,0 +1,433 @@
+/**
+ * The engine numbers messages, keeps the recent ones and relays them to those who watch.
+ *
+ * @module
+ */
+import type { Cursor, Position } from "./cursor.ts";
+import { History, MESSAGE_OVERHEAD } from "./history.ts";
+import { type Message, utf8Length } from "./message.ts";
+
+/** What a publisher gets: the message is numbered and stored. */
+export interface Receipt {
+  readonly channel: string;
+  readonly seq: number;
+  readonly epoch: string;
+  /** How many subscribers of this process it went out to. */
+  readonly subscribers: number;
+}
+
+/** The answer to "what came after my position?" */
+export interface Replay {
+  /** The present epoch of the channel. */
+  readonly epoch: string;
+  /** Seq of the last message numbered, 0 before the first. */
+  readonly head: number;
+  /** Messages after the position, oldest first, without holes; maybe not all that there are. */
+  readonly messages: readonly Message[];
+}
+
+/** The state of a channel, for operators. */
+export interface ChannelInfo extends Position {
+  readonly channel: string;
+  /** `oldest` is a seq; null when nothing is kept. */
+  readonly history: { messages: number; bytes: number; oldest: number | null };
+}
+
+/** One page of channels. */
+export interface ChannelPage {
+  readonly channels: ChannelInfo[];
+  /** Where the next page starts; null on the last one. */
+  readonly next: string | null;
+}
+
+/** What an engine needs from the process that it serves. */
+export interface Local {
+  /** Takes a message for the subscribers of this process. Never throws. */
+  deliver(message: Message): void;
+  /** How many subscribers of this process a channel has. */
+  subscribers(channel: string): number;
+}
+
+/**
+ * Where messages are numbered and kept. `tests/engine_suite.ts` holds every engine to these rules.
+ *
+ * Answers MAY be given at once or as a promise; the hot path is synchronous with an engine that
+ * answers at once. Calls about one channel MUST take effect in the order in which they were made.
+ * An error MUST leave the channel as it was.
+ */
+export interface Engine {
+  /** Gets ready. MUST be called once, before anything else. */
+  start(local: Local): Promise<void> | void;
+
+  /**
+   * Numbers and keeps a message.
+   *
+   * - MUST give each message of a channel and epoch the seq one above the one before, from 1.
+   * - MUST have stored it before it answers: `since` finds it from then on, within the limits.
+   * - MUST hand it to `local.deliver` if the channel is watched: once, in the order of seq, and not
+   *   before `since` finds it.
+   * - MUST answer a repeated `id` of a channel with the first receipt and number nothing.
+   * - MUST throw `EngineFullError` if there is no room for another channel.
+   */
+  publish(channel: string, data: string, id?: string): Promise<Receipt> | Receipt;
+
+  /** MUST tell whether all of these channels could be published to now; stores nothing. */
+  admits(channels: readonly string[]): Promise<boolean> | boolean;
+
+  /**
+   * What came after a position.
+   *
+   * - Without a cursor: MUST answer with the head and no messages.
+   * - A cursor of another epoch, or none of this channel's: MUST answer as for `{seq: 0}`.
+   * - MUST answer with the oldest messages after the cursor that are kept, at least one if there is
+   *   any, and about `maxBytes` at the most. MUST NOT leave out a message in between.
+   * - A cursor beyond the head MUST be answered without messages.
+   */
+  since(channel: string, cursor: Cursor | undefined, maxBytes: number): Promise<Replay> | Replay;
+
+  /**
+   * Starts relaying a channel. MUST be in force once it has answered. MUST keep the channel's
+   * epoch and seq from then on until `unwatch`. MUST throw `EngineFullError` if there is no room.
+   */
+  watch(channel: string): Promise<void> | void;
+
+  /** Stops relaying a channel; MAY forget it when its history is gone. */
+  unwatch(channel: string): Promise<void> | void;
+
+  /** The state of a channel; undefined if it is not known. */
+  info(channel: string): Promise<ChannelInfo | undefined> | ChannelInfo | undefined;
+
+  /**
+   * Known channels whose name starts with `prefix`, `limit` at the most. A channel that is known
+   * all the time MUST come up once as the pages are followed. MUST NOT hold up the process.
+   *
+   * @param after `next` of the page before. MUST throw a `RangeError` if it is malformed.
+   */
+  list(prefix: string, limit: number, after?: string): Promise<ChannelPage>;
+
+  /** Forgets the history of a channel and starts a new epoch; false if it is not known. */
+  reset(channel: string): Promise<boolean> | boolean;
+
+  /** What is held, for the metrics. */
+  usage(): { channels: number; messages: number; bytes: number };
+
+  /** Lets go of everything. MUST NOT call `local` afterwards. */
+  close(): Promise<void> | void;
+}
+
+/** There is no room for another channel. */
+export class EngineFullError extends Error {
+  override name = "EngineFullError";
+}
+
+/** What the memory engine keeps. */
+export interface MemoryLimits {
+  /** Messages a channel. */
+  readonly history: number;
+  /** Milliseconds a message is kept. */
+  readonly historyTtl: number;
+  /** Bytes of history in all. */
+  readonly maxMemory: number;
+  readonly maxChannels: number;
+  /** Idempotency keys remembered in all. */
+  readonly maxIds: number;
+  /** Milliseconds an idempotency key is remembered. */
+  readonly idTtl: number;
+}
+
+/** A channel, as the memory engine keeps it. Linked into a list, longest untouched first. */
+class Log {
+  readonly channel: string;
+  readonly order: number;
+  readonly history = new History();
+  epoch: string;
+  seq = 0;
+  watched = false;
+  /** When it was last published to or left by its last subscriber. */
+  touched = 0;
+  older: Log | undefined;
+  newer: Log | undefined;
+
+  constructor(channel: string, epoch: string, order: number) {
+    this.channel = channel;
+    this.epoch = epoch;
+    this.order = order;
+  }
+}
+
+/** How often channels past their time are looked for, in milliseconds. */
+const SWEEP_MS = 1000;
+/** Channels dropped, or keys forgotten, in one go; more wait for the next turn of the event loop. */
+const SWEEP_BATCH = 1000;
+/** Channels looked at by `list` before others get a turn. */
+const LIST_BATCH = 10_000;
+
+/** Keeps everything in this process. Answers at once. */
+export class MemoryEngine implements Engine {
+  readonly #limits: MemoryLimits;
+  readonly #now: () => number;
+  readonly #newEpoch: () => string;
+  readonly #logs = new Map<string, Log>();
+  /** By channel and key, longest known first. */
+  readonly #ids = new Map<string, { receipt: Receipt; time: number }>();
+  #local!: Local;
+  #oldest: Log | undefined;
+  #newest: Log | undefined;
+  #created = 0;
+  #messages = 0;
+  /** Bytes of data kept in all. */
+  #bytes = 0;
+  /**
+   * The epoch of channels to come. Channels share it until one that had messages is dropped: only
+   * then could a name come back with numbers that were used before. So a position in a channel
+   * that never had a message stays good when the channel is dropped and made again.
+   */
+  #epoch: string;
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #sweeping: ReturnType<typeof setImmediate> | undefined;
+
+  /** @param options `now` gives milliseconds since 1970, `newEpoch` a name not used before. */
+  constructor(
+    limits: MemoryLimits,
+    { now = Date.now, newEpoch = randomEpoch }: {
+      now?: () => number;
+      newEpoch?: () => string;
+    } = {},
+  ) {
+    this.#limits = limits;
+    this.#now = now;
+    this.#newEpoch = newEpoch;
+    this.#epoch = newEpoch();
+  }
+
+  start(local: Local): void {
+    this.#local = local;
+    this.#timer = setInterval(() => this.sweep(), SWEEP_MS);
+  }
+
+  publish(channel: string, data: string, id?: string): Receipt {
+    const now = this.#now();
+    const key = id === undefined ? undefined : `${channel}\n${id}`;
+    if (key !== undefined) {
+      const known = this.#ids.get(key);
+      if (known !== undefined && known.time > now - this.#limits.idTtl) return known.receipt;
+      this.#ids.delete(key);
+    }
+    const log = this.#logs.get(channel) ?? this.#create(channel);
+    const message: Message = {
+      channel,
+      epoch: log.epoch,
+      seq: ++log.seq,
+      data,
+      bytes: utf8Length(data),
+      time: now,
+    };
+    this.#keep(log, message);
+    const receipt: Receipt = {
+      channel,
+      seq: message.seq,
+      epoch: message.epoch,
+      subscribers: log.watched ? this.#local.subscribers(channel) : 0,
+    };
+    if (key !== undefined) this.#remember(key, receipt, now);
+    if (log.watched) this.#local.deliver(message);
+    return receipt;
+  }
+
+  admits(channels: readonly string[]): boolean {
+    const room = this.#limits.maxChannels - this.#logs.size;
+    if (channels.length <= room) return true;
+    const unknown = new Set(channels.filter((channel) => !this.#logs.has(channel)));
+    return unknown.size <= room;
+  }
+
+  since(channel: string, cursor: Cursor | undefined, maxBytes: number): Replay {
+    const log = this.#logs.get(channel);
+    if (log === undefined) return { epoch: this.#epoch, head: 0, messages: [] };
+    const { epoch, seq: head } = log;
+    if (cursor === undefined) return { epoch, head, messages: [] };
+    const seq = cursor.epoch === undefined || cursor.epoch === epoch ? cursor.seq : 0;
+    if (seq >= head) return { epoch, head, messages: [] };
+    this.#expire(log);
+    return { epoch, head, messages: log.history.after(seq, maxBytes) };
+  }
+
+  watch(channel: string): void {
+    const log = this.#logs.get(channel) ?? this.#create(channel);
+    log.watched = true;
+  }
+
+  unwatch(channel: string): void {
+    const log = this.#logs.get(channel);
+    if (log === undefined) return;
+    log.watched = false;
+    if (log.seq === 0) this.#drop(log);
+    else this.#touch(log);
+  }
+
+  info(channel: string): ChannelInfo | undefined {
+    const log = this.#logs.get(channel);
+    return log && this.#describe(log);
+  }
+
+  async list(prefix: string, limit: number, after = "0"): Promise<ChannelPage> {
+    if (!/^[0-9]{1,15}$/.test(after)) {
+      throw new RangeError(`Cannot continue the list after ${JSON.stringify(after)}`);
+    }
+    // A map is walked in the order of creation, and goes on rightly while it changes.
+    const channels: ChannelInfo[] = [];
+    let looked = 0;
+    let last = Number(after);
+    for (const log of this.#logs.values()) {
+      if (++looked % LIST_BATCH === 0) await new Promise((resolve) => setImmediate(resolve));
+      if (log.order <= last || !log.channel.startsWith(prefix)) continue;
+      if (channels.length === limit) return { channels, next: String(last) };
+      channels.push(this.#describe(log));
+      last = log.order;
+    }
+    return { channels, next: null };
+  }
+
+  reset(channel: string): boolean {
+    const log = this.#logs.get(channel);
+    if (log === undefined) return false;
+    this.#evict(log, 0, Infinity);
+    log.epoch = this.#newEpoch();
+    log.seq = 0;
+    this.#touch(log);
+    return true;
+  }
+
+  usage(): { channels: number; messages: number; bytes: number } {
+    return { channels: this.#logs.size, messages: this.#messages, bytes: this.#bytes };
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    clearImmediate(this.#sweeping);
+    this.#logs.clear();
+    this.#ids.clear();
+    this.#oldest = this.#newest = undefined;
+  }
+
+  /**
+   * Drops what is past its time. The list is in the order of the last touch, so only what goes is
+   * looked at, and at most `SWEEP_BATCH` of it in one turn.
+   */
+  sweep(): void {
+    const now = this.#now();
+    let budget = SWEEP_BATCH;
+    for (const [key, { time }] of this.#ids) {
+      if (time > now - this.#limits.idTtl || --budget < 0) break;
+      this.#ids.delete(key);
+    }
+    for (let log = this.#oldest; log !== undefined; log = this.#oldest) {
+      if (log.touched > now - this.#limits.historyTtl || --budget < 0) break;
+      this.#evict(log, 0, Infinity);
+      if (log.watched) this.#touch(log);
+      else this.#drop(log);
+    }
+    if (budget < 0) this.#sweeping = setImmediate(() => this.sweep());
+  }
+
+  #create(channel: string): Log {
+    if (this.#logs.size >= this.#limits.maxChannels) {
+      throw new EngineFullError(
+        `Cannot create the channel: there are ${this.#logs.size} already, the most allowed`,
+      );
+    }
+    const log = new Log(channel, this.#epoch, ++this.#created);
+    this.#logs.set(channel, log);
+    log.touched = this.#now();
+    this.#link(log);
+    return log;
+  }
+
+  #drop(log: Log): void {
+    this.#logs.delete(log.channel);
+    this.#unlink(log);
+    // An epoch that is not the shared one was a reset's: nobody else has it, but numbers before the
+    // reset were of the shared one.
+    if (log.seq > 0 || log.epoch !== this.#epoch) this.#epoch = this.#newEpoch();
+  }
+
+  #keep(log: Log, message: Message): void {
+    log.history.push(message);
+    this.#messages++;
+    this.#bytes += message.bytes;
+    this.#touch(log);
+    this.#evict(log, this.#limits.history, message.time - this.#limits.historyTtl);
+    while (this.#cost > this.#limits.maxMemory && this.#messages > 0) {
+      const idlest = this.#oldest!;
+      this.#evict(idlest, idlest.history.length - 1, -Infinity);
+      if (idlest.history.length > 0) continue;
+      if (idlest.watched || idlest === log) this.#touch(idlest);
+      else this.#drop(idlest);
+    }
+  }
+
+  get #cost(): number {
+    return this.#bytes + this.#messages * MESSAGE_OVERHEAD;
+  }
+
+  #expire(log: Log): void {
+    this.#evict(log, this.#limits.history, this.#now() - this.#limits.historyTtl);
+  }
+
+  /** Keeps at most `count` messages, all later than `time`. */
+  #evict(log: Log, count: number, time: number): void {
+    const { length, bytes } = log.history;
+    log.history.trim(count, time);
+    this.#messages -= length - log.history.length;
+    this.#bytes -= bytes - log.history.bytes;
+  }
+
+  #remember(key: string, receipt: Receipt, time: number): void {
+    if (this.#ids.size >= this.#limits.maxIds) {
+      for (const oldest of this.#ids.keys()) {
+        this.#ids.delete(oldest);
+        break;
+      }
+    }
+    this.#ids.set(key, { receipt, time });
+  }
+
+  #describe(log: Log): ChannelInfo {
+    this.#expire(log);
+    const { length, bytes, oldest } = log.history;
+    return {
+      channel: log.channel,
+      seq: log.seq,
+      epoch: log.epoch,
+      history: { messages: length, bytes, oldest: oldest?.seq ?? null },
+    };
+  }
+
+  #touch(log: Log): void {
+    log.touched = this.#now();
+    if (log === this.#newest) return;
+    this.#unlink(log);
+    this.#link(log);
+  }
+
+  #link(log: Log): void {
+    log.older = this.#newest;
+    log.newer = undefined;
+    if (this.#newest === undefined) this.#oldest = log;
+    else this.#newest.newer = log;
+    this.#newest = log;
+  }
+
+  #unlink(log: Log): void {
+    if (log.older === undefined) this.#oldest = log.newer;
+    else log.older.newer = log.newer;
+    if (log.newer === undefined) this.#newest = log.older;
+    else log.newer.older = log.older;
+  }
+}
+
+/** Six letters and digits: 2 * 10^9 names, so that one is not met again by chance. */
+function randomEpoch(): string {
+  const [random] = crypto.getRandomValues(new Uint32Array(1));
+  return (random % 36 ** 6).toString(36).padStart(6, "0");
+}

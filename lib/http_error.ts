@@ -1,0 +1,49 @@
+/**
+ * A refusal: thrown anywhere while a request is looked at, made into a response in one place.
+ *
+ * @module
+ */
+
+/** Why a request is refused, for people (`message`) and for programs (`code`). */
+export class HttpError extends Error {
+  override name = "HttpError";
+  readonly status: number;
+  readonly code: string;
+  readonly headers: Record<string, string>;
+
+  /**
+   * @param code Stable, in snake_case.
+   * @param message Names the parameter and quotes the value.
+   * @param headers Sent along, for example `Allow`.
+   */
+  constructor(
+    status: number,
+    code: string,
+    message: string,
+    headers: Record<string, string> = {},
+  ) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.headers = headers;
+  }
+
+  /** `{"error":{"code":...,"message":...}}` and a newline. */
+  toResponse(): Response {
+    const { status, code, message, headers } = this;
+    return new Response(JSON.stringify({ error: { code, message } }) + "\n", {
+      status,
+      headers: {
+        "content-type": "application/json",
+        "cache-control": "no-store",
+        "x-content-type-options": "nosniff",
+        ...headers,
+      },
+    });
+  }
+}
+
+/** 400 for a parameter that is there, but wrong. */
+export function badParameter(name: string, message: string): HttpError {
+  return new HttpError(400, "bad_parameter", `Bad parameter "${name}": ${message}`);
+}

@@ -1,0 +1,235 @@
+/**
+ * Joins the engine to the channels: publish, subscribe, and one flush per turn of the event loop.
+ *
+ * @module
+ */
+import { Channel, type ChannelOwner } from "./channel.ts";
+import type { Cursor } from "./cursor.ts";
+import { type Engine, EngineFullError, type Local, type Receipt, type Replay } from "./engine.ts";
+import type { Message } from "./message.ts";
+import { type Metrics, noMetrics } from "./metrics.ts";
+import { type CloseReason, type Sink, Subscriber, Subscription } from "./subscriber.ts";
+import type { TimerWheel } from "./timer_wheel.ts";
+
+/** A message to be published. */
+export interface Publication {
+  readonly channel: string;
+  readonly data: string;
+  /** A repeat of the same id within the time that ids are kept is answered, but not published. */
+  readonly id?: string;
+}
+
+/** A channel to join, from a position or from now on. */
+export interface Wish {
+  readonly channel: string;
+  readonly cursor?: Cursor;
+}
+
+/** What a hub is built from. Times are in milliseconds. */
+export interface HubOptions {
+  readonly engine: Engine;
+  readonly wheel: TimerWheel;
+  readonly maxQueue: number;
+  readonly heartbeat: number;
+  readonly metrics?: Metrics;
+  /** Takes errors that nobody waits for. */
+  readonly report?: (error: unknown) => void;
+  /** Runs a flush after all that is ready now; only tests change it. */
+  readonly schedule?: (flush: () => void) => void;
+}
+
+/** How often sinks with unsent history are looked at, in milliseconds. */
+const RETRY_MS = 10;
+
+/** The channels of this process. */
+export class Hub implements ChannelOwner, Local {
+  readonly #engine: Engine;
+  readonly #options: HubOptions;
+  readonly #metrics: Metrics;
+  readonly #report: (error: unknown) => void;
+  readonly #schedule: (flush: () => void) => void;
+  readonly #channels = new Map<string, Channel>();
+  readonly #subscribers = new Set<Subscriber>();
+  readonly #behind = new Set<Subscription>();
+  #dirty: Channel[] = [];
+  #retryTimer: ReturnType<typeof setInterval> | undefined;
+  #closed = false;
+
+  constructor(options: HubOptions) {
+    this.#engine = options.engine;
+    this.#options = options;
+    this.#metrics = options.metrics ?? noMetrics;
+    this.#report = options.report ?? (() => {});
+    this.#schedule = options.schedule ?? setImmediate;
+  }
+
+  /** Starts the engine; must be called before anything else. */
+  start(): Promise<void> | void {
+    return this.#engine.start(this);
+  }
+
+  /**
+   * Publishes one message.
+   *
+   * @throws {EngineFullError} If there is no room for the channel.
+   */
+  publish({ channel, data, id }: Publication): Promise<Receipt> | Receipt {
+    const receipt = this.#engine.publish(channel, data, id);
+    this.#metrics.published();
+    return receipt;
+  }
+
+  /**
+   * Publishes several messages in order, or none of them.
+   *
+   * @throws {EngineFullError} If there is no room for all of the channels.
+   */
+  async publishAll(publications: readonly Publication[]): Promise<Receipt[]> {
+    if (!await this.#engine.admits(publications.map(({ channel }) => channel))) {
+      throw new EngineFullError("Cannot create the channels: there is no room for all of them");
+    }
+    return Promise.all(publications.map((publication) => this.publish(publication)));
+  }
+
+  /**
+   * Makes a subscriber for a sink. It is forgotten when it closes.
+   *
+   * @param options `limit` in messages, `lifetime` in milliseconds.
+   */
+  connect(
+    sink: Sink,
+    { limit, lifetime, onClose }: {
+      limit?: number;
+      lifetime?: number;
+      onClose?: (reason: CloseReason) => void;
+    } = {},
+  ): Subscriber {
+    const { wheel, maxQueue, heartbeat } = this.#options;
+    const subscriber = new Subscriber(sink, {
+      wheel,
+      maxQueue,
+      heartbeat,
+      limit,
+      lifetime,
+      metrics: this.#metrics,
+      report: this.#report,
+      onClose: (reason, subscriber) => {
+        this.#subscribers.delete(subscriber);
+        onClose?.(reason);
+      },
+    });
+    this.#subscribers.add(subscriber);
+    if (this.#closed) subscriber.close("shutdown");
+    return subscriber;
+  }
+
+  /**
+   * Joins channels: all of them first, then their histories, then live. With an engine that
+   * answers at once, so does this.
+   *
+   * @throws {EngineFullError} If there is no room for a channel; then the subscriber has joined
+   * none of them.
+   */
+  subscribe(subscriber: Subscriber, wishes: readonly Wish[]): Promise<void> | void {
+    if (subscriber.closed !== undefined) return;
+    const joined: { subscription: Subscription; channel: Channel }[] = [];
+    const undo = () => joined.forEach(({ channel }) => subscriber.remove(channel.name));
+    try {
+      for (const { channel: name, cursor } of wishes) {
+        const channel = this.#channels.get(name) ?? this.#open(name);
+        const subscription = new Subscription(subscriber, channel, cursor);
+        joined.push({ subscription, channel });
+        channel.join(subscription);
+        subscriber.add(subscription);
+      }
+    } catch (error) {
+      undo();
+      throw error;
+    }
+    const waits: Promise<void>[] = [];
+    for (const { subscription, channel } of joined) {
+      const wait = channel.watching?.then(() => subscription.catchUp()) ?? subscription.catchUp();
+      if (wait !== undefined) waits.push(wait);
+    }
+    if (waits.length === 0) return;
+    return Promise.all(waits).then(() => {}, (error) => {
+      undo();
+      throw error;
+    });
+  }
+
+  /** How many subscribers are connected. */
+  get size(): number {
+    return this.#subscribers.size;
+  }
+
+  subscribers(channel: string): number {
+    return this.#channels.get(channel)?.size ?? 0;
+  }
+
+  deliver(message: Message): void {
+    const channel = this.#channels.get(message.channel);
+    if (channel === undefined || !channel.push(message)) return;
+    if (this.#dirty.push(channel) === 1) this.#schedule(() => this.#flush());
+  }
+
+  since(channel: string, cursor: Cursor | undefined, maxBytes: number): Promise<Replay> | Replay {
+    return this.#engine.since(channel, cursor, maxBytes);
+  }
+
+  retry(subscription: Subscription): void {
+    this.#behind.add(subscription);
+    this.#retryTimer ??= setInterval(() => this.#retry(), RETRY_MS);
+  }
+
+  release(channel: Channel): void {
+    if (this.#channels.get(channel.name) !== channel) return;
+    this.#channels.delete(channel.name);
+    this.#background(() => this.#engine.unwatch(channel.name));
+  }
+
+  /** Sends what is pending, ends every subscriber and lets the engine go. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#flush();
+    for (const subscriber of this.#subscribers) subscriber.close("shutdown");
+    clearInterval(this.#retryTimer);
+    await this.#engine.close();
+  }
+
+  #open(name: string): Channel {
+    const channel = new Channel(name, this);
+    const watched = this.#engine.watch(name);
+    if (watched instanceof Promise) {
+      channel.watching = watched.finally(() => channel.watching = undefined);
+    }
+    this.#channels.set(name, channel);
+    return channel;
+  }
+
+  #flush(): void {
+    const dirty = this.#dirty;
+    this.#dirty = [];
+    for (const channel of dirty) channel.flush();
+  }
+
+  #retry(): void {
+    for (const subscription of this.#behind) {
+      if (!subscription.ready) continue;
+      this.#behind.delete(subscription);
+      this.#background(() => subscription.catchUp());
+    }
+    if (this.#behind.size > 0) return;
+    clearInterval(this.#retryTimer);
+    this.#retryTimer = undefined;
+  }
+
+  /** Does something whose failure nobody waits for. */
+  #background(action: () => Promise<void> | void): void {
+    try {
+      action()?.catch(this.#report);
+    } catch (error) {
+      this.#report(error);
+    }
+  }
+}

@@ -1,0 +1,248 @@
+/**
+ * The message, the gap, and their wire forms. Encoding is pure: nothing here writes anywhere.
+ *
+ * @module
+ */
+
+/** One published message, numbered. Immutable, shared by everybody it is delivered to. */
+export interface Message {
+  readonly channel: string;
+  /** Names the run of numbers that `seq` belongs to; a channel that starts over has a new one. */
+  readonly epoch: string;
+  /** 1 for the first message of an epoch, then one more for each. */
+  readonly seq: number;
+  readonly data: string;
+  /** UTF-8 bytes of `data`. */
+  readonly bytes: number;
+  /** When it was accepted, in milliseconds since 1970. */
+  readonly time: number;
+}
+
+/** Why a position could not be resumed without loss. */
+export type GapReason = "evicted" | "restart" | "ahead" | "slow";
+
+/**
+ * One way to put frames on the wire. The ones without parameters are shared constants, so that a
+ * batch can keep one encoding for all who use them.
+ */
+export interface Format {
+  readonly contentType: string;
+  /** What is sent after a silence, so that nobody in between takes the connection for dead. */
+  readonly heartbeat: string;
+  messages(batch: Batch): string;
+  gap(gap: Gap): string;
+}
+
+/** Something a subscriber is sent. */
+export interface Frame {
+  /** River lines, one a message, without line ends. */
+  readonly lines: readonly string[];
+  /** All river lines, `\n` between them and none at the end. */
+  readonly text: string;
+  /** The frame in a format; every call with the same format gives the same bytes. */
+  bytes(format: Format): Uint8Array<ArrayBuffer>;
+}
+
+const utf8 = new TextEncoder();
+
+/** Some messages of one channel and epoch, in order, without holes; encoded once per format. */
+export class Batch implements Frame {
+  readonly messages: readonly Message[];
+  #lines: string[] | undefined;
+  #text: string | undefined;
+  #format: Format | undefined;
+  #bytes: Uint8Array<ArrayBuffer> | undefined;
+  #others: Map<Format, Uint8Array<ArrayBuffer>> | undefined;
+
+  /** @param messages At least one. */
+  constructor(messages: readonly Message[]) {
+    this.messages = messages;
+  }
+
+  get channel(): string {
+    return this.messages[0].channel;
+  }
+
+  get epoch(): string {
+    return this.messages[0].epoch;
+  }
+
+  /** Seq of the first message. */
+  get first(): number {
+    return this.messages[0].seq;
+  }
+
+  /** Seq of the last message. */
+  get last(): number {
+    return this.messages[this.messages.length - 1].seq;
+  }
+
+  get lines(): readonly string[] {
+    if (this.#lines === undefined) {
+      const head = `["msg", {"channel": ${JSON.stringify(this.channel)}, "seq": `;
+      this.#lines = this.messages.map((message) =>
+        `${head}${message.seq}, "data": ${JSON.stringify(message.data)}}]`
+      );
+    }
+    return this.#lines;
+  }
+
+  get text(): string {
+    return this.#text ??= this.lines.join("\n");
+  }
+
+  bytes(format: Format): Uint8Array<ArrayBuffer> {
+    if (this.#format === format) return this.#bytes!;
+    if (this.#format === undefined) {
+      this.#format = format;
+      return this.#bytes = utf8.encode(format.messages(this));
+    }
+    this.#others ??= new Map();
+    let bytes = this.#others.get(format);
+    if (bytes === undefined) {
+      bytes = utf8.encode(format.messages(this));
+      this.#others.set(format, bytes);
+    }
+    return bytes;
+  }
+
+  /** The messages from `start` up to but without `end`, as indexes; at least one must be left. */
+  slice(start: number, end?: number): Batch {
+    return new Batch(this.messages.slice(start, end));
+  }
+}
+
+/** Tells a subscriber that what came after its position cannot be had. */
+export class Gap implements Frame {
+  readonly channel: string;
+  /** The seq that should have come next. */
+  readonly from: number;
+  /** The position from which the stream goes on: the next message is `to + 1`. */
+  readonly to: number;
+  /** Epoch of `to` and of what follows. */
+  readonly epoch: string;
+  readonly reason: GapReason;
+
+  constructor(channel: string, from: number, to: number, epoch: string, reason: GapReason) {
+    this.channel = channel;
+    this.from = from;
+    this.to = to;
+    this.epoch = epoch;
+    this.reason = reason;
+  }
+
+  get fields(): Record<string, string | number> {
+    const { channel, from, to, epoch, reason } = this;
+    return { channel, from, to, epoch, reason };
+  }
+
+  get text(): string {
+    return line("gap", this.fields);
+  }
+
+  get lines(): readonly string[] {
+    return [this.text];
+  }
+
+  bytes(format: Format): Uint8Array<ArrayBuffer> {
+    return utf8.encode(format.gap(this));
+  }
+}
+
+/**
+ * A river line without its line end: `["kind", {"key": value, ...}]`, spaced as the first river
+ * spaced it.
+ */
+export function line(kind: string, fields: Record<string, string | number>): string {
+  return `["${kind}", ${object(fields)}]`;
+}
+
+function object(fields: Record<string, string | number>): string {
+  const pairs = Object.entries(fields).map(([key, value]) => `"${key}": ${JSON.stringify(value)}`);
+  return `{${pairs.join(", ")}}`;
+}
+
+/** River lines, each ended by `\n`. */
+export const river: Format = {
+  contentType: "text/plain;charset=UTF-8",
+  heartbeat: "\n",
+  messages: (batch) => batch.text + "\n",
+  gap: (gap) => gap.text + "\n",
+};
+
+/**
+ * The data alone, one line a message. A line break inside the data becomes a space, so that nobody
+ * can publish two lines in one message. Gaps are not shown.
+ */
+export const raw: Format = {
+  contentType: "text/plain;charset=UTF-8",
+  heartbeat: "\n",
+  messages: (batch) =>
+    batch.messages.map(({ data }) => data.replace(/\r\n|\r|\n/g, " ") + "\n").join(""),
+  gap: () => "",
+};
+
+/** Server-Sent Events of one channel: `id:` is the position, `data:` the data, line by line. */
+export const sse: Format = eventStream((_channel, epoch, seq) => `${epoch}-${seq}`);
+
+/**
+ * Server-Sent Events of several channels: `id:` lists a position a channel, in order.
+ *
+ * @param positions A printed position for each channel, in the order in which they were asked for.
+ * Kept up to date by what is encoded, so the format belongs to one subscriber.
+ */
+export function sseOfMany(positions: Map<string, string>): Format {
+  return eventStream((channel, epoch, seq) => {
+    positions.set(channel, `${epoch}-${seq}`);
+    return [...positions.values()].join(",");
+  });
+}
+
+function eventStream(id: (channel: string, epoch: string, seq: number) => string): Format {
+  return {
+    contentType: "text/event-stream",
+    heartbeat: ":\n\n",
+    messages(batch) {
+      let text = "";
+      for (const { channel, epoch, seq, data } of batch.messages) {
+        // An event stream knows CR, LF and CRLF as line ends: each starts a `data:` line of its
+        // own, or a publisher could write fields.
+        const lines = /[\r\n]/.test(data) ? data.replace(/\r\n|\r|\n/g, "\ndata: ") : data;
+        text += `id: ${id(channel, epoch, seq)}\ndata: ${lines}\n\n`;
+      }
+      return text;
+    },
+    gap: (gap) =>
+      `event: gap\nid: ${id(gap.channel, gap.epoch, gap.to)}\ndata: ${object(gap.fields)}\n\n`,
+  };
+}
+
+/**
+ * JSONP: each river line as a call of `callback`. The empty comment in front keeps the first bytes
+ * out of a caller's hands.
+ */
+export function jsonp(callback: string): Format {
+  const call = (line: string) => `/**/${callback}(${escapeForScript(line)});\n`;
+  return {
+    contentType: "text/javascript;charset=UTF-8",
+    heartbeat: "\n",
+    messages: (batch) => batch.lines.map(call).join(""),
+    gap: (gap) => call(gap.text),
+  };
+}
+
+/** U+2028 and U+2029 end a line in scripts before ES2019, though not in JSON. */
+function escapeForScript(json: string): string {
+  return json.replace(/[\u2028\u2029]/g, (char) => char === "\u2028" ? "\\u2028" : "\\u2029");
+}
+
+/** Bytes of `text` in UTF-8. */
+export function utf8Length(text: string): number {
+  let bytes = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    // Half of a surrogate pair counts two: the pair is four bytes and two code units.
+    if (code > 0x7f) bytes += code > 0x7ff && (code < 0xd800 || code > 0xdfff) ? 2 : 1;
+  }
+  return bytes;
+}

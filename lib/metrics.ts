@@ -1,0 +1,106 @@
+/**
+ * What happened, as events, and how it is shown to Prometheus.
+ *
+ * @module
+ */
+import type { GapReason } from "./message.ts";
+
+/** Takes events. Calls are made on the hot path: they must be cheap and must not throw. */
+export interface Metrics {
+  /** A message was numbered and stored. */
+  published(): void;
+  /** Messages were handed to a sink. */
+  delivered(messages: number): void;
+  /** A subscriber was told of a gap. */
+  gap(reason: GapReason): void;
+  /** A subscriber came. */
+  connected(transport: string): void;
+  /** A subscriber went. */
+  disconnected(transport: string, reason: string): void;
+  /** A request was refused with this status. */
+  refused(status: number): void;
+}
+
+/** Takes no notice. */
+export const noMetrics: Metrics = {
+  published() {},
+  delivered() {},
+  gap() {},
+  connected() {},
+  disconnected() {},
+  refused() {},
+};
+
+/** A gauge's value as it is now, with its help text. */
+export type Gauges = Record<string, { help: string; value: number }>;
+
+/** Counts events and prints them. Labels have few values; a channel's name is never one. */
+export class PrometheusMetrics implements Metrics {
+  #published = 0;
+  #delivered = 0;
+  readonly #gaps = new Map<string, number>();
+  readonly #connected = new Map<string, number>();
+  readonly #subscribers = new Map<string, number>();
+  readonly #disconnected = new Map<string, number>();
+  readonly #refused = new Map<string, number>();
+
+  published(): void {
+    this.#published++;
+  }
+
+  delivered(messages: number): void {
+    this.#delivered += messages;
+  }
+
+  gap(reason: GapReason): void {
+    add(this.#gaps, `reason="${reason}"`, 1);
+  }
+
+  connected(transport: string): void {
+    add(this.#connected, `transport="${transport}"`, 1);
+    add(this.#subscribers, `transport="${transport}"`, 1);
+  }
+
+  disconnected(transport: string, reason: string): void {
+    add(this.#disconnected, `reason="${reason}"`, 1);
+    add(this.#subscribers, `transport="${transport}"`, -1);
+  }
+
+  refused(status: number): void {
+    add(this.#refused, `status="${status}"`, 1);
+  }
+
+  /** Everything in the Prometheus text format, version 0.0.4. */
+  text(gauges: Gauges): string {
+    const counter = (name: string, help: string, values: number | Map<string, number>) =>
+      family(`river_${name}`, "counter", help, values);
+    return [
+      counter("messages_published_total", "Messages numbered and stored.", this.#published),
+      counter("messages_delivered_total", "Messages handed to subscribers.", this.#delivered),
+      counter("gaps_total", "Gaps that subscribers were told of.", this.#gaps),
+      counter("connections_total", "Subscribers that came.", this.#connected),
+      counter("disconnections_total", "Subscribers that went.", this.#disconnected),
+      counter("refusals_total", "Requests that were refused.", this.#refused),
+      family("river_subscribers", "gauge", "Subscribers connected.", this.#subscribers),
+      ...Object.entries(gauges).map(([name, { help, value }]) =>
+        family(`river_${name}`, "gauge", help, value)
+      ),
+    ].join("");
+  }
+}
+
+function add(map: Map<string, number>, key: string, n: number): void {
+  map.set(key, (map.get(key) ?? 0) + n);
+}
+
+function family(
+  name: string,
+  type: "counter" | "gauge",
+  help: string,
+  values: number | Map<string, number>,
+): string {
+  let text = `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`;
+  if (typeof values === "number") return `${text}${name} ${values}\n`;
+  for (const [labels, value] of values) text += `${name}{${labels}} ${value}\n`;
+  return text;
+}

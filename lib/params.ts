@@ -1,0 +1,526 @@
+/**
+ * A request's parameters: from the query string, a form or a JSON object, decoded strictly and
+ * turned into typed values. Whatever is wrong is named.
+ *
+ * @module
+ */
+import { type Cursor, parseCursors, quote } from "./cursor.ts";
+import { badParameter, HttpError } from "./http_error.ts";
+import type { Publication, Wish } from "./hub.ts";
+import { type Format, jsonp, raw, river, sse, sseOfMany, utf8Length } from "./message.ts";
+
+/** Longest channel name and idempotency key, in bytes. */
+export const MAX_NAME = 255;
+/** Longest JSONP callback, in characters. */
+export const MAX_CALLBACK = 128;
+/** Longest `timeout` of a subscription, in seconds. */
+export const MAX_TIMEOUT = 86_400;
+
+/** The limits that requests are held to; all in bytes but the last. */
+export interface RequestLimits {
+  readonly maxMessage: number;
+  readonly maxBody: number;
+  readonly maxChannelsPerClient: number;
+}
+
+/** Every parameter that means something somewhere. Others are let pass, as caches may need them. */
+const KNOWN = [
+  "name",
+  "data",
+  "id",
+  "keep",
+  "seq",
+  "last_event_id",
+  "callback",
+  "jsonp",
+  "format",
+  "limit",
+  "timeout",
+  "token",
+  "prefix",
+  "after",
+] as const;
+
+type Name = typeof KNOWN[number];
+
+const known: ReadonlySet<string> = new Set(KNOWN);
+
+/** Decoded parameters by name, with all the values that each was given. */
+export class Params {
+  readonly #values = new Map<string, string[]>();
+
+  /** Adds what a query string or form holds; `text` is without the question mark. */
+  addForm(text: string): this {
+    const found = new Map<string, string[]>();
+    for (let start = 0; start < text.length;) {
+      let end = text.indexOf("&", start);
+      if (end < 0) end = text.length;
+      let equals = text.indexOf("=", start);
+      if (equals < 0 || equals > end) equals = end;
+      const name = text.slice(start, equals);
+      if (known.has(name)) push(found, name, decode(name, text.slice(equals + 1, end)));
+      start = end + 1;
+    }
+    return this.#merge(found);
+  }
+
+  /** Adds the members of a JSON object; they win over what is there. */
+  addJson(text: string): this {
+    const object = parseObject(text, "the body");
+    const found = new Map<string, string[]>();
+    for (const name of KNOWN) {
+      if (!Object.hasOwn(object, name)) continue;
+      const value = object[name];
+      for (const item of name === "name" && Array.isArray(value) ? value : [value]) {
+        push(found, name, jsonText(name, item));
+      }
+    }
+    return this.#merge(found);
+  }
+
+  /** Sets a parameter, whatever it was before. */
+  set(name: Name, value: string): this {
+    this.#values.set(name, [value]);
+    return this;
+  }
+
+  /** Whether a parameter was given. */
+  has(name: Name): boolean {
+    return this.#values.has(name);
+  }
+
+  /**
+   * The value of a parameter that may be given once.
+   *
+   * @throws {HttpError} 400 if it was given more than once.
+   */
+  get(name: Name): string | undefined {
+    const values = this.#values.get(name);
+    if (values !== undefined && values.length > 1) {
+      throw new HttpError(
+        400,
+        "duplicate_parameter",
+        `Parameter "${name}" is given ${values.length} times, the first time as ${
+          quote(values[0])
+        }`,
+      );
+    }
+    return values?.[0];
+  }
+
+  /**
+   * The channels named, in order.
+   *
+   * @throws {HttpError} 400 if there are none or more than `max`, one is named twice, or one is no
+   * channel name.
+   */
+  names(max: number): string[] {
+    const names = this.#values.get("name");
+    if (names === undefined) throw missing("name");
+    if (names.length > max) {
+      throw badParameter("name", `it is given ${names.length} times, but ${max} are allowed`);
+    }
+    const seen = new Set<string>();
+    for (const name of names) {
+      checkName("name", name);
+      if (seen.has(name)) {
+        throw new HttpError(
+          400,
+          "duplicate_parameter",
+          `Parameter "name" gives the channel ${quote(name)} twice`,
+        );
+      }
+      seen.add(name);
+    }
+    return names;
+  }
+
+  #merge(found: Map<string, string[]>): this {
+    for (const [name, values] of found) this.#values.set(name, values);
+    return this;
+  }
+}
+
+/** What a subscription asks for. */
+export interface SubscribeRequest {
+  readonly wishes: Wish[];
+  readonly format: Format;
+  /** The format's name, and the transport's in the metrics. */
+  readonly transport: "stream" | "sse" | "raw" | "jsonp" | "long-poll";
+  readonly once: boolean;
+  readonly limit?: number;
+  /** Milliseconds. */
+  readonly timeout?: number;
+  /** A printed position for each channel, in the order asked for; empty until it is joined. */
+  readonly positions: Map<string, string>;
+}
+
+/**
+ * Reads the parameters of a request; at once when it has no body.
+ *
+ * @param search The query string, without the question mark.
+ * @throws {HttpError} 400 for malformed input, 413 for a body over the limit.
+ */
+export function readParams(
+  request: Request,
+  search: string,
+  limits: RequestLimits,
+): Params | Promise<Params> {
+  const params = new Params().addForm(search);
+  if (request.method !== "POST") return params;
+  const type = contentType(request);
+  return readBody(request, limits.maxBody).then((text) => {
+    if (type === "application/x-www-form-urlencoded") return params.addForm(text);
+    if (type === "application/json") return params.addJson(text);
+    return params;
+  });
+}
+
+/**
+ * Reads what a request to publish asks for.
+ *
+ * @returns At least one publication, all of them valid.
+ * @throws {HttpError} 400 for malformed input, 413 for a message or body over the limit.
+ */
+export function readPublications(
+  request: Request,
+  search: string,
+  limits: RequestLimits,
+):
+  | { params: Params; publications: Publication[] }
+  | Promise<
+    { params: Params; publications: Publication[] }
+  > {
+  const params = new Params().addForm(search);
+  if (request.method !== "POST") {
+    return { params, publications: publicationsOf(params, limits) };
+  }
+  const type = contentType(request);
+  return readBody(request, limits.maxBody).then((text) => {
+    switch (type) {
+      case "application/x-ndjson":
+        return { params, publications: publicationsOfLines(text, limits) };
+      case "application/x-www-form-urlencoded":
+        params.addForm(text);
+        break;
+      case "application/json":
+        params.addJson(text);
+        break;
+      default:
+        // Without a type and without a body, the query may say it all.
+        if (type !== "" || text !== "") params.set("data", text);
+    }
+    return { params, publications: publicationsOf(params, limits) };
+  });
+}
+
+function publicationsOf(params: Params, limits: RequestLimits): Publication[] {
+  const names = params.names(limits.maxChannelsPerClient);
+  const data = params.get("data");
+  if (data === undefined) throw missing("data");
+  checkData("data", data, limits.maxMessage);
+  const id = params.get("id");
+  if (id !== undefined) checkName("id", id);
+  return names.map((channel) => ({ channel, data, id }));
+}
+
+function publicationsOfLines(text: string, limits: RequestLimits): Publication[] {
+  const publications: Publication[] = [];
+  let number = 0;
+  for (const line of text.split("\n")) {
+    number++;
+    if (line.trim() === "") continue;
+    try {
+      const params = new Params().addJson(line);
+      publications.push(...publicationsOf(params, limits));
+    } catch (error) {
+      if (!(error instanceof HttpError)) throw error;
+      throw new HttpError(error.status, error.code, `Line ${number}: ${error.message}`);
+    }
+  }
+  if (publications.length === 0) {
+    throw new HttpError(400, "missing_parameter", "The body holds no line to publish");
+  }
+  return publications;
+}
+
+/**
+ * Types the parameters of a subscription.
+ *
+ * @param headers For `Accept` and `Last-Event-ID`.
+ * @throws {HttpError} 400 naming what is wrong.
+ */
+export function subscribeRequest(
+  params: Params,
+  headers: Headers,
+  limits: RequestLimits,
+): SubscribeRequest {
+  const wishes = wishesOf(params, headers, limits.maxChannelsPerClient);
+  const keep = params.get("keep");
+  if (keep !== undefined && keep !== "0" && keep !== "1") {
+    throw badParameter("keep", `expected 0 or 1, got ${quote(keep)}`);
+  }
+  const callback = callbackOf(params);
+  const named = formatOf(params, headers);
+  const once = keep === "0" || callback !== undefined;
+  const positions = new Map(wishes.map(({ channel }) => [channel, ""]));
+  let format = named === "sse" && wishes.length > 1 ? sseOfMany(positions) : FORMATS[named];
+  if (callback !== undefined) format = jsonp(callback);
+  return {
+    wishes,
+    format,
+    transport: callback !== undefined
+      ? "jsonp"
+      : once
+      ? "long-poll"
+      : named === "river"
+      ? "stream"
+      : named,
+    once,
+    limit: wholeNumber(params, "limit", 1, Number.MAX_SAFE_INTEGER),
+    timeout: seconds(params, "timeout", MAX_TIMEOUT),
+    positions,
+  };
+}
+
+/**
+ * The channels and positions asked for.
+ *
+ * @throws {HttpError} 400 naming what is wrong.
+ */
+export function wishesOf(params: Params, headers: Headers, maxChannels: number): Wish[] {
+  const names = params.names(maxChannels);
+  const [parameter, text] = positionsOf(params, headers);
+  if (text === undefined || text === "") return names.map((channel) => ({ channel }));
+  let cursors: Cursor[];
+  try {
+    cursors = parseCursors(text, names.length);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw badParameter(parameter, error.message);
+  }
+  return names.map((channel, i) => ({ channel, cursor: cursors[i] }));
+}
+
+/** A client that reconnects knows better than the address it was given at first. */
+function positionsOf(params: Params, headers: Headers): [string, string | undefined] {
+  const header = headers.get("last-event-id");
+  if (header !== null && header !== "") return ["Last-Event-ID", header];
+  const parameter = params.get("last_event_id");
+  if (parameter !== undefined && parameter !== "") return ["last_event_id", parameter];
+  const seq = params.get("seq");
+  if (seq === "") throw badParameter("seq", "it is empty");
+  return ["seq", seq];
+}
+
+const FORMATS = { river, sse, raw };
+
+function formatOf(params: Params, headers: Headers): keyof typeof FORMATS {
+  const format = params.get("format");
+  if (format === undefined) {
+    return headers.get("accept")?.includes("text/event-stream") ? "sse" : "river";
+  }
+  if (Object.hasOwn(FORMATS, format)) return format as keyof typeof FORMATS;
+  throw badParameter("format", `expected river, sse or raw, got ${quote(format)}`);
+}
+
+const CALLBACK = /^[A-Za-z_$][\w$]*(?:\.[A-Za-z_$][\w$]*)*$/;
+
+function callbackOf(params: Params): string | undefined {
+  const name = params.get("callback") !== undefined ? "callback" : "jsonp";
+  const callback = params.get(name);
+  if (callback === undefined) return undefined;
+  if (callback.length > MAX_CALLBACK) {
+    throw badParameter(name, `${callback.length} characters, but ${MAX_CALLBACK} are allowed`);
+  }
+  if (!CALLBACK.test(callback)) {
+    throw badParameter(
+      name,
+      `expected the name of a function, like "cb" or "app.cb", got ${quote(callback)}`,
+    );
+  }
+  return callback;
+}
+
+/**
+ * A parameter that is a whole number.
+ *
+ * @throws {HttpError} 400 if it is not one from `min` to `max`.
+ */
+export function wholeNumber(
+  params: Params,
+  name: Name,
+  min: number,
+  max: number,
+): number | undefined {
+  const text = params.get(name);
+  if (text === undefined) return undefined;
+  const number = /^[0-9]{1,16}$/.test(text) ? Number(text) : NaN;
+  if (!(number >= min && number <= max)) {
+    throw badParameter(
+      name,
+      `expected a whole number from ${min} to ${max}, got ${quote(text)}`,
+    );
+  }
+  return number;
+}
+
+function seconds(params: Params, name: Name, max: number): number | undefined {
+  const text = params.get(name);
+  if (text === undefined) return undefined;
+  const number = /^[0-9]{1,9}(?:\.[0-9]{1,3})?$/.test(text) ? Number(text) : NaN;
+  if (!(number > 0 && number <= max)) {
+    throw badParameter(
+      name,
+      `expected seconds, more than 0 and up to ${max}, got ${quote(text)}`,
+    );
+  }
+  return number * 1000;
+}
+
+/**
+ * Holds a channel name or idempotency key to its rules: 1 to 255 bytes, no control characters.
+ *
+ * @throws {HttpError} 400 naming `parameter`.
+ */
+export function checkName(parameter: string, value: string): void {
+  if (value === "") throw badParameter(parameter, "it is empty");
+  const bytes = utf8Length(value);
+  if (bytes > MAX_NAME) {
+    throw badParameter(parameter, `${bytes} bytes, but ${MAX_NAME} are allowed: ${quote(value)}`);
+  }
+  if (/\p{Cc}/u.test(value)) {
+    throw badParameter(parameter, `control characters are not allowed: ${quote(value)}`);
+  }
+  checkUnicode(parameter, value);
+}
+
+/**
+ * Holds a message's data to its rules.
+ *
+ * @throws {HttpError} 413 if it is too large, 400 if it is not Unicode.
+ */
+export function checkData(parameter: string, data: string, max: number): void {
+  // No code unit takes more than three bytes, so that few strings have to be measured.
+  if (data.length * 3 > max) {
+    const bytes = utf8Length(data);
+    if (bytes > max) {
+      throw new HttpError(
+        413,
+        "message_too_large",
+        `Parameter "${parameter}" has ${bytes} bytes, but ${max} are allowed (--max-message)`,
+      );
+    }
+  }
+  checkUnicode(parameter, data);
+}
+
+function checkUnicode(parameter: string, value: string): void {
+  if (!value.isWellFormed()) {
+    throw badParameter(parameter, "it holds half of a surrogate pair, which UTF-8 cannot carry");
+  }
+}
+
+/**
+ * Parses a JSON object.
+ *
+ * @param what Names the text in the error.
+ * @throws {HttpError} 400 if it is not JSON or not an object.
+ */
+export function parseObject(text: string, what: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new HttpError(400, "bad_json", `Cannot parse ${what} as JSON: ${reasonOf(error)}`);
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new HttpError(400, "bad_json", `Expected ${what} to be a JSON object`);
+  }
+  return value as Record<string, unknown>;
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function jsonText(name: string, value: unknown): string {
+  if (typeof value === "string") return value;
+  const text = name !== "name" && name !== "data" && name !== "id";
+  if (text && (typeof value === "number" || typeof value === "boolean")) {
+    return String(Number(value));
+  }
+  const type = value === null ? "null" : Array.isArray(value) ? "an array" : `a ${typeof value}`;
+  throw badParameter(name, `expected a string, got ${type.replace("a object", "an object")}`);
+}
+
+function missing(name: Name): HttpError {
+  return new HttpError(400, "missing_parameter", `Parameter "${name}" is missing`);
+}
+
+function push(map: Map<string, string[]>, name: string, value: string): void {
+  const values = map.get(name);
+  if (values === undefined) map.set(name, [value]);
+  else values.push(value);
+}
+
+function decode(name: string, text: string): string {
+  if (text.includes("+")) text = text.replaceAll("+", " ");
+  if (!text.includes("%")) return text;
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw badParameter(
+      name,
+      /%(?![0-9a-fA-F]{2})/.test(text)
+        ? `a percent sign must be written as %25: ${quote(text)}`
+        : `it is not UTF-8: ${quote(text)}`,
+    );
+  }
+}
+
+function contentType(request: Request): string {
+  const header = request.headers.get("content-type") ?? "";
+  const end = header.indexOf(";");
+  return (end < 0 ? header : header.slice(0, end)).trim().toLowerCase();
+}
+
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** The body as text, read no further than the limit. */
+async function readBody(request: Request, max: number): Promise<string> {
+  const length = request.headers.get("content-length");
+  if (length !== null && Number(length) > max) throw bodyTooLarge(max);
+  const bytes = length === null ? await readChunked(request, max) : await request.bytes();
+  try {
+    return strictUtf8.decode(bytes);
+  } catch {
+    throw new HttpError(400, "bad_encoding", "The body is not UTF-8");
+  }
+}
+
+async function readChunked(request: Request, max: number): Promise<Uint8Array> {
+  if (request.body === null) return new Uint8Array();
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of request.body) {
+    length += chunk.length;
+    if (length > max) throw bodyTooLarge(max);
+    chunks.push(chunk);
+  }
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}
+
+function bodyTooLarge(max: number): HttpError {
+  return new HttpError(
+    413,
+    "body_too_large",
+    `The body is larger than ${max} bytes (--max-body)`,
+  );
+}

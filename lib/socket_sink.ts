@@ -1,0 +1,91 @@
+/**
+ * WebSockets, on the way out: plain, and `river.v1`.
+ *
+ * @module
+ */
+import { type Position, printCursor } from "./cursor.ts";
+import { type Frame, line } from "./message.ts";
+import type { CloseReason, Sink } from "./subscriber.ts";
+
+/** The code and the reason that a socket is closed with. */
+export const CLOSE_CODES = {
+  done: 1000,
+  gone: 1000,
+  timeout: 1000,
+  shutdown: 1001,
+  unsupported: 1003,
+  forbidden: 1008,
+  tooLarge: 1009,
+  error: 1011,
+  full: 1013,
+  slow: 3008,
+} as const;
+
+/** What plain and `river.v1` sockets share. */
+abstract class SocketSink implements Sink {
+  readonly once = false;
+  protected readonly socket: WebSocket;
+  readonly #retryMs: () => number;
+
+  /** @param retryMs Gives the delay that a client is told to wait when the server shuts down. */
+  constructor(socket: WebSocket, retryMs: () => number) {
+    this.socket = socket;
+    this.#retryMs = retryMs;
+  }
+
+  abstract open(channel: string, position: Position): void;
+  abstract write(frame: Frame): void;
+  abstract heartbeat(): void;
+
+  backlog(): number {
+    return this.socket.bufferedAmount;
+  }
+
+  /** Sends one text frame, unless the socket is closing. */
+  send(text: string): void {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(text);
+  }
+
+  close(reason: CloseReason): void {
+    const text = {
+      done: "done",
+      gone: "gone",
+      timeout: "client timeout: reconnect and resume",
+      shutdown: `shutting down: retry in ${this.#retryMs()} ms`,
+      error: "internal error",
+      slow: "too slow: reconnect and resume",
+    };
+    this.end(CLOSE_CODES[reason], text[reason]);
+  }
+
+  /** Starts the closing handshake, unless it has begun. */
+  end(code: number, reason: string): void {
+    if (this.socket.readyState <= WebSocket.OPEN) this.socket.close(code, reason);
+  }
+}
+
+/** One river line a frame, as the first river sent them. The runtime's pings are the heartbeat. */
+export class PlainSocketSink extends SocketSink {
+  open(): void {}
+
+  write(frame: Frame): void {
+    for (const line of frame.lines) this.send(line);
+  }
+
+  heartbeat(): void {}
+}
+
+/** `river.v1`: many lines a frame. A frame without lines is the heartbeat. */
+export class LineSocketSink extends SocketSink {
+  open(channel: string, position: Position): void {
+    this.send(line("open", { channel, cursor: printCursor(position) }));
+  }
+
+  write(frame: Frame): void {
+    this.send(frame.text);
+  }
+
+  heartbeat(): void {
+    this.send("");
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * HTTP streaming, long-poll, Server-Sent Events and JSONP: one stream, different formats.
+ *
+ * @module
+ */
+import { type Position, printCursor } from "./cursor.ts";
+import type { Format, Frame } from "./message.ts";
+import type { CloseReason, Sink } from "./subscriber.ts";
+
+const utf8 = new TextEncoder();
+
+/** The body of one HTTP response. */
+export class StreamSink implements Sink {
+  readonly once: boolean;
+  /** The response's body. */
+  readonly body: ReadableStream<Uint8Array<ArrayBuffer>>;
+  /** Where each channel stood when it was joined, printed, in order. */
+  readonly positions: Map<string, string>;
+  readonly #format: Format;
+  readonly #retryMs: () => number;
+  #controller!: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
+  /** Sizes of the chunks that the transport has not taken, oldest first; spent ones before `#at`. */
+  #sizes: number[] = [];
+  #at = 0;
+  #unsent = 0;
+  #started = false;
+  #closed = false;
+  #onStart: (() => void) | undefined;
+
+  /**
+   * @param options `onGone` is called when the client goes away; `positions` is filled in as
+   * channels are joined; `retryMs` gives the delay told to event streams at shutdown.
+   */
+  constructor(format: Format, { once, onGone, positions, retryMs }: {
+    once: boolean;
+    onGone: () => void;
+    positions: Map<string, string>;
+    retryMs: () => number;
+  }) {
+    this.#format = format;
+    this.once = once;
+    this.positions = positions;
+    this.#retryMs = retryMs;
+    // No `pull` and no `size`: each would cost a promise or a call a chunk.
+    this.body = new ReadableStream({
+      start: (controller) => {
+        this.#controller = controller;
+      },
+      cancel: () => {
+        this.#closed = true;
+        onGone();
+      },
+    });
+  }
+
+  /** Whether anything was written. */
+  get started(): boolean {
+    return this.#started;
+  }
+
+  /** Resolves when there is something to send, or nothing more will come. */
+  begun(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#started || this.#closed) resolve();
+      else this.#onStart = resolve;
+    });
+  }
+
+  backlog(): number {
+    if (this.#closed) return 0;
+    // The stream's high-water mark is one chunk.
+    const queued = 1 - this.#controller.desiredSize!;
+    if (queued === 0) {
+      if (this.#unsent > 0) {
+        this.#sizes = [];
+        this.#at = this.#unsent = 0;
+      }
+      return 0;
+    }
+    while (this.#sizes.length - this.#at > queued) this.#unsent -= this.#sizes[this.#at++];
+    if (this.#at > 1024) {
+      this.#sizes = this.#sizes.slice(this.#at);
+      this.#at = 0;
+    }
+    return this.#unsent;
+  }
+
+  open(channel: string, position: Position): void {
+    this.positions.set(channel, printCursor(position));
+  }
+
+  write(frame: Frame): void {
+    this.#enqueue(frame.bytes(this.#format));
+  }
+
+  heartbeat(): void {
+    this.#enqueue(utf8.encode(this.#format.heartbeat));
+  }
+
+  close(reason: CloseReason): void {
+    if (this.#closed) return;
+    if (reason === "shutdown" && this.#format.contentType === "text/event-stream") {
+      this.#enqueue(utf8.encode(`retry: ${this.#retryMs()}\n\n`));
+    }
+    this.#closed = true;
+    // An error lets go of what is queued at once, where a clean end would wait for a reader that
+    // takes nothing.
+    if (reason === "slow" || reason === "error") this.#controller.error(new Error(reason));
+    else this.#controller.close();
+    this.#onStart?.();
+  }
+
+  #enqueue(bytes: Uint8Array<ArrayBuffer>): void {
+    if (this.#closed || bytes.length === 0) return;
+    const controller = this.#controller;
+    controller.enqueue(bytes);
+    if (controller.desiredSize! < 1) {
+      this.#sizes.push(bytes.length);
+      this.#unsent += bytes.length;
+    }
+    if (!this.#started) {
+      this.#started = true;
+      this.#onStart?.();
+    }
+  }
+}

@@ -1,0 +1,363 @@
+/**
+ * A subscriber: catching up, then live, then closed. Here, once for all transports, history is
+ * joined to the live stream without gap, repeat or reorder.
+ *
+ * @module
+ */
+import type { Cursor, Position } from "./cursor.ts";
+import type { Replay } from "./engine.ts";
+import { Batch, type Frame, Gap, type GapReason } from "./message.ts";
+import type { Metrics } from "./metrics.ts";
+import type { Timed, TimerWheel } from "./timer_wheel.ts";
+
+/** Why a subscriber was closed. */
+export type CloseReason =
+  /** It got all it asked for. */
+  | "done"
+  /** The client went away. */
+  | "gone"
+  /** Its time was over. */
+  | "timeout"
+  /** More was unsent than is allowed. */
+  | "slow"
+  /** The server is shutting down. */
+  | "shutdown"
+  /** Something broke on our side. */
+  | "error";
+
+/**
+ * What a transport implements. `tests/sink_suite.ts` holds every sink to these rules.
+ *
+ * A sink MUST NOT block, MUST NOT keep or change what it is given beyond sending it, and MUST NOT
+ * throw because its client went away. After `close` every other call MUST be harmless.
+ */
+export interface Sink {
+  /** Whether one answer ends it: long-poll and JSONP. */
+  readonly once: boolean;
+
+  /** MUST tell how many bytes it has taken that the transport has not; 0 if unknown. */
+  backlog(): number;
+
+  /**
+   * A channel was joined; what follows on it comes after `position`. Called once a channel, before
+   * anything else about the channel.
+   */
+  open(channel: string, position: Position): void;
+
+  /** MUST send the frame after all frames before it, whole or not at all. */
+  write(frame: Frame): void;
+
+  /** MUST send something that the client takes for no message. */
+  heartbeat(): void;
+
+  /** Ends the transport, telling the client why as well as it can. MUST be idempotent. */
+  close(reason: CloseReason): void;
+}
+
+/** What a subscription needs from its channel. */
+export interface Feed {
+  readonly name: string;
+  /** As `Engine.since`. */
+  since(cursor: Cursor | undefined, maxBytes: number): Promise<Replay> | Replay;
+  /** Calls `subscription.catchUp()` again soon: its sink is full. */
+  retry(subscription: Subscription): void;
+  /** Removes the subscription; does nothing if it is gone already. */
+  leave(subscription: Subscription): void;
+}
+
+/** What a subscriber may be given. Times are in milliseconds. */
+export interface SubscriberOptions {
+  readonly wheel: TimerWheel;
+  readonly metrics: Metrics;
+  /** Takes an error that closed the subscriber. */
+  readonly report: (error: unknown) => void;
+  /** Bytes that may be unsent when the next message comes. */
+  readonly maxQueue: number;
+  /** Silence after which a heartbeat is sent. */
+  readonly heartbeat: number;
+  /** Messages after which it is done. */
+  readonly limit?: number;
+  /** How long it may live. */
+  readonly lifetime?: number;
+  /** Called once, after it was closed. */
+  readonly onClose?: (reason: CloseReason, subscriber: Subscriber) => void;
+}
+
+/** Most bytes of history handed to a sink in one go. */
+const REPLAY_CHUNK = 64 * 1024;
+
+/** One client's subscriptions, and the sink that they share. */
+export class Subscriber implements Timed {
+  readonly #sink: Sink;
+  readonly #options: SubscriberOptions;
+  readonly #replayWindow: number;
+  readonly #endsAt: number;
+  readonly #subscriptions: Subscription[] = [];
+  #left: number;
+  #lastWrite: number;
+  #written = false;
+  #reason: CloseReason | undefined;
+
+  /** Belongs to the timer wheel. */
+  due = 0;
+
+  constructor(sink: Sink, options: SubscriberOptions) {
+    const { wheel, maxQueue, heartbeat, limit = Infinity, lifetime = Infinity } = options;
+    this.#sink = sink;
+    this.#options = options;
+    this.#replayWindow = Math.min(maxQueue, 4 * REPLAY_CHUNK);
+    this.#left = limit;
+    this.#lastWrite = wheel.now;
+    this.#endsAt = wheel.now + lifetime;
+    wheel.set(this, Math.min(heartbeat, lifetime));
+  }
+
+  /** Undefined as long as it is open. */
+  get closed(): CloseReason | undefined {
+    return this.#reason;
+  }
+
+  /** How many channels it is subscribed to. */
+  get size(): number {
+    return this.#subscriptions.length;
+  }
+
+  /** Its subscription to a channel. */
+  find(channel: string): Subscription | undefined {
+    return this.#subscriptions.find((subscription) => subscription.channel === channel);
+  }
+
+  /** Adds a subscription that has yet to catch up. */
+  add(subscription: Subscription): void {
+    this.#subscriptions.push(subscription);
+  }
+
+  /** Leaves a channel; false if it was not subscribed to it. */
+  remove(channel: string): boolean {
+    const subscription = this.find(channel);
+    if (subscription === undefined) return false;
+    this.#subscriptions.splice(this.#subscriptions.indexOf(subscription), 1);
+    subscription.end();
+    return true;
+  }
+
+  /** Room in the sink for more history. */
+  get hungry(): boolean {
+    return this.#sink.backlog() < this.#replayWindow;
+  }
+
+  /** Tells the sink that a channel was joined. */
+  open(channel: string, position: Position): void {
+    this.#guard(() => this.#sink.open(channel, position));
+  }
+
+  /** Sends messages; ends the subscriber when it has what it asked for or is too far behind. */
+  write(batch: Batch): void {
+    try {
+      if (this.#sink.backlog() > this.#options.maxQueue) return this.close("slow");
+      const { length } = batch.messages;
+      const sent = Math.min(length, this.#left);
+      this.#sink.write(sent < length ? batch.slice(0, sent) : batch);
+      this.#left -= sent;
+      this.#options.metrics.delivered(sent);
+    } catch (error) {
+      return this.fail(error);
+    }
+    this.#lastWrite = this.#options.wheel.now;
+    this.#written = true;
+    if (this.#left === 0) this.close("done");
+  }
+
+  /** Sends a gap. */
+  writeGap(gap: Gap): void {
+    this.#options.metrics.gap(gap.reason);
+    this.#guard(() => this.#sink.write(gap));
+    this.#lastWrite = this.#options.wheel.now;
+    this.#written = true;
+  }
+
+  /** An answer is complete: ends the subscriber if it wanted no more than one. */
+  settle(): void {
+    if (!this.#sink.once || !this.#written) return;
+    if (this.#subscriptions.every(({ live }) => live)) this.close("done");
+  }
+
+  onDue(): void {
+    const { wheel, heartbeat } = this.#options;
+    if (wheel.now >= this.#endsAt) return this.close("timeout");
+    if (wheel.now - this.#lastWrite >= heartbeat) {
+      // A client that took none of its history for so long will not take a heartbeat either.
+      if (!this.hungry && this.#subscriptions.some(({ live }) => !live)) return this.close("slow");
+      this.#guard(() => this.#sink.heartbeat());
+      if (this.#reason !== undefined) return;
+      this.#lastWrite = wheel.now;
+    }
+    wheel.set(this, Math.min(this.#lastWrite + heartbeat, this.#endsAt) - wheel.now);
+  }
+
+  /** Ends all subscriptions and the sink. Only the first call counts. */
+  close(reason: CloseReason): void {
+    if (this.#reason !== undefined) return;
+    this.#reason = reason;
+    this.#options.wheel.clear(this);
+    for (const subscription of this.#subscriptions) subscription.end();
+    this.#subscriptions.length = 0;
+    try {
+      this.#sink.close(reason);
+    } catch (error) {
+      this.#options.report(error);
+    }
+    this.#options.onClose?.(reason, this);
+  }
+
+  /** Closes after an error that it had no part in. */
+  fail(error: unknown): void {
+    this.#options.report(error);
+    this.close("error");
+  }
+
+  /** A sink that breaks costs its own subscriber and nobody else. */
+  #guard(action: () => void): void {
+    if (this.#reason !== undefined) return;
+    try {
+      action();
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+}
+
+/** One subscriber's place in one channel. */
+export class Subscription {
+  readonly #subscriber: Subscriber;
+  readonly #feed: Feed;
+  /** Only who gave a position is told of gaps. */
+  readonly #resumes: boolean;
+  #cursor: Cursor | undefined;
+  #epoch = "";
+  #seq = 0;
+  #opened = false;
+  #replayed = false;
+  #ended = false;
+  /** Caught up: the next message comes from the live stream. */
+  live = false;
+  /** Something was published that the answer we wait for may not hold. */
+  #missed = false;
+
+  /** @param cursor Where to start; without one, with what is published from now on. */
+  constructor(subscriber: Subscriber, feed: Feed, cursor?: Cursor) {
+    this.#subscriber = subscriber;
+    this.#feed = feed;
+    this.#cursor = cursor;
+    this.#resumes = cursor !== undefined;
+  }
+
+  get channel(): string {
+    return this.#feed.name;
+  }
+
+  /** Takes what was just published. */
+  deliver(batch: Batch): void {
+    if (!this.live) {
+      // History has it; `catchUp` asks again if it was too early to know.
+      this.#missed = true;
+    } else if (batch.first === this.#seq + 1 && batch.epoch === this.#epoch) {
+      this.#seq = batch.last;
+      this.#subscriber.write(batch);
+      this.#subscriber.settle();
+    } else {
+      this.#realign(batch);
+    }
+  }
+
+  /**
+   * Sends history until there is no more, then goes live in the same turn. A promise only with an
+   * engine that answers later.
+   */
+  catchUp(): Promise<void> | void {
+    try {
+      while (!this.#ended) {
+        this.#missed = false;
+        const replay = this.#feed.since(this.#cursor, REPLAY_CHUNK);
+        if (replay instanceof Promise) {
+          return replay.then(
+            (replay) => this.#take(replay) ? this.catchUp() : undefined,
+            (error) => this.#subscriber.fail(error),
+          );
+        }
+        if (!this.#take(replay)) return;
+      }
+    } catch (error) {
+      this.#subscriber.fail(error);
+    }
+  }
+
+  /** Whether there is a point in going on with `catchUp` now. */
+  get ready(): boolean {
+    return this.#ended || this.#subscriber.hungry;
+  }
+
+  /** Leaves the channel. */
+  end(): void {
+    this.#ended = true;
+    this.#feed.leave(this);
+  }
+
+  /** Takes a piece of history; true if it is time to ask for the next. */
+  #take({ epoch, head, messages }: Replay): boolean {
+    if (this.#ended) return false;
+    const subscriber = this.#subscriber;
+    const next = messages.length > 0 ? messages[0].seq : head + 1;
+    const asked = this.#cursor ?? { epoch, seq: head };
+    if (!this.#opened) {
+      this.#opened = true;
+      subscriber.open(this.channel, { epoch: asked.epoch ?? epoch, seq: asked.seq });
+    }
+    const reason = this.#gapReason(asked, epoch, head, next);
+    if (reason !== undefined && this.#resumes) {
+      subscriber.writeGap(new Gap(this.channel, asked.seq + 1, next - 1, epoch, reason));
+    }
+    this.#epoch = epoch;
+    this.#seq = next - 1 + messages.length;
+    this.#cursor = { epoch, seq: this.#seq };
+    this.#replayed = true;
+    if (messages.length > 0 && !this.#ended) subscriber.write(new Batch(messages));
+    if (this.#ended) return false;
+    if (this.#seq >= head && !this.#missed) {
+      this.live = true;
+      subscriber.settle();
+      return false;
+    }
+    if (subscriber.hungry) return true;
+    this.#feed.retry(this);
+    return false;
+  }
+
+  #gapReason(asked: Cursor, epoch: string, head: number, next: number): GapReason | undefined {
+    if (asked.epoch !== undefined && asked.epoch !== epoch) return "restart";
+    if (asked.seq > head) return "ahead";
+    if (next > asked.seq + 1) return this.#replayed ? "slow" : "evicted";
+  }
+
+  /** The batch is not what comes next: the channel started over, or the engine's relay slipped. */
+  #realign(batch: Batch): void {
+    if (batch.epoch === this.#epoch && batch.last <= this.#seq) return;
+    if (batch.epoch === this.#epoch && batch.first <= this.#seq) {
+      return this.deliver(batch.slice(this.#seq + 1 - batch.first));
+    }
+    if (batch.epoch !== this.#epoch && batch.first === 1) {
+      if (this.#resumes) {
+        const { channel, epoch } = batch;
+        this.#subscriber.writeGap(new Gap(channel, this.#seq + 1, 0, epoch, "restart"));
+      }
+      this.#epoch = batch.epoch;
+      this.#seq = 0;
+      this.#cursor = undefined;
+      return this.deliver(batch);
+    }
+    this.live = false;
+    this.#cursor = { epoch: this.#epoch, seq: this.#seq };
+    this.#replayed = false;
+    this.catchUp();
+  }
+}

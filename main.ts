@@ -1,0 +1,180 @@
+/**
+ * The program: reads the options, builds everything, serves, shuts down. Nothing else reads the
+ * command line, the environment or files.
+ *
+ * @module
+ */
+import manifest from "./deno.json" with { type: "json" };
+import { Access } from "./lib/access.ts";
+import { createHandler } from "./lib/app.ts";
+import { type Config, ConfigError, helpText, readConfig } from "./lib/config.ts";
+import { MemoryEngine } from "./lib/engine.ts";
+import { Hub } from "./lib/hub.ts";
+import { createLog, errorFields, type Log } from "./lib/log.ts";
+import { PrometheusMetrics } from "./lib/metrics.ts";
+import { TimerWheel } from "./lib/timer_wheel.ts";
+
+/** File descriptors kept for listening, logs and requests that do not stay. */
+const DESCRIPTOR_RESERVE = 64;
+/** What is assumed where the limit cannot be read: the usual one. */
+const USUAL_DESCRIPTORS = 1024;
+
+const utf8 = new TextEncoder();
+
+function print(text: string): void {
+  Deno.stdout.writeSync(utf8.encode(text));
+}
+
+function printError(text: string): void {
+  Deno.stderr.writeSync(utf8.encode(text));
+}
+
+if (import.meta.main) {
+  try {
+    const command = readConfig({
+      args: Deno.args,
+      env: (name) => Deno.env.get(name),
+      readFile: (path) => Deno.readTextFileSync(path),
+    });
+    if (command.kind === "help") print(helpText(manifest.version));
+    else if (command.kind === "version") print(`river ${manifest.version}\n`);
+    else await serve(command.config);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    printError(`river: ${error.message}\n`);
+    Deno.exit(2);
+  }
+}
+
+/** Serves until a signal comes; then ends the process. */
+async function serve(config: Config): Promise<void> {
+  const log = createLog(config["log-format"], printError);
+  const report = (error: unknown) => log.error("something broke", errorFields(error));
+  const metrics = new PrometheusMetrics();
+  const wheel = new TimerWheel();
+  const engine = new MemoryEngine({
+    history: config.history,
+    historyTtl: config["history-ttl"],
+    maxMemory: config["max-memory"],
+    maxChannels: config["max-channels"],
+    maxIds: config["max-ids"],
+    idTtl: config["id-ttl"],
+  });
+  const { heartbeat } = config;
+  const hub = new Hub({
+    engine,
+    wheel,
+    metrics,
+    report,
+    heartbeat,
+    maxQueue: config["max-queue"],
+  });
+  const handler = createHandler({
+    hub,
+    engine,
+    metrics,
+    report,
+    access: new Access({ publishKey: config["publish-key"], origins: config.origin }),
+    limits: {
+      heartbeat,
+      maxMessage: config["max-message"],
+      maxBody: config["max-body"],
+      maxChannelsPerClient: config["max-channels-per-client"],
+      maxConnections: config["max-connections"] || connectionBudget(),
+      clientTimeout: config["client-timeout"],
+    },
+  });
+  // An error that nobody awaited must not end a server that thousands are connected to.
+  addEventListener("unhandledrejection", (event) => {
+    event.preventDefault();
+    report(event.reason);
+  });
+  await hub.start();
+  wheel.start();
+  const abort = new AbortController();
+  const server = listen(config, handler, abort.signal, report);
+  const { hostname, port } = server.addr;
+  const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+  print(`river ${manifest.version} listening on http://${host}:${port}/\n`);
+  await terminated(log);
+  await shutDown(server, hub, config.grace, abort, log);
+  wheel.stop();
+  Deno.exit(0);
+}
+
+function listen(
+  { host, port }: Config,
+  handler: (request: Request) => Response | Promise<Response>,
+  signal: AbortSignal,
+  report: (error: unknown) => void,
+): Deno.HttpServer<Deno.NetAddr> {
+  const hostname = host.replace(/^\[(.*)\]$/, "$1");
+  try {
+    return Deno.serve({
+      hostname,
+      port,
+      signal,
+      onListen() {},
+      onError(error) {
+        report(error);
+        return new Response(null, { status: 500 });
+      },
+    }, handler);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ConfigError(`Cannot listen on ${host} port ${port}: ${reason}`);
+  }
+}
+
+/** Resolves at the first signal to end; a second one ends the process at once. */
+function terminated(log: Log): Promise<void> {
+  return new Promise((resolve) => {
+    let signals = 0;
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      Deno.addSignalListener(signal, () => {
+        if (++signals > 1) Deno.exit(1);
+        log.info("shutting down", { signal });
+        resolve();
+      });
+    }
+  });
+}
+
+/** Stops accepting, ends every subscriber, and waits for the connections to go, but not forever. */
+async function shutDown(
+  server: Deno.HttpServer,
+  hub: Hub,
+  grace: number,
+  abort: AbortController,
+  log: Log,
+): Promise<void> {
+  const stopped = server.shutdown();
+  await hub.close();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<"late">((resolve) => {
+    timer = setTimeout(() => resolve("late"), grace);
+  });
+  if (await Promise.race([stopped, late]) === "late") {
+    log.error("connections dropped at the end of the grace period");
+    abort.abort();
+  }
+  clearTimeout(timer);
+}
+
+/**
+ * How many subscribers the file descriptors allow. The runtime does not tell the limit, but a child
+ * process inherits it, and `prlimit` (util-linux) prints its own.
+ */
+function connectionBudget(): number {
+  let descriptors = USUAL_DESCRIPTORS;
+  try {
+    const { stdout } = new Deno.Command("prlimit", {
+      args: ["--nofile", "--output=SOFT", "--noheadings", "--raw"],
+      stderr: "null",
+    }).outputSync();
+    descriptors = Number(new TextDecoder().decode(stdout)) || USUAL_DESCRIPTORS;
+  } catch {
+    // Not there, or not permitted.
+  }
+  return Math.max(1, descriptors - DESCRIPTOR_RESERVE);
+}
