@@ -6,9 +6,9 @@
  */
 import manifest from "./deno.json" with { type: "json" };
 import { Access } from "./lib/access.ts";
-import { createHandler } from "./lib/app.ts";
+import { createHandler, type Handler } from "./lib/app.ts";
 import { type Config, ConfigError, helpText, readConfig } from "./lib/config.ts";
-import { MemoryEngine } from "./lib/engine.ts";
+import { type Engine, MemoryEngine } from "./lib/engine.ts";
 import { Hub } from "./lib/hub.ts";
 import { createLog, errorFields, type Log } from "./lib/log.ts";
 import { PrometheusMetrics } from "./lib/metrics.ts";
@@ -46,10 +46,20 @@ if (import.meta.main) {
   }
 }
 
-/** Serves until a signal comes; then ends the process. */
-async function serve(config: Config): Promise<void> {
-  const log = createLog(config["log-format"], printError);
-  const report = (error: unknown) => log.error("something broke", errorFields(error));
+/** A river that does not listen yet. */
+export interface River {
+  readonly handler: Handler;
+  readonly hub: Hub;
+  readonly engine: Engine;
+  readonly wheel: TimerWheel;
+}
+
+/**
+ * Builds everything from the options.
+ *
+ * @param report Takes errors that are nobody's fault but ours.
+ */
+export function build(config: Config, report: (error: unknown) => void): River {
   const metrics = new PrometheusMetrics();
   const wheel = new TimerWheel();
   const engine = new MemoryEngine({
@@ -61,14 +71,7 @@ async function serve(config: Config): Promise<void> {
     idTtl: config["id-ttl"],
   });
   const { heartbeat } = config;
-  const hub = new Hub({
-    engine,
-    wheel,
-    metrics,
-    report,
-    heartbeat,
-    maxQueue: config["max-queue"],
-  });
+  const hub = new Hub({ engine, wheel, metrics, report, heartbeat, maxQueue: config["max-queue"] });
   const handler = createHandler({
     hub,
     engine,
@@ -84,11 +87,19 @@ async function serve(config: Config): Promise<void> {
       clientTimeout: config["client-timeout"],
     },
   });
+  return { handler, hub, engine, wheel };
+}
+
+/** Serves until a signal comes; then ends the process. */
+async function serve(config: Config): Promise<void> {
+  const log = createLog(config["log-format"], printError);
+  const report = (error: unknown) => log.error("something broke", errorFields(error));
   // An error that nobody awaited must not end a server that thousands are connected to.
   addEventListener("unhandledrejection", (event) => {
     event.preventDefault();
     report(event.reason);
   });
+  const { handler, hub, wheel } = build(config, report);
   await hub.start();
   wheel.start();
   const abort = new AbortController();
@@ -104,7 +115,7 @@ async function serve(config: Config): Promise<void> {
 
 function listen(
   { host, port }: Config,
-  handler: (request: Request) => Response | Promise<Response>,
+  handler: Handler,
   signal: AbortSignal,
   report: (error: unknown) => void,
 ): Deno.HttpServer<Deno.NetAddr> {

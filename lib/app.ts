@@ -42,7 +42,13 @@ export interface AppOptions {
 }
 
 /** Answers a request; at once wherever nothing has to be waited for. */
-export type Handler = (request: Request) => Response | Promise<Response>;
+export type Handler = (request: Request, info?: CallInfo) => Response | Promise<Response>;
+
+/** What the server tells of a request besides the request. */
+export interface CallInfo {
+  /** Settles when the response was sent, or the client went away before. */
+  readonly completed: Promise<void>;
+}
 
 /** Seconds after which a client may try again when there was no room. */
 const RETRY_AFTER = "5";
@@ -63,6 +69,7 @@ const NO_CACHE = {
 /** What is known of a request before it is looked into. */
 interface Call {
   readonly request: Request;
+  readonly info: CallInfo | undefined;
   readonly path: string;
   /** The query string without its question mark. */
   readonly search: string;
@@ -85,10 +92,10 @@ export function createHandler(options: AppOptions): Handler {
   const channelRoutes: Record<string, Route> = { GET: showChannel, DELETE: resetChannel };
   const assetRoutes: Record<string, Route> = { GET: asset, HEAD: asset };
 
-  return function handle(request) {
+  return function handle(request, info) {
     let origin: string | undefined;
     try {
-      const call = parseUrl(request);
+      const call = parseUrl(request, info);
       origin = access.checkOrigin(request.headers);
       const response = dispatch(call);
       return response instanceof Promise
@@ -155,14 +162,14 @@ export function createHandler(options: AppOptions): Handler {
     }
   }
 
-  function subscribe({ request, search }: Call): Response | Promise<Response> {
-    const params = readParams(request, search, limits);
+  function subscribe(call: Call): Response | Promise<Response> {
+    const params = readParams(call.request, call.search, limits);
     return params instanceof Promise
-      ? params.then((params) => openStream(request, params))
-      : openStream(request, params);
+      ? params.then((params) => openStream(call, params))
+      : openStream(call, params);
   }
 
-  function openStream(request: Request, params: Params): Response | Promise<Response> {
+  function openStream({ request, info }: Call, params: Params): Response | Promise<Response> {
     const asked = subscribeRequest(params, request.headers, limits);
     checkMaySubscribe(grantOf(request, params), asked.wishes.map(({ channel }) => channel));
     checkRoom();
@@ -180,7 +187,8 @@ export function createHandler(options: AppOptions): Handler {
     // says so by ending: 204 would tell its client never to come back.
     const mayBeEmpty = timeout !== undefined && asked.transport !== "sse";
     if (subscribed === undefined && !mayBeEmpty) return respond();
-    request.signal.addEventListener("abort", () => subscriber.close("gone"));
+    // The stream is not being read yet, so it cannot tell that the client went away.
+    info?.completed.catch(() => {}).then(() => subscriber.close("gone"));
     return Promise.resolve(subscribed)
       .then(() => mayBeEmpty ? sink.begun() : undefined)
       .then(() => mayBeEmpty && !sink.started ? emptyResponse(sink, subscriber) : respond());
@@ -401,15 +409,15 @@ function checkUpgrade(headers: Headers): void {
 }
 
 /** Splits the address as it came, without the cost and the surprises of `new URL`. */
-function parseUrl(request: Request): Call {
+function parseUrl(request: Request, info: CallInfo | undefined): Call {
   const { url } = request;
   const start = url.indexOf("/", url.indexOf("://") + 3);
   let end = url.indexOf("#", start);
   if (end < 0) end = url.length;
   const question = url.indexOf("?", start);
   return question < 0 || question > end
-    ? { request, path: url.slice(start, end), search: "" }
-    : { request, path: url.slice(start, question), search: url.slice(question + 1, end) };
+    ? { request, info, path: url.slice(start, end), search: "" }
+    : { request, info, path: url.slice(start, question), search: url.slice(question + 1, end) };
 }
 
 function channelOf(path: string): string {

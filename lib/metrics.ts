@@ -31,7 +31,7 @@ export const noMetrics: Metrics = {
   refused() {},
 };
 
-/** A gauge's value as it is now, with its help text. */
+/** Gauges by name: the value as it is now, and a help text. */
 export type Gauges = Record<string, { help: string; value: number }>;
 
 /** Counts events and prints them. Labels have few values; a channel's name is never one. */
@@ -83,7 +83,7 @@ export class PrometheusMetrics implements Metrics {
       counter("refusals_total", "Requests that were refused.", this.#refused),
       family("river_subscribers", "gauge", "Subscribers connected.", this.#subscribers),
       ...Object.entries(gauges).map(([name, { help, value }]) =>
-        family(`river_${name}`, "gauge", help, value)
+        family(name, "gauge", help, value)
       ),
     ].join("");
   }
