@@ -48,9 +48,13 @@ if (import.meta.main) {
 
 /** A river that does not listen yet. */
 export interface River {
+  /** Answers requests. */
   readonly handler: Handler;
+  /** The channels and subscribers; to be started before the first request. */
   readonly hub: Hub;
+  /** Numbers and keeps the messages. */
   readonly engine: Engine;
+  /** Times the subscribers; to be started before the first one. */
   readonly wheel: TimerWheel;
 }
 

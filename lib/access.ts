@@ -9,7 +9,9 @@ import { HttpError } from "./http_error.ts";
 
 /** What one client may do. */
 export interface Grant {
+  /** May publish to this channel. */
   mayPublish(channel: string): boolean;
+  /** May subscribe to this channel. */
   maySubscribe(channel: string): boolean;
   /** May list channels and read the metrics. */
   readonly mayOperate: boolean;
@@ -31,6 +33,7 @@ export class Access {
   readonly #keyDigest: Uint8Array | undefined;
   readonly #origins: readonly string[];
 
+  /** Access with this key and from pages of these origins. */
   constructor({ publishKey, origins = [] }: AccessOptions) {
     this.#keyDigest = publishKey === undefined ? undefined : digest(publishKey);
     this.#origins = origins.map((origin) => origin.toLowerCase());

@@ -27,10 +27,15 @@ import type { Subscriber } from "./subscriber.ts";
 
 /** What the routes work with. Times are in milliseconds. */
 export interface AppOptions {
+  /** Publishes and subscribes. */
   readonly hub: Hub;
+  /** Tells operators about channels. */
   readonly engine: Engine;
+  /** Decides who may do what. */
   readonly access: Access;
+  /** Counts connections and refusals, and prints all counts. */
   readonly metrics: PrometheusMetrics;
+  /** What clients are held to. */
   readonly limits: RequestLimits & {
     readonly maxConnections: number;
     /** 0: no end. */

@@ -14,8 +14,11 @@ const HTML = "text/html;charset=UTF-8";
 const CSS = "text/css;charset=UTF-8";
 const SCRIPT = "text/javascript;charset=UTF-8";
 
-interface Asset {
+/** An embedded file. */
+export interface Asset {
+  /** Its `Content-Type`. */
   readonly type: string;
+  /** Its content. */
   readonly text: string;
 }
 

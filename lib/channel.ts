@@ -11,7 +11,9 @@ import type { Feed, Subscription } from "./subscriber.ts";
 
 /** What a channel needs from the hub. */
 export interface ChannelOwner {
+  /** As `Engine.since`. */
   since(channel: string, cursor: Cursor | undefined, maxBytes: number): Promise<Replay> | Replay;
+  /** Calls `subscription.catchUp()` again soon: its sink is full. */
   retry(subscription: Subscription): void;
   /** The last subscription has left. */
   release(channel: Channel): void;
@@ -19,6 +21,7 @@ export interface ChannelOwner {
 
 /** A channel that somebody here listens to. */
 export class Channel implements Feed {
+  /** Name of the channel. */
   readonly name: string;
   readonly #owner: ChannelOwner;
   /** A set may change while it is walked: who leaves is not called, nobody else is skipped. */
@@ -27,6 +30,7 @@ export class Channel implements Feed {
   /** Pending while the engine has not confirmed that it relays the channel. */
   watching: Promise<void> | undefined;
 
+  /** A channel without subscriptions; `owner` answers for its history. */
   constructor(name: string, owner: ChannelOwner) {
     this.name = name;
     this.#owner = owner;

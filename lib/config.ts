@@ -145,9 +145,11 @@ export const OPTIONS = {
   },
 } as const satisfies Record<string, Option>;
 
-type Name = keyof typeof OPTIONS;
+/** The name of an option, as in `--name`. */
+export type Name = keyof typeof OPTIONS;
 
-type ValueOf<K> = K extends { kind: "list" } ? readonly string[]
+/** The type of an option's value, by the option's entry in `OPTIONS`. */
+export type ValueOf<K> = K extends { kind: "list" } ? readonly string[]
   : K extends { kind: "boolean" } ? boolean
   : K extends { kind: "choice"; choices: readonly (infer C)[] } ? C
   : K extends { kind: "text"; default: string } ? string
@@ -165,13 +167,17 @@ export type Command =
 
 /** Options that make no sense; the message is one line for the user. */
 export class ConfigError extends Error {
+  /** Names the error in logs and stack traces. */
   override name = "ConfigError";
 }
 
 /** Where options come from. */
 export interface Sources {
+  /** Arguments of the command line, without the program's name. */
   readonly args: readonly string[];
+  /** The value of an environment variable; undefined if it is not set. */
   readonly env: (name: string) => string | undefined;
+  /** The text of a file; throws if it cannot be read. */
   readonly readFile: (path: string) => string;
 }
 

@@ -8,11 +8,13 @@
 export interface Cursor {
   /** Absent when the client only knows the number; then the channel's present epoch is meant. */
   readonly epoch?: string;
+  /** Number of the last message seen; 0 before the first. */
   readonly seq: number;
 }
 
 /** A position that names its epoch. */
 export interface Position extends Cursor {
+  /** The run of numbers that `seq` belongs to. */
   readonly epoch: string;
 }
 

@@ -9,8 +9,11 @@ import { type Message, utf8Length } from "./message.ts";
 
 /** What a publisher gets: the message is numbered and stored. */
 export interface Receipt {
+  /** The channel published to. */
   readonly channel: string;
+  /** The number that the message has. */
   readonly seq: number;
+  /** The epoch that `seq` belongs to. */
   readonly epoch: string;
   /** How many subscribers of this process it went out to. */
   readonly subscribers: number;
@@ -28,6 +31,7 @@ export interface Replay {
 
 /** The state of a channel, for operators. */
 export interface ChannelInfo extends Position {
+  /** Name of the channel. */
   readonly channel: string;
   /** `oldest` is a seq; null when nothing is kept. */
   readonly history: { messages: number; bytes: number; oldest: number | null };
@@ -35,6 +39,7 @@ export interface ChannelInfo extends Position {
 
 /** One page of channels. */
 export interface ChannelPage {
+  /** The channels of this page, `limit` at the most. */
   readonly channels: ChannelInfo[];
   /** Where the next page starts; null on the last one. */
   readonly next: string | null;
@@ -117,6 +122,7 @@ export interface Engine {
 
 /** There is no room for another channel. */
 export class EngineFullError extends Error {
+  /** Names the error in logs and stack traces. */
   override name = "EngineFullError";
 }
 
@@ -128,6 +134,7 @@ export interface MemoryLimits {
   readonly historyTtl: number;
   /** Bytes of history in all. */
   readonly maxMemory: number;
+  /** Channels at a time. */
   readonly maxChannels: number;
   /** Idempotency keys remembered in all. */
   readonly maxIds: number;
@@ -186,7 +193,11 @@ export class MemoryEngine implements Engine {
   #timer: ReturnType<typeof setInterval> | undefined;
   #sweeping: ReturnType<typeof setImmediate> | undefined;
 
-  /** @param options `now` gives milliseconds since 1970, `newEpoch` a name not used before. */
+  /**
+   * An engine without channels, held to `limits`.
+   *
+   * @param options `now` gives milliseconds since 1970, `newEpoch` a name not used before.
+   */
   constructor(
     limits: MemoryLimits,
     { now = Date.now, newEpoch = randomEpoch }: {

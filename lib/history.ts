@@ -33,6 +33,7 @@ export class History {
     return this.#bytes + this.length * MESSAGE_OVERHEAD;
   }
 
+  /** The oldest message kept; undefined when there is none. */
   get oldest(): Message | undefined {
     return this.#messages[this.#start];
   }

@@ -6,12 +6,18 @@
 
 /** Why a request is refused, for people (`message`) and for programs (`code`). */
 export class HttpError extends Error {
+  /** Names the error in logs and stack traces. */
   override name = "HttpError";
+  /** HTTP status of the response. */
   readonly status: number;
+  /** Stable, in snake_case. */
   readonly code: string;
+  /** Sent along with the response. */
   readonly headers: Record<string, string>;
 
   /**
+   * A refusal with this status.
+   *
    * @param code Stable, in snake_case.
    * @param message Names the parameter and quotes the value.
    * @param headers Sent along, for example `Allow`.

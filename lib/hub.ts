@@ -13,7 +13,9 @@ import type { TimerWheel } from "./timer_wheel.ts";
 
 /** A message to be published. */
 export interface Publication {
+  /** Name of the channel. */
   readonly channel: string;
+  /** The text to publish. */
   readonly data: string;
   /** A repeat of the same id within the time that ids are kept is answered, but not published. */
   readonly id?: string;
@@ -21,16 +23,23 @@ export interface Publication {
 
 /** A channel to join, from a position or from now on. */
 export interface Wish {
+  /** Name of the channel. */
   readonly channel: string;
+  /** Where to start; without one, with what is published from now on. */
   readonly cursor?: Cursor;
 }
 
 /** What a hub is built from. Times are in milliseconds. */
 export interface HubOptions {
+  /** Numbers and keeps the messages. */
   readonly engine: Engine;
+  /** Times the heartbeats and lifetimes of subscribers. */
   readonly wheel: TimerWheel;
+  /** Bytes that a subscriber may have unsent when its next message comes. */
   readonly maxQueue: number;
+  /** Silence after which a subscriber is sent a heartbeat. */
   readonly heartbeat: number;
+  /** Takes what happens; without it nothing is counted. */
   readonly metrics?: Metrics;
   /** Takes errors that nobody waits for. */
   readonly report?: (error: unknown) => void;
@@ -55,6 +64,7 @@ export class Hub implements ChannelOwner, Local {
   #retryTimer: ReturnType<typeof setInterval> | undefined;
   #closed = false;
 
+  /** A hub without channels and subscribers; `start()` joins it to the engine. */
   constructor(options: HubOptions) {
     this.#engine = options.engine;
     this.#options = options;

@@ -9,7 +9,9 @@ export type LogFields = Record<string, string | number>;
 
 /** Writes log lines. */
 export interface Log {
+  /** Writes what happened in the normal course of things. */
   info(message: string, fields?: LogFields): void;
+  /** Writes what went wrong. */
   error(message: string, fields?: LogFields): void;
 }
 

@@ -6,11 +6,13 @@
 
 /** One published message, numbered. Immutable, shared by everybody it is delivered to. */
 export interface Message {
+  /** Name of the channel. */
   readonly channel: string;
   /** Names the run of numbers that `seq` belongs to; a channel that starts over has a new one. */
   readonly epoch: string;
   /** 1 for the first message of an epoch, then one more for each. */
   readonly seq: number;
+  /** The text that was published. */
   readonly data: string;
   /** UTF-8 bytes of `data`. */
   readonly bytes: number;
@@ -26,10 +28,13 @@ export type GapReason = "evicted" | "restart" | "ahead" | "slow";
  * batch can keep one encoding for all who use them.
  */
 export interface Format {
+  /** The `Content-Type` of a response in this format. */
   readonly contentType: string;
   /** What is sent after a silence, so that nobody in between takes the connection for dead. */
   readonly heartbeat: string;
+  /** The messages of a batch, encoded. */
   messages(batch: Batch): string;
+  /** A gap, encoded; empty where the format does not show gaps. */
   gap(gap: Gap): string;
 }
 
@@ -47,6 +52,7 @@ const utf8 = new TextEncoder();
 
 /** Some messages of one channel and epoch, in order, without holes; encoded once per format. */
 export class Batch implements Frame {
+  /** The messages in the order of seq; at least one. */
   readonly messages: readonly Message[];
   #lines: string[] | undefined;
   #text: string | undefined;
@@ -54,15 +60,21 @@ export class Batch implements Frame {
   #bytes: Uint8Array<ArrayBuffer> | undefined;
   #others: Map<Format, Uint8Array<ArrayBuffer>> | undefined;
 
-  /** @param messages At least one. */
+  /**
+   * A batch of these messages, not encoded yet.
+   *
+   * @param messages At least one.
+   */
   constructor(messages: readonly Message[]) {
     this.messages = messages;
   }
 
+  /** The channel of all the messages. */
   get channel(): string {
     return this.messages[0].channel;
   }
 
+  /** The epoch of all the messages. */
   get epoch(): string {
     return this.messages[0].epoch;
   }
@@ -114,6 +126,7 @@ export class Batch implements Frame {
 
 /** Tells a subscriber that what came after its position cannot be had. */
 export class Gap implements Frame {
+  /** Name of the channel. */
   readonly channel: string;
   /** The seq that should have come next. */
   readonly from: number;
@@ -121,8 +134,10 @@ export class Gap implements Frame {
   readonly to: number;
   /** Epoch of `to` and of what follows. */
   readonly epoch: string;
+  /** Why the position could not be resumed. */
   readonly reason: GapReason;
 
+  /** A gap that starts at seq `from` and ends at the position of `epoch` and `to`. */
   constructor(channel: string, from: number, to: number, epoch: string, reason: GapReason) {
     this.channel = channel;
     this.from = from;
@@ -131,6 +146,7 @@ export class Gap implements Frame {
     this.reason = reason;
   }
 
+  /** What the wire forms hold, in their order. */
   get fields(): Record<string, string | number> {
     const { channel, from, to, epoch, reason } = this;
     return { channel, from, to, epoch, reason };

@@ -18,13 +18,16 @@ export const MAX_TIMEOUT = 86_400;
 
 /** The limits that requests are held to; all in bytes but the last. */
 export interface RequestLimits {
+  /** Data of one message. */
   readonly maxMessage: number;
+  /** Body of one request, or one WebSocket frame. */
   readonly maxBody: number;
+  /** Channels that one request or socket may name. */
   readonly maxChannelsPerClient: number;
 }
 
 /** Every parameter that means something somewhere. Others are let pass, as caches may need them. */
-const KNOWN = [
+export const KNOWN = [
   "name",
   "data",
   "id",
@@ -41,7 +44,8 @@ const KNOWN = [
   "after",
 ] as const;
 
-type Name = typeof KNOWN[number];
+/** The name of a parameter that is known. */
+export type Name = typeof KNOWN[number];
 
 const known: ReadonlySet<string> = new Set(KNOWN);
 
@@ -143,11 +147,15 @@ export class Params {
 
 /** What a subscription asks for. */
 export interface SubscribeRequest {
+  /** The channels to join, in the order asked for; at least one. */
   readonly wishes: Wish[];
+  /** How frames are encoded. */
   readonly format: Format;
   /** The format's name, and the transport's in the metrics. */
   readonly transport: "stream" | "sse" | "raw" | "jsonp" | "long-poll";
+  /** Whether one answer ends it: long-poll and JSONP. */
   readonly once: boolean;
+  /** Messages after which it ends. */
   readonly limit?: number;
   /** Milliseconds. */
   readonly timeout?: number;

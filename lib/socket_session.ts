@@ -15,9 +15,13 @@ import type { Subscriber } from "./subscriber.ts";
 
 /** What a session works with. */
 export interface SessionOptions {
+  /** Publishes and subscribes. */
   readonly hub: Hub;
+  /** The client's subscriptions. */
   readonly subscriber: Subscriber;
+  /** What the client may do. */
   readonly grant: Grant;
+  /** What frames and messages are held to. */
   readonly limits: RequestLimits;
   /** Takes errors that are nobody's fault but ours. */
   readonly report: (error: unknown) => void;
@@ -25,6 +29,7 @@ export interface SessionOptions {
 
 /** Takes the frames of one socket. */
 export interface Session {
+  /** Takes one frame as the socket gave it: a string if it is a text frame. */
   receive(data: unknown): void;
 }
 
@@ -51,6 +56,7 @@ export class PlainSession implements Session {
   readonly #channel: string;
   readonly #options: SessionOptions;
 
+  /** A session that publishes to `channel`, and closes the socket through `sink`. */
   constructor(sink: PlainSocketSink, channel: string, options: SessionOptions) {
     this.#sink = sink;
     this.#channel = channel;
@@ -96,6 +102,7 @@ export class LineSession implements Session {
   /** Answers to the frame at hand; they leave in one frame. */
   #answers: string[] = [];
 
+  /** A session that answers through `sink`. */
   constructor(sink: LineSocketSink, options: SessionOptions) {
     this.#sink = sink;
     this.#options = options;

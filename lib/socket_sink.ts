@@ -22,12 +22,17 @@ export const CLOSE_CODES = {
 } as const;
 
 /** What plain and `river.v1` sockets share. */
-abstract class SocketSink implements Sink {
+export abstract class SocketSink implements Sink {
   readonly once = false;
+  /** Where everything is sent. */
   protected readonly socket: WebSocket;
   readonly #retryMs: () => number;
 
-  /** @param retryMs Gives the delay that a client is told to wait when the server shuts down. */
+  /**
+   * A sink that sends to `socket`.
+   *
+   * @param retryMs Gives the delay that a client is told to wait when the server shuts down.
+   */
   constructor(socket: WebSocket, retryMs: () => number) {
     this.socket = socket;
     this.#retryMs = retryMs;
@@ -66,25 +71,31 @@ abstract class SocketSink implements Sink {
 
 /** One river line a frame, as the first river sent them. The runtime's pings are the heartbeat. */
 export class PlainSocketSink extends SocketSink {
+  /** Sends nothing: plain sockets are not told of positions. */
   open(): void {}
 
+  /** Sends each line of the frame as a text frame of its own. */
   write(frame: Frame): void {
     for (const line of frame.lines) this.send(line);
   }
 
+  /** Sends nothing: the runtime pings. */
   heartbeat(): void {}
 }
 
 /** `river.v1`: many lines a frame. A frame without lines is the heartbeat. */
 export class LineSocketSink extends SocketSink {
+  /** Sends the line `open` with the position. */
   open(channel: string, position: Position): void {
     this.send(line("open", { channel, cursor: printCursor(position) }));
   }
 
+  /** Sends all lines of the frame in one text frame. */
   write(frame: Frame): void {
     this.send(frame.text);
   }
 
+  /** Sends an empty text frame. */
   heartbeat(): void {
     this.send("");
   }

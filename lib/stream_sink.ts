@@ -28,6 +28,8 @@ export class StreamSink implements Sink {
   #onStart: (() => void) | undefined;
 
   /**
+   * A sink that writes frames in `format` to a body of its own.
+   *
    * @param options `onGone` is called when the client goes away; `positions` is filled in as
    * channels are joined; `retryMs` gives the delay told to event streams at shutdown.
    */

@@ -56,6 +56,7 @@ export interface Sink {
 
 /** What a subscription needs from its channel. */
 export interface Feed {
+  /** Name of the channel. */
   readonly name: string;
   /** As `Engine.since`. */
   since(cursor: Cursor | undefined, maxBytes: number): Promise<Replay> | Replay;
@@ -67,7 +68,9 @@ export interface Feed {
 
 /** What a subscriber may be given. Times are in milliseconds. */
 export interface SubscriberOptions {
+  /** Times its heartbeats and its end. */
   readonly wheel: TimerWheel;
+  /** Counts the messages and gaps it is sent. */
   readonly metrics: Metrics;
   /** Takes an error that closed the subscriber. */
   readonly report: (error: unknown) => void;
@@ -101,6 +104,7 @@ export class Subscriber implements Timed {
   /** Belongs to the timer wheel. */
   due = 0;
 
+  /** A subscriber without subscriptions that sends through `sink`; its lifetime starts now. */
   constructor(sink: Sink, options: SubscriberOptions) {
     const { wheel, maxQueue, heartbeat, limit = Infinity, lifetime = Infinity } = options;
     this.#sink = sink;
@@ -244,7 +248,11 @@ export class Subscription {
   /** Something was published that the answer we wait for may not hold. */
   #missed = false;
 
-  /** @param cursor Where to start; without one, with what is published from now on. */
+  /**
+   * A place of `subscriber` in the channel of `feed`, yet to catch up.
+   *
+   * @param cursor Where to start; without one, with what is published from now on.
+   */
   constructor(subscriber: Subscriber, feed: Feed, cursor?: Cursor) {
     this.#subscriber = subscriber;
     this.#feed = feed;
@@ -252,6 +260,7 @@ export class Subscription {
     this.#resumes = cursor !== undefined;
   }
 
+  /** Name of the channel. */
   get channel(): string {
     return this.#feed.name;
   }

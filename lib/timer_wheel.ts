@@ -27,6 +27,8 @@ export class TimerWheel {
   now: number;
 
   /**
+   * A wheel with nothing set, that does not tick yet.
+   *
    * @param options `tickMs` is the resolution, `clock` gives milliseconds that never go back.
    */
   constructor(
