@@ -189,13 +189,25 @@ export class Hub implements ChannelOwner, Local {
 
   retry(subscription: Subscription): void {
     this.#behind.add(subscription);
-    this.#retryTimer ??= setInterval(() => this.#retry(), RETRY_MS);
+    this.#retryTimer ??= setInterval(() => this.resume(), RETRY_MS);
   }
 
   release(channel: Channel): void {
     if (this.#channels.get(channel.name) !== channel) return;
     this.#channels.delete(channel.name);
     this.#background(() => this.#engine.unwatch(channel.name));
+  }
+
+  /** Goes on with the history of those whose sinks have room again; a timer calls it. */
+  resume(): void {
+    for (const subscription of this.#behind) {
+      if (!subscription.ready) continue;
+      this.#behind.delete(subscription);
+      this.#background(() => subscription.catchUp());
+    }
+    if (this.#behind.size > 0) return;
+    clearInterval(this.#retryTimer);
+    this.#retryTimer = undefined;
   }
 
   /** Sends what is pending, ends every subscriber and lets the engine go. */
@@ -221,17 +233,6 @@ export class Hub implements ChannelOwner, Local {
     const dirty = this.#dirty;
     this.#dirty = [];
     for (const channel of dirty) channel.flush();
-  }
-
-  #retry(): void {
-    for (const subscription of this.#behind) {
-      if (!subscription.ready) continue;
-      this.#behind.delete(subscription);
-      this.#background(() => subscription.catchUp());
-    }
-    if (this.#behind.size > 0) return;
-    clearInterval(this.#retryTimer);
-    this.#retryTimer = undefined;
   }
 
   /** Does something whose failure nobody waits for. */

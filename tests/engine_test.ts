@@ -1,0 +1,159 @@
+import { assert, assertEquals, assertNotEquals } from "@std/assert";
+import { MemoryEngine, type MemoryLimits } from "../lib/engine.ts";
+import { MESSAGE_OVERHEAD } from "../lib/history.ts";
+import { engineSuite } from "./engine_suite.ts";
+import { LateEngine } from "./late_engine.ts";
+import { memoryLimits } from "./support.ts";
+
+engineSuite("MemoryEngine", (limits) => new MemoryEngine(limits));
+engineSuite("LateEngine", (limits) => new LateEngine(limits));
+
+/** An engine whose time stands still until `tick` moves it. */
+function memory(limits: Partial<MemoryLimits>) {
+  let time = 1_000_000;
+  let epochs = 0;
+  const engine = new MemoryEngine(memoryLimits(limits), {
+    now: () => time,
+    newEpoch: () => `e${++epochs}`,
+  });
+  engine.start({ deliver() {}, subscribers: () => 0 });
+  const tick = (ms: number) => {
+    time += ms;
+    engine.sweep();
+  };
+  const names = async () => (await engine.list("", 1000)).channels.map(({ channel }) => channel);
+  return { engine, tick, names, [Symbol.dispose]: () => engine.close() };
+}
+
+Deno.test("MemoryEngine forgets a message when its time is over", () => {
+  using river = memory({ historyTtl: 1000 });
+  const { engine, tick } = river;
+  engine.publish("a", "1");
+  tick(600);
+  engine.publish("a", "2");
+  tick(400);
+  assertEquals(engine.since("a", { seq: 0 }, 1e9).messages.map(({ seq }) => seq), [2]);
+  assertEquals(engine.usage(), { channels: 1, messages: 1, bytes: 1 });
+});
+
+Deno.test("MemoryEngine drops a channel when its history is gone, and it comes back with a new epoch", () => {
+  using river = memory({ historyTtl: 1000 });
+  const { engine, tick } = river;
+  const first = engine.publish("a", "1");
+  tick(999);
+  assert(engine.info("a") !== undefined);
+  tick(1);
+  assertEquals(engine.info("a"), undefined);
+  assertEquals(engine.usage(), { channels: 0, messages: 0, bytes: 0 });
+  const second = engine.publish("a", "1");
+  assertEquals(second.seq, 1);
+  assertNotEquals(second.epoch, first.epoch);
+});
+
+Deno.test("MemoryEngine keeps a watched channel's numbers when its history is gone", () => {
+  using river = memory({ historyTtl: 1000 });
+  const { engine, tick } = river;
+  const { epoch } = engine.publish("a", "1");
+  engine.watch("a");
+  tick(5000);
+  assertEquals(engine.since("a", { seq: 0 }, 1e9), { epoch, head: 1, messages: [] });
+  engine.unwatch("a");
+  tick(999);
+  assertEquals(engine.publish("a", "2").seq, 2);
+});
+
+Deno.test("MemoryEngine keeps positions good in a channel that never had a message", () => {
+  using river = memory({});
+  const { engine } = river;
+  engine.watch("a");
+  const { epoch } = engine.since("a", undefined, 1e9);
+  engine.unwatch("a");
+  assertEquals(engine.usage().channels, 0);
+  assertEquals(engine.publish("a", "1").epoch, epoch);
+});
+
+Deno.test("MemoryEngine never uses an epoch again, through resets and drops", () => {
+  using river = memory({ historyTtl: 1000 });
+  const { engine, tick } = river;
+  const seen = new Set<string>();
+  for (let i = 0; i < 20; i++) {
+    const { epoch } = engine.publish("a", "1");
+    assert(!seen.has(epoch), `${epoch} again`);
+    seen.add(epoch);
+    if (i % 2 === 0) engine.reset("a");
+    if (i % 3 !== 0 || i % 2 !== 0) tick(1000);
+  }
+});
+
+Deno.test("MemoryEngine drops the idlest channel's history first when memory is full", async () => {
+  using river = memory({ maxMemory: 3 * (100 + MESSAGE_OVERHEAD) });
+  const { engine, names } = river;
+  const data = "x".repeat(100);
+  for (const name of ["a", "b", "a"]) engine.publish(name, data);
+  engine.publish("c", data);
+  assertEquals(await names(), ["a", "c"]);
+  engine.publish("c", data);
+  assertEquals(engine.info("a")!.history, { messages: 1, bytes: 100, oldest: 2 });
+  assertEquals(engine.usage(), { channels: 2, messages: 3, bytes: 300 });
+});
+
+Deno.test("MemoryEngine counts a message that is larger than all memory, and keeps it no longer", () => {
+  using river = memory({ maxMemory: 100 });
+  const { engine } = river;
+  assertEquals(engine.publish("a", "x").seq, 1);
+  assertEquals(engine.publish("a", "x").seq, 2);
+  assertEquals(engine.usage(), { channels: 1, messages: 0, bytes: 0 });
+});
+
+Deno.test("MemoryEngine spares watched channels' numbers when memory is full", () => {
+  using river = memory({ maxMemory: 2 * (1 + MESSAGE_OVERHEAD) });
+  const { engine } = river;
+  for (const name of ["a", "b"]) {
+    engine.watch(name);
+    engine.publish(name, "x");
+  }
+  engine.publish("c", "x");
+  assertEquals(engine.publish("a", "x").seq, 2);
+  assertEquals(engine.publish("b", "x").seq, 2);
+});
+
+Deno.test("MemoryEngine publishes a repeated id again when it was forgotten", () => {
+  using river = memory({ idTtl: 1000, maxIds: 2 });
+  const { engine, tick } = river;
+  engine.publish("a", "x", "1");
+  tick(1000);
+  assertEquals(engine.publish("a", "x", "1").seq, 2, "too old");
+  engine.publish("a", "x", "2");
+  engine.publish("a", "x", "3");
+  assertEquals(engine.publish("a", "x", "1").seq, 5, "too many since");
+  assertEquals(engine.publish("a", "x", "3").seq, 4, "still known");
+});
+
+Deno.test("MemoryEngine drops ten thousand channels a thousand a turn", async () => {
+  using river = memory({ historyTtl: 1000 });
+  const { engine, tick } = river;
+  for (let i = 0; i < 10_000; i++) engine.publish(`c${i}`, "x");
+  tick(1000);
+  let left = engine.usage().channels;
+  assertEquals(left, 9000);
+  while (left > 0) {
+    await new Promise((resolve) => setImmediate(resolve));
+    const now = engine.usage().channels;
+    assert(left - now <= 1000 && left > now, `from ${left} to ${now} in one turn`);
+    left = now;
+  }
+  assertEquals(engine.usage(), { channels: 0, messages: 0, bytes: 0 });
+});
+
+Deno.test("MemoryEngine lists while channels come and go", async () => {
+  using river = memory({});
+  const { engine } = river;
+  for (let i = 0; i < 30; i++) engine.publish(`c${i}`, "x");
+  const { channels, next } = await engine.list("c", 10);
+  engine.publish("c99", "x");
+  engine.watch("d");
+  engine.unwatch("d");
+  const rest = await engine.list("c", 1000, next!);
+  assertEquals(channels.length + rest.channels.length, 31);
+  assertEquals(rest.next, null);
+});

@@ -1,0 +1,402 @@
+import { assert, assertEquals } from "@std/assert";
+import type { Cursor } from "../lib/cursor.ts";
+import type { Replay } from "../lib/engine.ts";
+import { Batch, type Message } from "../lib/message.ts";
+import {
+  type CloseReason,
+  type Feed,
+  Subscriber,
+  type SubscriberOptions,
+  Subscription,
+} from "../lib/subscriber.ts";
+import { RecordingSink, stoppedWheel, subscriberOptions } from "./recording_sink.ts";
+
+function messages(first: number, last: number, epoch = "e", channel = "c"): Message[] {
+  return Array.from({ length: last - first + 1 }, (_, i) => {
+    const seq = first + i;
+    return { channel, epoch, seq, data: `m${seq}`, bytes: 2, time: 0 };
+  });
+}
+
+/** A channel that answers from a list, `piece` messages at a time. */
+class ListFeed implements Feed {
+  readonly name: string;
+  kept: Message[] = [];
+  epoch = "e";
+  head = 0;
+  piece = Infinity;
+  asked: (Cursor | undefined)[] = [];
+  behind: Subscription | undefined;
+  left = false;
+
+  constructor(name = "c") {
+    this.name = name;
+  }
+
+  keep(kept: Message[], head = kept.at(-1)?.seq ?? 0): void {
+    this.kept = kept;
+    this.head = head;
+  }
+
+  since(cursor: Cursor | undefined): Replay {
+    this.asked.push(cursor);
+    const { epoch, head } = this;
+    if (cursor === undefined) return { epoch, head, messages: [] };
+    const seq = cursor.epoch === undefined || cursor.epoch === epoch ? cursor.seq : 0;
+    const messages = this.kept.filter((message) => message.seq > seq).slice(0, this.piece);
+    return { epoch, head, messages };
+  }
+
+  retry(subscription: Subscription): void {
+    this.behind = subscription;
+  }
+
+  leave(): void {
+    this.left = true;
+  }
+}
+
+/** A subscriber with one subscription that has not caught up yet. */
+function subscribe(
+  feed: Feed,
+  cursor?: Cursor,
+  { once, ...options }: Partial<SubscriberOptions> & { once?: boolean } = {},
+) {
+  const sink = new RecordingSink({ once });
+  const subscriber = new Subscriber(sink, subscriberOptions(options));
+  const subscription = new Subscription(subscriber, feed, cursor);
+  subscriber.add(subscription);
+  return { sink, subscriber, subscription };
+}
+
+Deno.test("Subscription without a position starts at the head", () => {
+  const feed = new ListFeed();
+  feed.keep(messages(1, 5));
+  const { sink, subscription } = subscribe(feed);
+  subscription.catchUp();
+  assert(subscription.live);
+  subscription.deliver(new Batch(messages(6, 7)));
+  assertEquals(sink.events[0], { kind: "open", channel: "c", cursor: "e-5" });
+  assertEquals(sink.seqs, [6, 7]);
+  assertEquals(sink.gaps, []);
+});
+
+Deno.test("Subscription replays piece by piece, then goes live", () => {
+  const feed = new ListFeed();
+  feed.keep(messages(1, 7));
+  feed.piece = 2;
+  const { sink, subscription } = subscribe(feed, { epoch: "e", seq: 2 });
+  subscription.catchUp();
+  subscription.deliver(new Batch(messages(8, 8)));
+  assertEquals(sink.events[0], { kind: "open", channel: "c", cursor: "e-2" });
+  assertEquals(sink.seqs, [3, 4, 5, 6, 7, 8]);
+  assertEquals(sink.gaps, []);
+});
+
+const gapCases: {
+  name: string;
+  cursor: Cursor;
+  gap: [from: number, to: number, reason: string];
+  opened: string;
+  then: number[];
+}[] = [
+  {
+    name: "evicted",
+    cursor: { epoch: "e", seq: 3 },
+    gap: [4, 5, "evicted"],
+    opened: "e-3",
+    then: [6, 7, 8],
+  },
+  {
+    name: "evicted, with a bare seq",
+    cursor: { seq: 0 },
+    gap: [1, 5, "evicted"],
+    opened: "e-0",
+    then: [6, 7, 8],
+  },
+  {
+    name: "restart",
+    cursor: { epoch: "old", seq: 40 },
+    gap: [41, 5, "restart"],
+    opened: "old-40",
+    then: [6, 7, 8],
+  },
+  {
+    name: "ahead",
+    cursor: { seq: 57 },
+    gap: [58, 8, "ahead"],
+    opened: "e-57",
+    then: [],
+  },
+];
+
+for (const { name, cursor, gap, opened, then } of gapCases) {
+  Deno.test(`Subscription announces a gap before the first message: ${name}`, () => {
+    const feed = new ListFeed();
+    feed.keep(messages(6, 8));
+    const { sink, subscription } = subscribe(feed, cursor);
+    subscription.catchUp();
+    assertEquals(sink.events[0], { kind: "open", channel: "c", cursor: opened });
+    const [{ channel, from, to, epoch, reason }] = sink.gaps;
+    assertEquals([channel, epoch], ["c", "e"]);
+    assertEquals([from, to, reason], gap);
+    assertEquals(sink.events[1].kind, "gap");
+    assertEquals(sink.seqs, then);
+    subscription.deliver(new Batch(messages(9, 9)));
+    assertEquals(sink.seqs, [...then, 9]);
+  });
+}
+
+Deno.test("Subscription at the head is told of no gap", () => {
+  const feed = new ListFeed();
+  feed.keep([], 8);
+  const { sink, subscription } = subscribe(feed, { epoch: "e", seq: 8 });
+  subscription.catchUp();
+  assertEquals(sink.events.map(({ kind }) => kind), ["open"]);
+});
+
+Deno.test("Subscription waits for its sink, and says so if history has run away meanwhile", () => {
+  const feed = new ListFeed();
+  feed.keep(messages(1, 10));
+  feed.piece = 2;
+  const { sink, subscription } = subscribe(feed, { seq: 0 }, { maxQueue: 50 });
+  sink.clogged = true;
+  subscription.catchUp();
+  assertEquals(sink.seqs, [1, 2]);
+  assertEquals(feed.behind, subscription);
+  assert(!subscription.ready && !subscription.live);
+  subscription.deliver(new Batch(messages(11, 11)));
+  feed.keep(messages(6, 11));
+  sink.unclog();
+  assert(subscription.ready);
+  subscription.catchUp();
+  assertEquals(sink.gaps.map(({ from, to, reason }) => [from, to, reason]), [[3, 5, "slow"]]);
+  assertEquals(sink.seqs, [1, 2, 6, 7, 8, 9, 10, 11]);
+});
+
+Deno.test("Subscription asks again for what was published while it waited for the answer", async () => {
+  const feed = new ListFeed();
+  feed.keep(messages(1, 2));
+  const answers: PromiseWithResolvers<Replay>[] = [];
+  const late: Feed = {
+    name: "c",
+    since() {
+      answers.push(Promise.withResolvers());
+      return answers.at(-1)!.promise;
+    },
+    retry() {},
+    leave() {},
+  };
+  const { sink, subscription } = subscribe(late, { seq: 1 });
+  const done = subscription.catchUp();
+  answers[0].resolve(feed.since({ seq: 1 }));
+  subscription.deliver(new Batch(messages(3, 3)));
+  feed.keep(messages(1, 3));
+  await Promise.resolve();
+  answers[1].resolve(feed.since({ seq: 2 }));
+  await done;
+  subscription.deliver(new Batch(messages(4, 4)));
+  assertEquals(sink.seqs, [2, 3, 4]);
+  assertEquals(answers.length, 2);
+});
+
+Deno.test("Subscription skips what it has, and fetches what the relay left out", () => {
+  const feed = new ListFeed();
+  feed.keep(messages(1, 2));
+  const { sink, subscription } = subscribe(feed, { seq: 0 });
+  subscription.catchUp();
+  subscription.deliver(new Batch(messages(1, 2)));
+  subscription.deliver(new Batch(messages(2, 3)));
+  feed.keep(messages(1, 6));
+  subscription.deliver(new Batch(messages(6, 6)));
+  assertEquals(sink.seqs, [1, 2, 3, 4, 5, 6]);
+  assertEquals(sink.gaps, []);
+});
+
+for (const resumes of [true, false]) {
+  Deno.test(`Subscription ${resumes ? "with" : "without"} a position follows a reset`, () => {
+    const feed = new ListFeed();
+    feed.keep(messages(1, 2));
+    const { sink, subscription } = subscribe(feed, resumes ? { seq: 2 } : undefined);
+    subscription.catchUp();
+    subscription.deliver(new Batch(messages(1, 2, "f")));
+    assertEquals(sink.messages.map(({ epoch, seq }) => `${epoch}-${seq}`), ["f-1", "f-2"]);
+    assertEquals(
+      sink.gaps.map(({ from, to, epoch, reason }) => [from, to, epoch, reason]),
+      resumes ? [[3, 0, "f", "restart"]] : [],
+    );
+  });
+}
+
+Deno.test("Subscriber ends after its limit, in the middle of a batch", () => {
+  const feed = new ListFeed();
+  feed.keep(messages(1, 2));
+  const { sink, subscriber, subscription } = subscribe(feed, { seq: 0 }, { limit: 4 });
+  subscription.catchUp();
+  subscription.deliver(new Batch(messages(3, 9)));
+  assertEquals(sink.seqs, [1, 2, 3, 4]);
+  assertEquals([sink.closed, subscriber.closed, feed.left], ["done", "done", true]);
+});
+
+Deno.test("Subscriber that wants one answer gets all that it is behind, and ends", () => {
+  const feed = new ListFeed();
+  feed.keep(messages(1, 7));
+  feed.piece = 2;
+  const { sink, subscription } = subscribe(feed, { seq: 2 }, { once: true });
+  subscription.catchUp();
+  assertEquals(sink.seqs, [3, 4, 5, 6, 7]);
+  assertEquals(sink.closed, "done");
+});
+
+Deno.test("Subscriber that wants one answer waits for a push, and gets all of the push", () => {
+  const feed = new ListFeed();
+  const { sink, subscription } = subscribe(feed, { seq: 0 }, { once: true });
+  subscription.catchUp();
+  assertEquals(sink.closed, undefined);
+  subscription.deliver(new Batch(messages(1, 3)));
+  assertEquals(sink.seqs, [1, 2, 3]);
+  assertEquals(sink.closed, "done");
+});
+
+Deno.test("Subscriber that wants one answer is told of a gap at once", () => {
+  const feed = new ListFeed();
+  feed.keep([], 3);
+  const { sink, subscription } = subscribe(feed, { seq: 9 }, { once: true });
+  subscription.catchUp();
+  assertEquals(sink.events.map(({ kind }) => kind), ["open", "gap", "close"]);
+});
+
+Deno.test("Subscriber that wants one answer waits for all of its channels to catch up", () => {
+  const [a, b] = [new ListFeed("a"), new ListFeed("b")];
+  a.keep(messages(1, 2, "e", "a"));
+  b.keep(messages(1, 2, "e", "b"));
+  const { sink, subscriber, subscription } = subscribe(a, { seq: 0 }, { once: true });
+  const other = new Subscription(subscriber, b, { seq: 1 });
+  subscriber.add(other);
+  subscription.catchUp();
+  assertEquals(sink.closed, undefined);
+  other.catchUp();
+  assertEquals(sink.messages.map(({ channel, seq }) => channel + seq), ["a1", "a2", "b2"]);
+  assertEquals(sink.closed, "done");
+});
+
+Deno.test("Subscriber is cut when too much is unsent as the next message comes", () => {
+  const feed = new ListFeed();
+  const { sink, subscription } = subscribe(feed, undefined, { maxQueue: 100 });
+  subscription.catchUp();
+  sink.clogged = true;
+  let seq = 0;
+  while (sink.backlog() <= 100) subscription.deliver(new Batch(messages(++seq, seq)));
+  assertEquals(sink.closed, undefined);
+  subscription.deliver(new Batch(messages(seq + 1, seq + 1)));
+  assertEquals(sink.closed, "slow");
+  assertEquals(sink.seqs.length, seq);
+  assert(feed.left);
+});
+
+Deno.test("Subscriber sends a heartbeat after silence only", () => {
+  const { wheel, pass } = stoppedWheel();
+  const feed = new ListFeed();
+  const { sink, subscription } = subscribe(feed, undefined, { wheel, heartbeat: 1000 });
+  subscription.catchUp();
+  pass(900);
+  subscription.deliver(new Batch(messages(1, 1)));
+  pass(900);
+  assertEquals(sink.events.at(-1)!.kind, "message");
+  pass(200);
+  assertEquals(sink.events.at(-1)!.kind, "heartbeat");
+  pass(1100);
+  assertEquals(sink.events.filter(({ kind }) => kind === "heartbeat").length, 2);
+});
+
+Deno.test("Subscriber ends when its time is over, however busy it is", () => {
+  const { wheel, pass } = stoppedWheel();
+  const feed = new ListFeed();
+  const reasons: CloseReason[] = [];
+  const { sink, subscriber, subscription } = subscribe(feed, undefined, {
+    wheel,
+    heartbeat: 1000,
+    lifetime: 2500,
+    onClose: (reason) => reasons.push(reason),
+  });
+  subscription.catchUp();
+  for (let seq = 1; seq <= 24; seq++) {
+    pass(100);
+    subscription.deliver(new Batch(messages(seq, seq)));
+  }
+  assertEquals(sink.closed, undefined);
+  pass(200);
+  assertEquals(sink.closed, "timeout");
+  subscriber.close("gone");
+  assertEquals(reasons, ["timeout"]);
+  assertEquals(sink.events.filter(({ kind }) => kind === "close").length, 1);
+});
+
+Deno.test("Subscriber that takes none of its history is cut in the end", () => {
+  const { wheel, pass } = stoppedWheel();
+  const feed = new ListFeed();
+  feed.keep(messages(1, 9));
+  feed.piece = 3;
+  const { sink, subscription } = subscribe(feed, { seq: 0 }, {
+    wheel,
+    heartbeat: 1000,
+    maxQueue: 100,
+  });
+  sink.clogged = true;
+  subscription.catchUp();
+  pass(900);
+  assertEquals(sink.closed, undefined);
+  pass(200);
+  assertEquals(sink.closed, "slow");
+});
+
+Deno.test("Subscriber survives a sink that throws, and everybody learns of it", () => {
+  for (const broken of ["open", "write", "heartbeat", "close"] as const) {
+    const { wheel, pass } = stoppedWheel();
+    const errors: unknown[] = [];
+    const reasons: CloseReason[] = [];
+    const feed = new ListFeed();
+    const { sink, subscriber, subscription } = subscribe(feed, undefined, {
+      wheel,
+      heartbeat: 1000,
+      report: (error) => errors.push(error),
+      onClose: (reason) => reasons.push(reason),
+    });
+    sink[broken] = () => {
+      throw new Error(broken);
+    };
+    subscription.catchUp();
+    subscription.deliver(new Batch(messages(1, 1)));
+    pass(1100);
+    subscriber.close("done");
+    assertEquals(errors.map(String), [`Error: ${broken}`]);
+    assertEquals(reasons, [broken === "close" ? "done" : "error"]);
+    assert(feed.left, broken);
+  }
+});
+
+Deno.test("Subscriber is closed by a feed that fails, now or later", async () => {
+  for (
+    const since of [() => Promise.reject(new Error("x")), () => {
+      throw new Error("x");
+    }]
+  ) {
+    const errors: unknown[] = [];
+    const feed: Feed = { name: "c", since, retry() {}, leave() {} };
+    const { sink, subscription } = subscribe(feed, undefined, {
+      report: (error) => errors.push(error),
+    });
+    await subscription.catchUp();
+    assertEquals(sink.closed, "error");
+    assertEquals(errors.map(String), ["Error: x"]);
+  }
+});
+
+Deno.test("Subscriber.remove() leaves one channel and stays in the others", () => {
+  const [a, b] = [new ListFeed("a"), new ListFeed("b")];
+  const { subscriber } = subscribe(a);
+  subscriber.add(new Subscription(subscriber, b));
+  assertEquals([subscriber.remove("a"), subscriber.remove("a")], [true, false]);
+  assertEquals([a.left, b.left, subscriber.size], [true, false, 1]);
+  assertEquals(subscriber.find("b")?.channel, "b");
+});
