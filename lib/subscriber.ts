@@ -265,6 +265,11 @@ export class Subscription {
     return this.#feed.name;
   }
 
+  /** Epoch of the last message that it has, or that it starts after; empty until it is known. */
+  get epoch(): string {
+    return this.#epoch;
+  }
+
   /** Takes what was just published. */
   deliver(batch: Batch): void {
     if (!this.live) {

@@ -1,0 +1,209 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { type Engine, EngineFullError, MemoryEngine } from "../lib/engine.ts";
+import { Hub, type HubOptions } from "../lib/hub.ts";
+import { Batch } from "../lib/message.ts";
+import { LateEngine } from "./late_engine.ts";
+import { RecordingSink, stoppedWheel } from "./recording_sink.ts";
+import { memoryLimits, until } from "./support.ts";
+
+/** A hub that flushes when told to. */
+function makeHub(engine: Engine = new MemoryEngine(memoryLimits()), more?: Partial<HubOptions>) {
+  const flushes: (() => void)[] = [];
+  const errors: unknown[] = [];
+  const { wheel, pass } = stoppedWheel();
+  const hub = new Hub({
+    engine,
+    wheel,
+    maxQueue: 1_000_000,
+    heartbeat: 25_000,
+    report: (error) => errors.push(error),
+    schedule: (flush) => flushes.push(flush),
+    ...more,
+  });
+  const ready = hub.start();
+  const flush = () => flushes.splice(0).forEach((flush) => flush());
+  return {
+    hub,
+    engine,
+    ready,
+    flushes,
+    flush,
+    errors,
+    pass,
+    [Symbol.asyncDispose]: () => hub.close(),
+  };
+}
+
+Deno.test("Hub flushes once a turn, however much is published", async () => {
+  await using river = makeHub();
+  const { hub, flush, flushes } = river;
+  const sinks = [new RecordingSink(), new RecordingSink()];
+  for (const sink of sinks) hub.subscribe(hub.connect(sink), [{ channel: "a" }, { channel: "b" }]);
+  for (let i = 0; i < 10; i++) {
+    hub.publish({ channel: "a", data: `a${i}` });
+    hub.publish({ channel: "b", data: `b${i}` });
+  }
+  assertEquals(sinks[0].frames.length, 0);
+  assertEquals(flushes.length, 1);
+  flush();
+  assertEquals(sinks[0].frames.length, 2, "a frame a channel");
+  assertEquals(sinks[0].frames, sinks[1].frames);
+  assert(sinks[0].frames[0] === sinks[1].frames[0], "the same frame for both");
+  hub.publish({ channel: "a", data: "next" });
+  assertEquals(flushes.length, 1);
+});
+
+Deno.test("Hub gives a subscriber what comes after it joined, not what came before in the same turn", async () => {
+  await using river = makeHub();
+  const { hub, flush } = river;
+  const [early, late, behind] = [new RecordingSink(), new RecordingSink(), new RecordingSink()];
+  hub.subscribe(hub.connect(early), [{ channel: "a" }]);
+  hub.publish({ channel: "a", data: "1" });
+  hub.subscribe(hub.connect(late), [{ channel: "a" }]);
+  hub.subscribe(hub.connect(behind), [{ channel: "a", cursor: { seq: 0 } }]);
+  hub.publish({ channel: "a", data: "2" });
+  flush();
+  assertEquals(early.seqs, [1, 2]);
+  assertEquals(late.seqs, [2]);
+  assertEquals(behind.seqs, [1, 2]);
+});
+
+Deno.test("Hub counts a channel's subscribers in the receipt", async () => {
+  await using river = makeHub();
+  const { hub } = river;
+  const receipt = async () => (await hub.publish({ channel: "a", data: "" })).subscribers;
+  assertEquals(await receipt(), 0);
+  const subscriber = hub.connect(new RecordingSink());
+  hub.subscribe(subscriber, [{ channel: "a" }]);
+  hub.subscribe(hub.connect(new RecordingSink()), [{ channel: "a" }, { channel: "b" }]);
+  assertEquals(await receipt(), 2);
+  subscriber.close("gone");
+  assertEquals(await receipt(), 1);
+  assertEquals([hub.size, hub.subscribers("a"), hub.subscribers("b")], [1, 1, 1]);
+});
+
+Deno.test("Hub lets nobody be skipped when subscribers come and go during a flush", async () => {
+  await using river = makeHub();
+  const { hub, flush } = river;
+  const sinks = Array.from({ length: 9 }, () => new RecordingSink());
+  const subscribers = sinks.map((sink) => hub.connect(sink));
+  for (const subscriber of subscribers) hub.subscribe(subscriber, [{ channel: "a" }]);
+  const newcomer = new RecordingSink();
+  const write = sinks[3].write.bind(sinks[3]);
+  sinks[3].write = (frame) => {
+    write(frame);
+    for (const i of [1, 3, 5]) subscribers[i].close("gone");
+    hub.subscribe(hub.connect(newcomer), [{ channel: "a" }]);
+  };
+  hub.publish({ channel: "a", data: "x" });
+  flush();
+  assertEquals(sinks.map(({ seqs }) => seqs.length), [1, 1, 1, 1, 1, 0, 1, 1, 1]);
+  assertEquals(newcomer.seqs, []);
+  hub.publish({ channel: "a", data: "y" });
+  flush();
+  assertEquals(newcomer.seqs, [2]);
+});
+
+Deno.test("Hub goes on when a sink throws, and closes that subscriber alone", async () => {
+  await using river = makeHub();
+  const { hub, flush, errors } = river;
+  const [broken, well] = [new RecordingSink(), new RecordingSink()];
+  for (const sink of [broken, well]) hub.subscribe(hub.connect(sink), [{ channel: "a" }]);
+  broken.write = () => {
+    throw new Error("broken sink");
+  };
+  hub.publish({ channel: "a", data: "x" });
+  flush();
+  assertEquals(errors.map(String), ["Error: broken sink"]);
+  assertEquals([broken.closed, well.closed, hub.size], ["error", undefined, 1]);
+  assertEquals(well.seqs, [1]);
+});
+
+Deno.test("Hub publishes several messages in order, or none", async () => {
+  const engine = new MemoryEngine(memoryLimits({ maxChannels: 2 }));
+  await using river = makeHub(engine);
+  const { hub } = river;
+  const of = (...names: string[]) => names.map((channel) => ({ channel, data: "x" }));
+  const receipts = await hub.publishAll(of("a", "b", "a"));
+  assertEquals(receipts.map(({ channel, seq }) => channel + seq), ["a1", "b1", "a2"]);
+  await assertRejects(() => hub.publishAll(of("a", "c")), EngineFullError);
+  assertEquals(engine.info("a")!.seq, 2);
+});
+
+Deno.test("Hub joins all channels or none", async () => {
+  await using river = makeHub(new MemoryEngine(memoryLimits({ maxChannels: 2 })));
+  const { hub } = river;
+  const subscriber = hub.connect(new RecordingSink());
+  const wishes = ["a", "b", "c"].map((channel) => ({ channel }));
+  assertThrows(() => hub.subscribe(subscriber, wishes), EngineFullError);
+  assertEquals([subscriber.size, hub.subscribers("a"), hub.subscribers("b")], [0, 0, 0]);
+  hub.subscribe(subscriber, wishes.slice(1));
+  assertEquals(subscriber.size, 2);
+});
+
+Deno.test("Hub resumes a clogged reader's history when it takes again", async () => {
+  await using river = makeHub();
+  const { hub } = river;
+  const data = "x".repeat(30_000);
+  for (let i = 0; i < 30; i++) hub.publish({ channel: "a", data });
+  const sink = new RecordingSink();
+  sink.clogged = true;
+  hub.subscribe(hub.connect(sink), [{ channel: "a", cursor: { seq: 0 } }]);
+  const first = sink.seqs.length;
+  assert(first > 0 && first < 30, `${first} of 30`);
+  hub.resume();
+  assertEquals(sink.seqs.length, first);
+  sink.unclog();
+  await until(() => sink.seqs.length === 30);
+  assertEquals(sink.closed, undefined);
+});
+
+Deno.test("Hub.close() sends what is pending and ends everybody", async () => {
+  const { hub } = makeHub();
+  const sink = new RecordingSink();
+  hub.subscribe(hub.connect(sink), [{ channel: "a" }]);
+  hub.publish({ channel: "a", data: "last" });
+  await hub.close();
+  assertEquals(sink.events.map(({ kind }) => kind), ["open", "message", "close"]);
+  assertEquals(sink.closed, "shutdown");
+  const late = new RecordingSink();
+  hub.subscribe(hub.connect(late), [{ channel: "a" }]);
+  assertEquals([late.closed, hub.size], ["shutdown", 0]);
+});
+
+Deno.test("Hub waits for an engine that answers late", async () => {
+  const engine = new LateEngine(memoryLimits({ maxChannels: 1 }));
+  await using river = makeHub(engine, { schedule: (flush) => flush() });
+  const { hub, ready } = river;
+  await ready;
+  const [one, two] = [new RecordingSink(), new RecordingSink()];
+  await hub.publish({ channel: "a", data: "1" });
+  const joined = [one, two].map((sink) =>
+    hub.subscribe(hub.connect(sink), [{ channel: "a", cursor: { seq: 0 } }])
+  );
+  await Promise.all([...joined, hub.publish({ channel: "a", data: "2" })]);
+  await hub.publish({ channel: "a", data: "3" });
+  await engine.idle();
+  assertEquals([one.seqs, two.seqs], [[1, 2, 3], [1, 2, 3]]);
+  await assertRejects(
+    async () => await hub.subscribe(hub.connect(new RecordingSink()), [{ channel: "b" }]),
+    EngineFullError,
+  );
+  assertEquals(hub.subscribers("b"), 0);
+});
+
+Deno.test("Channel splits a turn in which it was reset", async () => {
+  await using river = makeHub();
+  const { hub, engine, flush } = river;
+  const sink = new RecordingSink();
+  hub.subscribe(hub.connect(sink), [{ channel: "a", cursor: { seq: 0 } }]);
+  const publish = (data: string) => hub.publish({ channel: "a", data });
+  publish("1");
+  publish("2");
+  engine.reset("a");
+  publish("3");
+  flush();
+  const batches = sink.frames.filter((frame) => frame instanceof Batch);
+  assertEquals(batches.map(({ first, last }) => [first, last]), [[1, 2], [1, 1]]);
+  assertEquals(sink.gaps.map(({ reason }) => reason), ["restart"]);
+});
