@@ -183,10 +183,319 @@ export class LineReader implements AsyncDisposable {
     return lines;
   }
 
+  /** All that is left, once it has ended. */
+  async rest(): Promise<string> {
+    let text = this.#text;
+    this.#text = "";
+    for (let chunk = await this.#reader.read(); !chunk.done; chunk = await this.#reader.read()) {
+      text += chunk.value;
+    }
+    return text;
+  }
+
   async [Symbol.asyncDispose]() {
     await this.#reader.cancel();
   }
 }
+
+/** Subscribes with these parameters; resolves when the headers are there. */
+export async function subscribe(
+  server: { url: string },
+  query: string,
+  headers: Record<string, string> = {},
+): Promise<LineReader & { response: Response }> {
+  const response = await fetch(`${server.url}/subscribe?${query}`, { headers });
+  if (response.status !== 200) {
+    throw new Error(`refused: ${response.status} ${await response.text()}`);
+  }
+  return Object.assign(new LineReader(response), { response });
+}
+
+/** A river line of a message. */
+export function msg(channel: string, seq: number, data: string): string {
+  return `["msg", {"channel": "${channel}", "seq": ${seq}, "data": ${JSON.stringify(data)}}]`;
+}
+
+/** A response that was read to its end. */
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+}
+
+/** Asks for something and reads the whole answer. */
+export async function ask(url: string, init?: RequestInit): Promise<Answer> {
+  const response = await fetch(url, init);
+  return { status: response.status, headers: response.headers, text: await response.text() };
+}
+
+/** The code of an error response. */
+export function errorCode({ text }: { text: string }): string {
+  return JSON.parse(text).error.code;
+}
+
+/** The value of a metric that has no labels. */
+export async function metric(server: { url: string }, name: string): Promise<number> {
+  const { text } = await ask(`${server.url}/metrics`);
+  const match = new RegExp(`^${name} ([0-9.e+]+)$`, "m").exec(text);
+  if (match === null) throw new Error(`there is no metric ${name}`);
+  return Number(match[1]);
+}
+
+/** A curl that runs. Its lines come as they are printed. */
+export class Curl implements AsyncDisposable {
+  readonly lines: LineReader;
+  readonly #process: Deno.ChildProcess;
+  readonly #stderr: Promise<string>;
+
+  constructor(args: string[]) {
+    const command = new Deno.Command("curl", {
+      args: ["--silent", "--show-error", ...args],
+      stdout: "piped",
+      stderr: "piped",
+    });
+    try {
+      this.#process = command.spawn();
+    } catch (cause) {
+      throw new Error("These tests need curl: install it and put it on the PATH", { cause });
+    }
+    this.lines = new LineReader(new Response(this.#process.stdout));
+    this.#stderr = new Response(this.#process.stderr).text();
+  }
+
+  /** What it has still to print, once it has ended; fails unless it ends well. */
+  async output(): Promise<string> {
+    const text = await this.lines.rest();
+    const { code } = await this.#process.status;
+    if (code !== 0) throw new Error(`curl ended with ${code}: ${await this.#stderr}`);
+    return text;
+  }
+
+  async [Symbol.asyncDispose]() {
+    try {
+      this.#process.kill("SIGKILL");
+    } catch {
+      // It has ended.
+    }
+    await this.lines.rest();
+    await Promise.all([this.#process.status, this.#stderr]);
+  }
+}
+
+/** Starts curl. */
+export function curl(...args: string[]): Curl {
+  return new Curl(args);
+}
+
+/** What the runtime's WebSocket and that of the npm package `ws` have in common. */
+export interface SocketLike {
+  readonly protocol: string;
+  readonly readyState: number;
+  addEventListener(type: "open", listener: () => void): void;
+  addEventListener(type: "error", listener: (event: { message?: string }) => void): void;
+  addEventListener(type: "message", listener: (event: { data: unknown }) => void): void;
+  addEventListener(type: "close", listener: (event: SocketEnd) => void): void;
+  send(data: string | Uint8Array<ArrayBuffer>): void;
+  close(): void;
+}
+
+/** How a socket was closed. */
+export interface SocketEnd {
+  readonly code: number;
+  readonly reason: string;
+}
+
+/** A WebSocket whose frames are waited for one by one. */
+export class SocketReader implements AsyncDisposable {
+  readonly socket: SocketLike;
+  /** Resolves when it was closed, with the code and the reason given. */
+  readonly closed: Promise<SocketEnd>;
+  readonly #frames: string[] = [];
+  #lines: string[] = [];
+  #end: SocketEnd | undefined;
+  #wake = () => {};
+
+  constructor(socket: SocketLike) {
+    this.socket = socket;
+    socket.addEventListener("message", ({ data }) => {
+      this.#frames.push(String(data));
+      this.#wake();
+    });
+    this.closed = new Promise((resolve) =>
+      socket.addEventListener("close", ({ code, reason }) => {
+        this.#end = { code, reason };
+        resolve(this.#end);
+        this.#wake();
+      })
+    );
+  }
+
+  /** Resolves when the socket is open; rejects if it is refused. */
+  static open(socket: SocketLike): Promise<SocketReader> {
+    const reader = new SocketReader(socket);
+    return new Promise((resolve, reject) => {
+      socket.addEventListener("open", () => resolve(reader));
+      socket.addEventListener("error", ({ message }) => reject(new Error(message)));
+    });
+  }
+
+  /** The next frame. */
+  async frame(): Promise<string> {
+    for (;;) {
+      const frame = this.#frames.shift();
+      if (frame !== undefined) return frame;
+      if (this.#end) throw new Error(`closed: ${this.#end.code} ${this.#end.reason}`);
+      await new Promise<void>((resolve) => this.#wake = resolve);
+    }
+  }
+
+  /** The next line, in whatever frame it comes; heartbeats are left out. */
+  async line(): Promise<string> {
+    while (this.#lines.length === 0) {
+      this.#lines = (await this.frame()).split("\n").filter((line) => line !== "");
+    }
+    return this.#lines.shift()!;
+  }
+
+  /** The next `count` lines. */
+  async take(count: number): Promise<string[]> {
+    const lines: string[] = [];
+    while (lines.length < count) lines.push(await this.line());
+    return lines;
+  }
+
+  /** Sends one frame of these lines. */
+  send(...lines: string[]): void {
+    this.socket.send(lines.join("\n"));
+  }
+
+  async [Symbol.asyncDispose]() {
+    this.socket.close();
+    await this.closed;
+  }
+}
+
+/** Opens a WebSocket of the runtime. */
+export function openSocket(
+  { port }: { port: number },
+  query: string,
+  protocol?: string,
+): Promise<SocketReader> {
+  const url = `ws://127.0.0.1:${port}/websocket?${query}`;
+  return SocketReader.open(new WebSocket(url, protocol === undefined ? [] : [protocol]));
+}
+
+/** Opens a plain WebSocket that the server has joined to its channel. */
+export async function openPlain(
+  server: TestServer & River,
+  channel: string,
+  query = "",
+): Promise<SocketReader> {
+  const before = server.hub.subscribers(channel);
+  const reader = await openSocket(server, `name=${encodeURIComponent(channel)}${query}`);
+  await until(() => server.hub.subscribers(channel) > before);
+  return reader;
+}
+
+/** A TCP connection on which HTTP is written by hand. */
+export class RawConnection implements Disposable {
+  readonly #conn: Deno.TcpConn;
+  readonly #decoder = new TextDecoder();
+  #text = "";
+  #ended = false;
+
+  constructor(conn: Deno.TcpConn) {
+    this.#conn = conn;
+  }
+
+  static async open({ port }: { port: number }): Promise<RawConnection> {
+    return new RawConnection(await Deno.connect({ hostname: "127.0.0.1", port }));
+  }
+
+  /** Writes it all. */
+  async write(data: string | Uint8Array): Promise<void> {
+    let bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
+    while (bytes.length > 0) bytes = bytes.subarray(await this.#conn.write(bytes));
+  }
+
+  /** Everything up to and including `mark`. */
+  async until(mark: string): Promise<string> {
+    while (!this.#text.includes(mark)) {
+      if (!await this.#read()) throw new Error(`ended before ${JSON.stringify(mark)}`);
+    }
+    return this.#cut(this.#text.indexOf(mark) + mark.length);
+  }
+
+  /** A response with its body, if it has a length; not for HEAD. */
+  async response(): Promise<Answer> {
+    const [status, ...fields] = (await this.until("\r\n\r\n")).trimEnd().split("\r\n");
+    const headers = new Headers(
+      fields.map((field) => [field.split(":", 1)[0], field.slice(field.indexOf(":") + 1).trim()]),
+    );
+    const length = Number(headers.get("content-length") ?? 0);
+    const size = () => new TextEncoder().encode(this.#text).length;
+    while (size() < length && await this.#read());
+    // Nobody pipelines here, so what is there is the body.
+    return { status: Number(status.split(" ")[1]), headers, text: this.#cut(this.#text.length) };
+  }
+
+  /** The next bytes; null at the end, and when the connection was reset. */
+  async bytes(): Promise<Uint8Array | null> {
+    if (this.#ended) return null;
+    const buffer = new Uint8Array(65_536);
+    const count = await this.#conn.read(buffer).catch((error) => {
+      if (!(error instanceof Deno.errors.ConnectionReset)) throw error;
+      return null;
+    });
+    if (count !== null) return buffer.subarray(0, count);
+    this.#ended = true;
+    return null;
+  }
+
+  /** All that comes until the end. */
+  async rest(): Promise<string> {
+    while (await this.#read());
+    return this.#cut(this.#text.length);
+  }
+
+  [Symbol.dispose]() {
+    this.#conn.close();
+  }
+
+  async #read(): Promise<boolean> {
+    const bytes = await this.bytes();
+    if (bytes !== null) this.#text += this.#decoder.decode(bytes, { stream: true });
+    return bytes !== null;
+  }
+
+  #cut(length: number): string {
+    const text = this.#text.slice(0, length);
+    this.#text = this.#text.slice(length);
+    return text;
+  }
+}
+
+/** Sends a request as it is written here, line by line, and reads the response. */
+export async function sendRaw(
+  server: { port: number },
+  requestLine: string,
+  headers: Record<string, string> = {},
+  body = "",
+): Promise<Answer> {
+  using connection = await RawConnection.open(server);
+  const fields = Object.entries({ Host: `127.0.0.1:${server.port}`, ...headers });
+  const head = [requestLine, ...fields.map(([name, value]) => `${name}: ${value}`)];
+  await connection.write(head.join("\r\n") + "\r\n\r\n" + body);
+  return await connection.response();
+}
+
+/** What a client sends to open a WebSocket. */
+export const UPGRADE = {
+  "Connection": "Upgrade",
+  "Upgrade": "websocket",
+  "Sec-WebSocket-Version": "13",
+  "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+};
 
 /** Waits until `condition` holds; fails after `ms`. For what nothing announces. */
 export async function until(condition: () => boolean | Promise<boolean>, ms = 5000): Promise<void> {
