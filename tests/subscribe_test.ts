@@ -1,0 +1,472 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import {
+  ask,
+  curl,
+  LineReader,
+  msg,
+  openPlain,
+  publish,
+  RawConnection,
+  sendRaw,
+  serveHere,
+  subscribe,
+  type TestServer,
+  until,
+  UPGRADE,
+} from "./support.ts";
+
+const SEED = '["msg", {"channel": "public-channel", "seq": 1, "data": "hello-world-of-comet"}]\n';
+
+/** Publishes `count` messages `m1`, `m2`, ... in one request; gives the epoch. */
+async function fill(server: TestServer, name: string, count: number): Promise<string> {
+  const lines = Array.from(
+    { length: count },
+    (_, i) => JSON.stringify({ name, data: `m${i + 1}` }),
+  );
+  const { text } = await ask(`${server.url}/publish`, {
+    method: "POST",
+    headers: { "content-type": "application/x-ndjson" },
+    body: lines.join("\n"),
+  });
+  return [JSON.parse(text)].flat()[0].epoch;
+}
+
+/** The messages that `fill` made, as river lines. */
+function filled(name: string, first: number, last: number): string[] {
+  return Array.from({ length: last - first + 1 }, (_, i) => msg(name, first + i, `m${first + i}`));
+}
+
+function gap(channel: string, from: number, to: number, epoch: string, reason: string): string {
+  return `["gap", {"channel": "${channel}", "from": ${from}, "to": ${to}, ` +
+    `"epoch": "${epoch}", "reason": "${reason}"}]`;
+}
+
+/** Lines, each with its line end. */
+function text(...lines: string[]): string {
+  return lines.map((line) => line + "\n").join("");
+}
+
+Deno.test("curl -N prints what another curl publishes, as the first river's README shows", async () => {
+  await using server = await serveHere();
+  await using subscriber = curl("-N", "-d", "name=public-channel", `${server.url}/subscribe`);
+  await until(() => server.hub.subscribers("public-channel") === 1);
+  await using socket = await openPlain(server, "public-channel");
+  const data = "name=public-channel&data=hello-world-of-comet";
+  await using publisher = curl("-d", data, `${server.url}/publish`);
+  assertStringIncludes(await publisher.output(), '"subscribers":2}\n');
+  assertEquals(await subscriber.lines.next() + "\n", SEED);
+  assertEquals(await socket.frame() + "\n", SEED);
+  await server.hub.close();
+  assertEquals(await subscriber.output(), "");
+});
+
+Deno.test("every transport shows the same seq", async () => {
+  await using server = await serveHere();
+  await using stream = await subscribe(server, "name=x&seq=0");
+  await using sse = await subscribe(server, "name=x&seq=0&format=sse");
+  await using socket = await openPlain(server, "x", "&seq=0");
+  const { epoch } = await publish(server, "x", "a");
+  await publish(server, "x", "b");
+  const lines = [msg("x", 1, "a"), msg("x", 2, "b")];
+  assertEquals(await stream.take(2), lines);
+  assertEquals([await socket.frame(), await socket.frame()], lines);
+  const events = [`id: ${epoch}-1`, "data: a", "", `id: ${epoch}-2`, "data: b", ""];
+  assertEquals(await sse.take(6), events);
+});
+
+Deno.test("seq and limit replay exactly what came after, and end", async () => {
+  await using server = await serveHere();
+  await fill(server, "x", 1000);
+  await using run = curl("-N", `${server.url}/subscribe?name=x&seq=990&limit=10`);
+  assertEquals(await run.output(), text(...filled("x", 991, 1000)));
+  await until(() => server.hub.size === 0);
+});
+
+Deno.test("what is no longer kept is announced by a gap before the first message", async () => {
+  await using server = await serveHere();
+  const epoch = await fill(server, "x", 1000);
+  const { text: body } = await ask(`${server.url}/subscribe?name=x&seq=1&limit=100`);
+  assertEquals(body, text(gap("x", 2, 900, epoch, "evicted"), ...filled("x", 901, 1000)));
+});
+
+const OVERRUN: [seq: number, gap: boolean][] = [[899, true], [900, false]];
+
+for (const [seq, lost] of OVERRUN) {
+  Deno.test(`a history overrun by ${lost ? "one" : "none"} ${lost ? "shows a" : "shows no"} gap`, async () => {
+    await using server = await serveHere();
+    const epoch = await fill(server, "x", 1000);
+    const { text: body } = await ask(`${server.url}/subscribe?name=x&seq=${seq}&keep=0`);
+    const head = lost ? [gap("x", 900, 900, epoch, "evicted")] : [];
+    assertEquals(body, text(...head, ...filled("x", 901, 1000)));
+  });
+}
+
+Deno.test("a position beyond the last message is announced by a gap", async () => {
+  await using server = await serveHere();
+  const epoch = await fill(server, "x", 3);
+  await using lines = await subscribe(server, "name=x&seq=7");
+  assertEquals(await lines.next(), gap("x", 8, 3, epoch, "ahead"));
+  await publish(server, "x", "m4");
+  assertEquals(await lines.next(), msg("x", 4, "m4"));
+});
+
+Deno.test("a position of another epoch is announced by a gap, and all that is kept follows", async () => {
+  await using server = await serveHere();
+  const epoch = await fill(server, "x", 3);
+  await using lines = await subscribe(server, "name=x&seq=zzzzzz-2");
+  assertEquals(await lines.take(4), [gap("x", 3, 0, epoch, "restart"), ...filled("x", 1, 3)]);
+});
+
+Deno.test("who gave no position is told of no gap", async () => {
+  await using server = await serveHere("--history", "1");
+  await fill(server, "x", 3);
+  await using lines = await subscribe(server, "name=x");
+  await publish(server, "x", "m4");
+  assertEquals(await lines.next(), msg("x", 4, "m4"));
+});
+
+Deno.test("keep=0 ends with the next push", async () => {
+  await using server = await serveHere();
+  await using lines = await subscribe(server, "name=x&keep=0");
+  await publish(server, "x", "a");
+  assertEquals(await lines.rest(), text(msg("x", 1, "a")));
+  await until(() => server.hub.size === 0);
+});
+
+Deno.test("keep=0 answers at once when it is behind", async () => {
+  await using server = await serveHere();
+  await fill(server, "x", 3);
+  const { text: body } = await ask(`${server.url}/subscribe?name=x&keep=0&seq=1`);
+  assertEquals(body, text(...filled("x", 2, 3)));
+});
+
+Deno.test("what is published between two long-polls is in the next answer", async () => {
+  await using server = await serveHere();
+  const { epoch } = await publish(server, "x", "m1");
+  const poll = (seq: string) => ask(`${server.url}/subscribe?name=x&keep=0&seq=${seq}`);
+  const first = await poll(`${epoch}-0`);
+  assertEquals(first.headers.get("river-cursor"), `${epoch}-0`);
+  assertEquals(first.text, text(msg("x", 1, "m1")));
+  await publish(server, "x", "m2");
+  await publish(server, "x", "m3");
+  assertEquals((await poll(`${epoch}-1`)).text, text(...filled("x", 2, 3)));
+});
+
+for (
+  const query of [
+    "keep=0&timeout=0.1",
+    "timeout=0.1",
+    "callback=cb&timeout=0.1",
+    "format=raw&timeout=0.1",
+  ]
+) {
+  Deno.test(`${query}: 204 when nothing came`, async () => {
+    await using server = await serveHere();
+    const { epoch } = await publish(server, "x", "a");
+    const { status, text: body, headers } = await ask(`${server.url}/subscribe?name=x&${query}`);
+    assertEquals([status, body, headers.get("river-cursor")], [204, "", `${epoch}-1`]);
+    assertEquals(server.hub.size, 0);
+  });
+}
+
+Deno.test("timeout: 200 when something came before", async () => {
+  await using server = await serveHere();
+  await fill(server, "x", 2);
+  const { status, text: body } = await ask(`${server.url}/subscribe?name=x&seq=0&timeout=0.1`);
+  assertEquals([status, body], [200, text(...filled("x", 1, 2))]);
+});
+
+Deno.test("timeout: an event stream ends with 200, or its client would not come back", async () => {
+  await using server = await serveHere();
+  const { status, text: body } = await ask(`${server.url}/subscribe?name=x&format=sse&timeout=0.1`);
+  assertEquals([status, body], [200, ""]);
+});
+
+Deno.test("a client that leaves before the first byte is forgotten", async () => {
+  await using server = await serveHere();
+  {
+    using connection = await RawConnection.open(server);
+    await connection.write("GET /subscribe?name=x&timeout=3600 HTTP/1.1\r\nHost: x\r\n\r\n");
+    await until(() => server.hub.subscribers("x") === 1);
+  }
+  await until(() => server.hub.subscribers("x") === 0);
+});
+
+for (const parameter of ["callback", "jsonp"]) {
+  Deno.test(`${parameter}=cb wraps the next message in a call`, async () => {
+    await using server = await serveHere();
+    const lines = await subscribe(server, `name=x&${parameter}=cb`);
+    const { headers } = lines.response;
+    assertEquals(headers.get("content-type"), "text/javascript;charset=UTF-8");
+    assertEquals(headers.get("x-content-type-options"), "nosniff");
+    await publish(server, "x", "a");
+    assertEquals(await lines.rest(), `/**/cb(${msg("x", 1, "a")});\n`);
+  });
+}
+
+Deno.test("JSONP wraps the gap and each replayed message", async () => {
+  await using server = await serveHere("--history", "3");
+  const epoch = await fill(server, "x", 5);
+  const { text: body } = await ask(`${server.url}/subscribe?name=x&seq=0&callback=app.cb`);
+  const lines = [gap("x", 1, 2, epoch, "evicted"), ...filled("x", 3, 5)];
+  assertEquals(body, text(...lines.map((line) => `/**/app.cb(${line});`)));
+});
+
+Deno.test("callback wins over jsonp and over keep=1", async () => {
+  await using server = await serveHere();
+  await fill(server, "x", 1);
+  const query = "name=x&seq=0&keep=1&jsonp=b&callback=a";
+  assertEquals(
+    (await ask(`${server.url}/subscribe?${query}`)).text,
+    `/**/a(${msg("x", 1, "m1")});\n`,
+  );
+});
+
+const BODIES: [how: string, type: string, body: string][] = [
+  ["a form", "application/x-www-form-urlencoded", "name=x&seq=2&keep=0"],
+  ["JSON", "application/json", '{"name":"x","seq":2,"keep":0}'],
+  ["JSON with lists and booleans", "application/json", '{"name":["x"],"seq":"2","keep":false}'],
+];
+
+for (const [how, type, body] of BODIES) {
+  Deno.test(`POST /subscribe takes ${how}, which wins over the query`, async () => {
+    await using server = await serveHere();
+    await fill(server, "x", 3);
+    const answer = await ask(`${server.url}/subscribe?name=y&seq=1&keep=1`, {
+      method: "POST",
+      headers: { "content-type": type },
+      body,
+    });
+    assertEquals(answer.text, text(msg("x", 3, "m3")));
+  });
+}
+
+Deno.test("a stream's headers keep caches and buffers away", async () => {
+  await using server = await serveHere();
+  const epoch = await fill(server, "x", 2);
+  await using lines = await subscribe(server, "name=x&name=y&seq=1,0");
+  const { headers } = lines.response;
+  assertEquals(
+    ["content-type", "cache-control", "x-accel-buffering", "x-content-type-options"].map((name) =>
+      headers.get(name)
+    ),
+    ["text/plain;charset=UTF-8", "no-store, no-transform", "no", "nosniff"],
+  );
+  assertMatch(headers.get("river-cursor") ?? "", new RegExp(`^${epoch}-1,[0-9a-z]+-0$`));
+});
+
+Deno.test("River-Cursor is the position at the start: nothing is lost that comes after it", async () => {
+  await using server = await serveHere();
+  const epoch = await fill(server, "x", 2);
+  const lines = await subscribe(server, "name=x");
+  const cursor = lines.response.headers.get("river-cursor");
+  await lines[Symbol.asyncDispose]();
+  assertEquals(cursor, `${epoch}-2`);
+  await publish(server, "x", "m3");
+  const { text: body } = await ask(`${server.url}/subscribe?name=x&seq=${cursor}&keep=0`);
+  assertEquals(body, text(msg("x", 3, "m3")));
+});
+
+Deno.test("a River-Cursor of a channel that was never published to can be resumed", async () => {
+  await using server = await serveHere();
+  const lines = await subscribe(server, "name=x");
+  const cursor = lines.response.headers.get("river-cursor");
+  await lines[Symbol.asyncDispose]();
+  await until(() => server.engine.usage().channels === 0);
+  await publish(server, "x", "m1");
+  const { text: body } = await ask(`${server.url}/subscribe?name=x&seq=${cursor}&keep=0`);
+  assertEquals(body, text(msg("x", 1, "m1")));
+});
+
+Deno.test("an event stream of several channels has a list of positions for an id", async () => {
+  await using server = await serveHere();
+  const epoch = await fill(server, "a", 1);
+  await fill(server, "b", 2);
+  await using lines = await subscribe(server, "name=a&name=b&seq=1,2", {
+    Accept: "text/event-stream",
+  });
+  assertEquals(lines.response.headers.get("content-type"), "text/event-stream");
+  await publish(server, "b", "b3");
+  assertEquals(await lines.take(3), [`id: ${epoch}-1,${epoch}-3`, "data: b3", ""]);
+  await publish(server, "a", "a2");
+  assertEquals(await lines.take(3), [`id: ${epoch}-2,${epoch}-3`, "data: a2", ""]);
+  await lines[Symbol.asyncDispose]();
+  await publish(server, "a", "a3");
+  const again = await ask(`${server.url}/subscribe?name=a&name=b&keep=0`, {
+    headers: { "Last-Event-ID": `${epoch}-2,${epoch}-3` },
+  });
+  assertEquals(again.text, text(msg("a", 3, "a3")));
+});
+
+Deno.test("a gap of an event stream has an id to resume from", async () => {
+  await using server = await serveHere("--history", "1");
+  const epoch = await fill(server, "x", 3);
+  await using lines = await subscribe(server, "name=x&seq=0&format=sse");
+  assertEquals(await lines.take(7), [
+    "event: gap",
+    `id: ${epoch}-2`,
+    `data: {"channel": "x", "from": 1, "to": 2, "epoch": "${epoch}", "reason": "evicted"}`,
+    "",
+    `id: ${epoch}-3`,
+    "data: m3",
+    "",
+  ]);
+});
+
+const PRECEDENCE: [what: string, query: string, header: string | undefined, from: number][] = [
+  ["seq", "seq=1", undefined, 1],
+  ["last_event_id over seq", "seq=1&last_event_id=2", undefined, 2],
+  ["Last-Event-ID over seq", "seq=1", "3", 3],
+  ["Last-Event-ID over both", "seq=1&last_event_id=2", "3", 3],
+  ["seq when the others are empty", "seq=1&last_event_id=", "", 1],
+];
+
+for (const [what, query, header, from] of PRECEDENCE) {
+  Deno.test(`the position is taken from ${what}`, async () => {
+    await using server = await serveHere();
+    await fill(server, "x", 5);
+    const headers = header === undefined ? undefined : { "Last-Event-ID": header };
+    const { text: body } = await ask(`${server.url}/subscribe?name=x&keep=0&${query}`, { headers });
+    assertEquals(body, text(...filled("x", from + 1, 5)));
+  });
+}
+
+Deno.test("limit counts across channels", async () => {
+  await using server = await serveHere();
+  await fill(server, "a", 2);
+  await using lines = await subscribe(server, "name=a&name=b&seq=0,0&limit=4");
+  await publish(server, "b", "m1");
+  await publish(server, "a", "m3");
+  await publish(server, "b", "m2");
+  assertEquals(
+    await lines.rest(),
+    text(...filled("a", 1, 2), msg("b", 1, "m1"), msg("a", 3, "m3")),
+  );
+});
+
+Deno.test("limit cuts a batch that holds more", async () => {
+  await using server = await serveHere();
+  await using lines = await subscribe(server, "name=x&limit=2");
+  await fill(server, "x", 5);
+  assertEquals(await lines.rest(), text(...filled("x", 1, 2)));
+});
+
+Deno.test("format=raw shows the data alone, one line a message", async () => {
+  await using server = await serveHere("--history", "4");
+  await using lines = await subscribe(server, "name=x&format=raw");
+  for (const data of ["lost", '"a"', "b\nc\r\nd\re", "", "ä"]) await publish(server, "x", data);
+  assertEquals(await lines.take(5), ["lost", '"a"', "b c d e", "", "ä"]);
+  const { text: body } = await ask(`${server.url}/subscribe?name=x&format=raw&seq=0&limit=4`);
+  assertEquals(body, text('"a"', "b c d e", "", "ä"));
+});
+
+const HEARTBEATS: [query: string, sign: string][] = [
+  ["", "\n"],
+  ["&keep=0", "\n"],
+  ["&format=raw", "\n"],
+  ["&callback=cb", "\n"],
+  ["&format=sse", ":\n\n"],
+];
+
+for (const [query, sign] of HEARTBEATS) {
+  Deno.test(`--heartbeat: a silent subscription "${query}" gets a sign of life that is no message`, async () => {
+    await using server = await serveHere("--heartbeat", "100ms");
+    using connection = await RawConnection.open(server);
+    const target = `/subscribe?name=x${query}&limit=1`;
+    await connection.write(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+    assertStringIncludes(await connection.until("\r\n\r\n"), "HTTP/1.1 200 OK");
+    const chunk = `${sign.length}\r\n${sign}\r\n`;
+    for (let i = 0; i < 3; i++) assertEquals(await connection.until(chunk), chunk);
+    await publish(server, "x", "a");
+    const rest = await connection.rest();
+    assertStringIncludes(
+      rest,
+      query === "&format=sse" ? "data: a\n\n" : query === "&format=raw" ? "a\n" : msg("x", 1, "a"),
+    );
+    assert(rest.endsWith("\r\n0\r\n\r\n"), rest);
+  });
+}
+
+Deno.test("--heartbeat: once one was sent, a timeout cannot say 204 any more", async () => {
+  await using server = await serveHere("--heartbeat", "100ms");
+  const { status, text: body } = await ask(`${server.url}/subscribe?name=x&keep=0&timeout=0.5`);
+  assertEquals(status, 200);
+  assertMatch(body, /^\n+$/);
+});
+
+Deno.test("--client-timeout ends a subscription cleanly, and it can be resumed", async () => {
+  await using server = await serveHere("--client-timeout", "200ms");
+  await using lines = await subscribe(server, "name=x&format=sse");
+  const { epoch } = await publish(server, "x", "m1");
+  assertEquals(await lines.rest(), `id: ${epoch}-1\ndata: m1\n\n`);
+  await publish(server, "x", "m2");
+  const { status, text: body } = await ask(`${server.url}/subscribe?name=x&seq=${epoch}-1`);
+  assertEquals([status, body], [200, text(msg("x", 2, "m2"))]);
+});
+
+Deno.test("--max-connections: 503 with Retry-After, until somebody leaves", async () => {
+  await using server = await serveHere("--max-connections", "2");
+  await using _socket = await openPlain(server, "x");
+  const first = await subscribe(server, "name=x");
+  for (const target of ["/subscribe?name=x", "/websocket?name=x"]) {
+    const answer = await sendRaw(server, `GET ${target} HTTP/1.1`, UPGRADE);
+    assertEquals(answer.status, 503);
+    assertEquals(JSON.parse(answer.text).error.code, "too_many_connections");
+    assertMatch(answer.headers.get("retry-after") ?? "", /^[1-9][0-9]*$/);
+  }
+  assertEquals((await publish(server, "x", "a")).subscribers, 2);
+  await first[Symbol.asyncDispose]();
+  await until(() => server.hub.size === 1);
+  await using again = await subscribe(server, "name=x");
+  await publish(server, "x", "b");
+  assertEquals(await again.next(), msg("x", 2, "b"));
+});
+
+Deno.test("--max-queue: a stream that is not read is cut, and others get everything", async () => {
+  await using server = await serveHere("--max-queue", "64KiB", "--history", "0");
+  using slow = await RawConnection.open(server);
+  await slow.write("GET /subscribe?name=x HTTP/1.1\r\nHost: x\r\n\r\n");
+  await until(() => server.hub.subscribers("x") === 1);
+  await using fast = await subscribe(server, "name=x");
+  const data = "a".repeat(60_000);
+  let seq = 0;
+  while (server.hub.subscribers("x") === 2) {
+    ({ seq } = await publish(server, "x", data));
+    assertEquals(await fast.next(), msg("x", seq, data));
+    assert(seq < 1000, "it should have been cut by now");
+  }
+  assertEquals((await publish(server, "x", "after")).seq, seq + 1);
+  assertEquals(await fast.next(), msg("x", seq + 1, "after"));
+  const { text: metrics } = await ask(`${server.url}/metrics`);
+  assertStringIncludes(metrics, 'river_disconnections_total{reason="slow"} 1\n');
+  const rest = await slow.rest();
+  const seqs = [...rest.matchAll(/"seq": ([0-9]+)/g)].map((match) => Number(match[1]));
+  assert(seqs.length > 0 && seqs.length < seq, `${seqs.length} of ${seq}`);
+  assertEquals(seqs, seqs.map((_, i) => i + 1));
+  assert(!rest.endsWith("0\r\n\r\n"), "it looks complete");
+});
+
+Deno.test("a subscriber that was cut resumes without loss", async () => {
+  await using server = await serveHere("--max-queue", "64KiB", "--history", "1000");
+  const slow = new LineReader(await fetch(`${server.url}/subscribe?name=x`));
+  const data = "a".repeat(60_000);
+  let seq = 0;
+  while (server.hub.subscribers("x") === 1) {
+    ({ seq } = await publish(server, "x", data));
+    assert(seq < 1000, "it should have been cut by now");
+  }
+  let got = 0;
+  try {
+    for (let line = await slow.next(); line !== undefined; line = await slow.next()) {
+      assertEquals(line, msg("x", ++got, data));
+    }
+  } catch {
+    // The end of a stream that was cut is an error, so that nobody takes it for the whole.
+  }
+  assert(got < seq, "nothing was cut");
+  await using again = await subscribe(server, `name=x&seq=${got}&limit=${seq - got}`);
+  for (let next = got + 1; next <= seq; next++) {
+    assertEquals(await again.next(), msg("x", next, data));
+  }
+  assertEquals(await again.next(), undefined);
+});
