@@ -71,13 +71,9 @@ export class Channel implements Feed {
     this.#pending = [];
     const batch = new Batch(messages);
     if (messages[messages.length - 1].epoch === batch.epoch) return this.#deliver(batch);
-    // The channel was reset during this turn. Who joined since then has nothing to do with before.
-    const newest = messages[messages.length - 1].epoch;
+    // The channel was reset during this turn.
     for (const epoch of new Set(messages.map((message) => message.epoch))) {
-      const batch = new Batch(messages.filter((message) => message.epoch === epoch));
-      for (const subscription of this.#subscriptions) {
-        if (epoch === newest || subscription.epoch !== newest) subscription.deliver(batch);
-      }
+      this.#deliver(new Batch(messages.filter((message) => message.epoch === epoch)));
     }
   }
 

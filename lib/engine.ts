@@ -57,7 +57,7 @@ export interface Local {
  * Where messages are numbered and kept. `tests/engine_suite.ts` holds every engine to these rules.
  *
  * Answers MAY be given at once or as a promise; the hot path is synchronous with an engine that
- * answers at once. Calls about one channel MUST take effect in the order in which they were made.
+ * answers at once. A promise MUST be settled before long, whatever happens. Calls about one channel MUST take effect in the order in which they were made.
  * An error MUST leave the channel as it was.
  */
 export interface Engine {
@@ -68,6 +68,8 @@ export interface Engine {
    * Numbers and keeps a message.
    *
    * - MUST give each message of a channel and epoch the seq one above the one before, from 1.
+   * - A channel that starts over MUST get an epoch that it never had, of `0-9a-z`, and that sorts
+   *   after those it had.
    * - MUST have stored it before it answers: `since` finds it from then on, within the limits.
    * - MUST hand it to `local.deliver` if the channel is watched: once, in the order of seq, and not
    *   before `since` finds it.
@@ -196,11 +198,11 @@ export class MemoryEngine implements Engine {
   /**
    * An engine without channels, held to `limits`.
    *
-   * @param options `now` gives milliseconds since 1970, `newEpoch` a name not used before.
+   * @param options `now` gives milliseconds since 1970, `newEpoch` a name that sorts after those it gave before.
    */
   constructor(
     limits: MemoryLimits,
-    { now = Date.now, newEpoch = randomEpoch }: {
+    { now = Date.now, newEpoch = epochsByTime() }: {
       now?: () => number;
       newEpoch?: () => string;
     } = {},
@@ -437,8 +439,11 @@ export class MemoryEngine implements Engine {
   }
 }
 
-/** Six letters and digits: 2 * 10^9 names, so that one is not met again by chance. */
-function randomEpoch(): string {
-  const [random] = crypto.getRandomValues(new Uint32Array(1));
-  return (random % 36 ** 6).toString(36).padStart(6, "0");
+/**
+ * Names for epochs: the time in milliseconds to the base 36, which has eight digits and so sorts
+ * by age until 2059; never the same one twice.
+ */
+function epochsByTime(): () => string {
+  let last = 0;
+  return () => (last = Math.max(last + 1, Date.now())).toString(36);
 }

@@ -245,8 +245,8 @@ export class Subscription {
   #ended = false;
   /** Caught up: the next message comes from the live stream. */
   live = false;
-  /** Something was published that the answer we wait for may not hold. */
-  #missed = false;
+  /** What was published while we wait for an answer, which may not hold it. */
+  #meanwhile: Batch[] | undefined;
 
   /**
    * A place of `subscriber` in the channel of `feed`, yet to catch up.
@@ -265,16 +265,11 @@ export class Subscription {
     return this.#feed.name;
   }
 
-  /** Epoch of the last message that it has, or that it starts after; empty until it is known. */
-  get epoch(): string {
-    return this.#epoch;
-  }
-
   /** Takes what was just published. */
   deliver(batch: Batch): void {
     if (!this.live) {
-      // History has it; `catchUp` asks again if it was too early to know.
-      this.#missed = true;
+      // Unless an answer is under way, the next piece of history will have it.
+      this.#meanwhile?.push(batch);
     } else if (batch.first === this.#seq + 1 && batch.epoch === this.#epoch) {
       this.#seq = batch.last;
       this.#subscriber.write(batch);
@@ -291,9 +286,9 @@ export class Subscription {
   catchUp(): Promise<void> | void {
     try {
       while (!this.#ended) {
-        this.#missed = false;
         const replay = this.#feed.since(this.#cursor, REPLAY_CHUNK);
         if (replay instanceof Promise) {
+          this.#meanwhile = [];
           return replay.then(
             (replay) => this.#take(replay) ? this.catchUp() : undefined,
             (error) => this.#subscriber.fail(error),
@@ -336,9 +331,12 @@ export class Subscription {
     this.#cursor = { epoch, seq: this.#seq };
     this.#replayed = true;
     if (messages.length > 0 && !this.#ended) subscriber.write(new Batch(messages));
+    const meanwhile = this.#meanwhile;
+    this.#meanwhile = undefined;
     if (this.#ended) return false;
-    if (this.#seq >= head && !this.#missed) {
+    if (this.#seq >= head) {
       this.live = true;
+      meanwhile?.forEach((batch) => this.deliver(batch));
       subscriber.settle();
       return false;
     }
@@ -355,11 +353,13 @@ export class Subscription {
 
   /** The batch is not what comes next: the channel started over, or the engine's relay slipped. */
   #realign(batch: Batch): void {
+    // Relayed before a reset that we know of: epochs sort by age.
+    if (batch.epoch < this.#epoch) return;
     if (batch.epoch === this.#epoch && batch.last <= this.#seq) return;
     if (batch.epoch === this.#epoch && batch.first <= this.#seq) {
       return this.deliver(batch.slice(this.#seq + 1 - batch.first));
     }
-    if (batch.epoch !== this.#epoch && batch.first === 1) {
+    if (batch.epoch > this.#epoch && batch.first === 1) {
       if (this.#resumes) {
         const { channel, epoch } = batch;
         this.#subscriber.writeGap(new Gap(channel, this.#seq + 1, 0, epoch, "restart"));

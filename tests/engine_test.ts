@@ -14,7 +14,7 @@ function memory(limits: Partial<MemoryLimits>) {
   let epochs = 0;
   const engine = new MemoryEngine(memoryLimits(limits), {
     now: () => time,
-    newEpoch: () => `e${++epochs}`,
+    newEpoch: () => `e${100 + ++epochs}`,
   });
   engine.start({ deliver() {}, subscribers: () => 0 });
   const tick = (ms: number) => {

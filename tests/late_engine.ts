@@ -8,20 +8,22 @@ import type { Engine, Local, MemoryLimits } from "../lib/engine.ts";
 import { MemoryEngine } from "../lib/engine.ts";
 import type { Message } from "../lib/message.ts";
 
-/** Does one thing after the other, each in a later turn of the event loop. */
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+/** Does one thing after the other, each in a later turn; what came of it is known later still. */
 class Queue {
   #last: Promise<unknown> = Promise.resolve();
 
   add<T>(action: () => T): Promise<T> {
-    const done = this.#last.then(() => new Promise((resolve) => setImmediate(resolve))).then(
-      action,
-    );
+    const done = this.#last.then(turn).then(action);
     this.#last = done.catch(() => {});
-    return done;
+    return done.finally(async () => {
+      for (let turns = 0; turns < 5; turns++) await turn();
+    });
   }
 
   async idle(): Promise<void> {
-    await this.#last;
+    await this.add(() => {});
   }
 }
 
