@@ -397,10 +397,9 @@ export async function openPlain(
   return reader;
 }
 
-/** A TCP connection on which HTTP is written by hand. */
+/** A TCP connection on which HTTP is written by hand. What is read has a character a byte. */
 export class RawConnection implements Disposable {
   readonly #conn: Deno.TcpConn;
-  readonly #decoder = new TextDecoder();
   #text = "";
   #ended = false;
 
@@ -433,16 +432,16 @@ export class RawConnection implements Disposable {
       fields.map((field) => [field.split(":", 1)[0], field.slice(field.indexOf(":") + 1).trim()]),
     );
     const length = Number(headers.get("content-length") ?? 0);
-    const size = () => new TextEncoder().encode(this.#text).length;
-    while (size() < length && await this.#read());
-    // Nobody pipelines here, so what is there is the body.
-    return { status: Number(status.split(" ")[1]), headers, text: this.#cut(this.#text.length) };
+    while (this.#text.length < length && await this.#read());
+    const body = Uint8Array.from(this.#cut(length), (char) => char.charCodeAt(0));
+    const text = new TextDecoder().decode(body);
+    return { status: Number(status.split(" ")[1]), headers, text };
   }
 
   /** The next bytes; null at the end, and when the connection was reset. */
   async bytes(): Promise<Uint8Array | null> {
     if (this.#ended) return null;
-    const buffer = new Uint8Array(65_536);
+    const buffer = new Uint8Array(16_384);
     const count = await this.#conn.read(buffer).catch((error) => {
       if (!(error instanceof Deno.errors.ConnectionReset)) throw error;
       return null;
@@ -464,7 +463,7 @@ export class RawConnection implements Disposable {
 
   async #read(): Promise<boolean> {
     const bytes = await this.bytes();
-    if (bytes !== null) this.#text += this.#decoder.decode(bytes, { stream: true });
+    if (bytes !== null) this.#text += String.fromCharCode(...bytes);
     return bytes !== null;
   }
 
@@ -475,20 +474,6 @@ export class RawConnection implements Disposable {
   }
 }
 
-/** Sends a request as it is written here, line by line, and reads the response. */
-export async function sendRaw(
-  server: { port: number },
-  requestLine: string,
-  headers: Record<string, string> = {},
-  body = "",
-): Promise<Answer> {
-  using connection = await RawConnection.open(server);
-  const fields = Object.entries({ Host: `127.0.0.1:${server.port}`, ...headers });
-  const head = [requestLine, ...fields.map(([name, value]) => `${name}: ${value}`)];
-  await connection.write(head.join("\r\n") + "\r\n\r\n" + body);
-  return await connection.response();
-}
-
 /** What a client sends to open a WebSocket. */
 export const UPGRADE = {
   "Connection": "Upgrade",
@@ -496,6 +481,24 @@ export const UPGRADE = {
   "Sec-WebSocket-Version": "13",
   "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
 };
+
+/** A request as it is written, without its body. */
+export function requestHead(line: string, headers: Record<string, string> = {}): string {
+  const fields = Object.entries({ Host: "127.0.0.1", ...headers });
+  return [line, ...fields.map(([name, value]) => `${name}: ${value}`), "", ""].join("\r\n");
+}
+
+/** Sends a request as it is written here, and reads the response. */
+export async function sendRaw(
+  server: { port: number },
+  line: string,
+  headers: Record<string, string> = {},
+  body = "",
+): Promise<Answer> {
+  using connection = await RawConnection.open(server);
+  await connection.write(requestHead(line, headers) + body);
+  return await connection.response();
+}
 
 /** Waits until `condition` holds; fails after `ms`. For what nothing announces. */
 export async function until(condition: () => boolean | Promise<boolean>, ms = 5000): Promise<void> {
