@@ -1,0 +1,203 @@
+import { assertEquals } from "@std/assert";
+import fc from "fast-check";
+import { History, MESSAGE_OVERHEAD } from "../lib/history.ts";
+import type { Message } from "../lib/message.ts";
+
+/** A message accepted `seq` milliseconds after the epoch unless `time` says when. */
+function messageOf(seq: number, bytes = 1, time = seq): Message {
+  return { channel: "x", epoch: "e", seq, data: "d".repeat(bytes), bytes, time };
+}
+
+/** A history of messages with these sizes, the first with seq `first`. */
+function historyOf(sizes: number[], first = 1): History {
+  const history = new History();
+  sizes.forEach((bytes, i) => history.push(messageOf(first + i, bytes)));
+  return history;
+}
+
+function seqs(messages: readonly Message[]): number[] {
+  return messages.map(({ seq }) => seq);
+}
+
+function stateOf(history: History) {
+  const { length, bytes, cost, oldest } = history;
+  return { length, bytes, cost, oldest: oldest?.seq, kept: seqs(history.after(0, Infinity)) };
+}
+
+const EMPTY = { length: 0, bytes: 0, cost: 0, oldest: undefined, kept: [] };
+
+Deno.test("History is empty at first", () => {
+  assertEquals(stateOf(new History()), EMPTY);
+});
+
+Deno.test("History.push() counts messages, bytes of data and the overhead of each", () => {
+  assertEquals(stateOf(historyOf([3, 0, 5], 7)), {
+    length: 3,
+    bytes: 8,
+    cost: 8 + 3 * MESSAGE_OVERHEAD,
+    oldest: 7,
+    kept: [7, 8, 9],
+  });
+});
+
+Deno.test("History.evict() forgets the oldest message", () => {
+  const history = historyOf([3, 4]);
+  history.evict();
+  assertEquals(stateOf(history), {
+    length: 1,
+    bytes: 4,
+    cost: 4 + MESSAGE_OVERHEAD,
+    oldest: 2,
+    kept: [2],
+  });
+});
+
+Deno.test("History.evict() does nothing when there is nothing", () => {
+  const history = historyOf([3]);
+  history.evict();
+  history.evict();
+  assertEquals(stateOf(history), EMPTY);
+  history.push(messageOf(2));
+  assertEquals(seqs(history.after(0, Infinity)), [2]);
+});
+
+Deno.test("History keeps its numbers straight while its spent slots are given back", () => {
+  const history = new History();
+  for (let seq = 1; seq <= 1000; seq++) {
+    history.push(messageOf(seq));
+    if (history.length > 40) history.evict();
+    assertEquals(history.oldest?.seq, Math.max(1, seq - 39));
+    assertEquals(seqs(history.after(seq - 2, Infinity)), seq === 1 ? [1] : [seq - 1, seq]);
+  }
+  assertEquals(history.bytes, 40);
+});
+
+for (
+  const { what, count, time, kept } of [
+    { what: "nothing within both limits", count: 5, time: 0, kept: [1, 2, 3, 4, 5] },
+    { what: "the oldest beyond the count", count: 4, time: 0, kept: [2, 3, 4, 5] },
+    { what: "what was accepted at the time or before", count: 5, time: 2, kept: [3, 4, 5] },
+    { what: "by whichever limit is tighter", count: 2, time: 1, kept: [4, 5] },
+    { what: "everything when none may be kept", count: 0, time: 0, kept: [] },
+    { what: "everything when all of it is old", count: 5, time: 5, kept: [] },
+  ]
+) {
+  Deno.test(`History.trim() forgets ${what}`, () => {
+    const history = historyOf([1, 1, 1, 1, 1]);
+    history.trim(count, time);
+    assertEquals(seqs(history.after(0, Infinity)), kept);
+    assertEquals(history.bytes, kept.length);
+  });
+}
+
+Deno.test("History.trim() stops at the first message young enough", () => {
+  const history = new History();
+  [5, 9, 5].forEach((time, i) => history.push(messageOf(i + 1, 1, time)));
+  history.trim(3, 5);
+  assertEquals(seqs(history.after(0, Infinity)), [2, 3]);
+});
+
+Deno.test("History.after() gives what came after a position", () => {
+  const history = historyOf([1, 1, 1], 11);
+  const wanted: [number, number[]][] = [
+    [0, [11, 12, 13]],
+    [10, [11, 12, 13]],
+    [11, [12, 13]],
+    [12, [13]],
+    [13, []],
+    [14, []],
+    [Number.MAX_SAFE_INTEGER, []],
+  ];
+  for (const [seq, expected] of wanted) {
+    assertEquals(seqs(history.after(seq, Infinity)), expected, `after ${seq}`);
+  }
+});
+
+Deno.test("History.after() gives as many messages as fit into maxBytes", () => {
+  const history = historyOf([10, 20, 30]);
+  const two = 30 + 2 * MESSAGE_OVERHEAD;
+  assertEquals(seqs(history.after(0, two)), [1, 2]);
+  assertEquals(seqs(history.after(0, two - 1)), [1]);
+  assertEquals(seqs(history.after(0, two + 30 + MESSAGE_OVERHEAD)), [1, 2, 3]);
+  assertEquals(seqs(history.after(1, two)), [2]);
+});
+
+Deno.test("History.after() gives at least one message even if it is over maxBytes", () => {
+  const history = historyOf([1000, 1]);
+  assertEquals(seqs(history.after(0, 0)), [1]);
+  assertEquals(seqs(history.after(1, 0)), [2]);
+  assertEquals(seqs(history.after(2, 0)), []);
+});
+
+Deno.test("History.after() gives a list that later changes leave alone", () => {
+  const history = historyOf([1, 1]);
+  const before = history.after(0, Infinity);
+  history.evict();
+  history.push(messageOf(3));
+  assertEquals(seqs(before), [1, 2]);
+});
+
+/** The same as History, as plainly as can be. */
+class Model {
+  kept: Message[] = [];
+
+  trim(count: number, time: number): void {
+    while (this.kept.length > count) this.kept.shift();
+    while (this.kept.length > 0 && this.kept[0].time <= time) this.kept.shift();
+  }
+
+  after(seq: number, maxBytes: number): Message[] {
+    const later = this.kept.filter((message) => message.seq > seq);
+    let cost = 0;
+    return later.filter(({ bytes }, i) =>
+      (cost += bytes + MESSAGE_OVERHEAD) <= maxBytes || i === 0
+    );
+  }
+}
+
+type Step =
+  | { do: "push"; count: number; bytes: number }
+  | { do: "evict"; count: number }
+  | { do: "trim"; keep: number; age: number };
+
+const anyStep: fc.Arbitrary<Step> = fc.oneof(
+  fc.record({
+    do: fc.constant("push" as const),
+    count: fc.integer({ min: 1, max: 60 }),
+    bytes: fc.nat(300),
+  }),
+  fc.record({ do: fc.constant("evict" as const), count: fc.integer({ min: 1, max: 60 }) }),
+  fc.record({ do: fc.constant("trim" as const), keep: fc.nat(100), age: fc.nat(100) }),
+);
+
+Deno.test("History behaves as a plain array does", () => {
+  const asked = fc.record({ back: fc.integer({ min: -3, max: 120 }), maxBytes: fc.nat(20_000) });
+  fc.assert(fc.property(fc.array(anyStep, { maxLength: 30 }), asked, (steps, asked) => {
+    const history = new History();
+    const model = new Model();
+    let seq = 0;
+    for (const step of steps) {
+      if (step.do === "trim") {
+        history.trim(step.keep, seq - step.age);
+        model.trim(step.keep, seq - step.age);
+      }
+      for (let i = 0; step.do === "push" && i < step.count; i++) {
+        const message = messageOf(++seq, step.bytes);
+        history.push(message);
+        model.kept.push(message);
+      }
+      for (let i = 0; step.do === "evict" && i < step.count; i++) {
+        history.evict();
+        model.kept.shift();
+      }
+      assertEquals(history.length, model.kept.length);
+      assertEquals(history.bytes, model.kept.reduce((sum, { bytes }) => sum + bytes, 0));
+      assertEquals(history.oldest, model.kept[0]);
+      const after = Math.max(0, seq - asked.back);
+      assertEquals(
+        seqs(history.after(after, asked.maxBytes)),
+        seqs(model.after(after, asked.maxBytes)),
+      );
+    }
+  }));
+});
