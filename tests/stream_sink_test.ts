@@ -1,0 +1,139 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { Batch, type Format, jsonp, raw, river, sse, sseOfMany } from "../lib/message.ts";
+import { StreamSink } from "../lib/stream_sink.ts";
+import { sinkSuite, type SinkUnderTest } from "./sink_suite.ts";
+
+function streamSink(format: Format, { once = false, onGone = () => {} } = {}): StreamSink {
+  return new StreamSink(format, { once, onGone, positions: new Map(), retryMs: () => 1234 });
+}
+
+/** Takes lines apart as a client of the format would. */
+const parsers: Record<string, { format: Format; parse: (text: string) => string[] }> = {
+  river: { format: river, parse: (text) => text.split("\n").flatMap(riverLine) },
+  sse: { format: sse, parse: events },
+  "sse of many": { format: sseOfMany(new Map([["c", "e-0"], ["d", "e-0"]])), parse: events },
+  jsonp: {
+    format: jsonp("cb"),
+    parse: (text) => {
+      const lines: string[] = [];
+      new Function("cb", text)((line: unknown) => lines.push(JSON.stringify(line)));
+      return lines.flatMap(riverLine);
+    },
+  },
+};
+
+function riverLine(line: string): string[] {
+  if (line === "") return [];
+  const [kind, { data }] = JSON.parse(line);
+  return [kind === "msg" ? data : kind];
+}
+
+function events(text: string): string[] {
+  return text.split("\n\n").flatMap((event) => {
+    const data = /^data: ([^\n]*)$/m.exec(event)?.[1];
+    if (event.startsWith("event: gap")) return ["gap"];
+    return data === undefined ? [] : [data];
+  });
+}
+
+for (const [name, { format, parse }] of Object.entries(parsers)) {
+  sinkSuite(`StreamSink (${name})`, () => {
+    const sink = streamSink(format);
+    const reader = sink.body.getReader();
+    let text = "";
+    const decoder = new TextDecoder();
+    const read = (async () => {
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done) return;
+        text += decoder.decode(value, { stream: true });
+      }
+    })().catch(() => {});
+    return Promise.resolve<SinkUnderTest>({
+      sink,
+      received: () => read.then(() => parse(text)),
+      leave: () => reader.cancel(),
+      async [Symbol.asyncDispose]() {
+        sink.close("gone");
+        await read;
+      },
+    });
+  });
+}
+
+const message = (data: string) =>
+  new Batch([{ channel: "c", epoch: "e", seq: 1, data, bytes: data.length, time: 0 }]);
+
+Deno.test("StreamSink.backlog() counts what nobody reads, to the byte", async () => {
+  const sink = streamSink(raw);
+  for (let n = 1; n <= 5; n++) sink.write(message("x".repeat(n * 10 - 1)));
+  assertEquals(sink.backlog(), 150);
+  const reader = sink.body.getReader();
+  await reader.read();
+  await reader.read();
+  assertEquals(sink.backlog(), 120);
+  sink.write(message("123456789"));
+  assertEquals(sink.backlog(), 130);
+  while (sink.backlog() > 0) await reader.read();
+  sink.write(message("123"));
+  assertEquals(sink.backlog(), 4);
+  await reader.cancel();
+});
+
+Deno.test("StreamSink.backlog() stays right over thousands of chunks", async () => {
+  const sink = streamSink(raw);
+  const reader = sink.body.getReader();
+  sink.write(message("xxx"));
+  for (let i = 0; i < 5000; i++) {
+    sink.write(message("xxx"));
+    assertEquals(sink.backlog(), 8);
+    await reader.read();
+    assertEquals(sink.backlog(), 4);
+  }
+  await reader.cancel();
+});
+
+Deno.test("StreamSink calls onGone when its client goes away, not when it is closed", async () => {
+  let gone = 0;
+  const left = streamSink(river, { onGone: () => gone++ });
+  await left.body.cancel();
+  assertEquals(gone, 1);
+  const closed = streamSink(river, { onGone: () => gone++ });
+  closed.close("done");
+  assertEquals((await closed.body.getReader().read()).done, true);
+  assertEquals(gone, 1);
+});
+
+Deno.test("StreamSink.begun() waits for the first bytes, or for the end", async () => {
+  const written = streamSink(river);
+  let begun = false;
+  const first = written.begun().then(() => begun = true);
+  await Promise.resolve();
+  assert(!begun);
+  written.write(message("x"));
+  await first;
+  assert(written.started);
+  const ended = streamSink(river);
+  const end = ended.begun();
+  ended.close("timeout");
+  await end;
+  assert(!ended.started);
+  await ended.begun();
+  await Promise.all([written.body.cancel(), ended.body.cancel()]);
+});
+
+Deno.test("StreamSink lets go of what a slow reader has not taken", async () => {
+  const sink = streamSink(river);
+  for (let i = 0; i < 10; i++) sink.write(message("x"));
+  sink.close("slow");
+  assertEquals(sink.backlog(), 0);
+  await assertRejects(() => sink.body.getReader().read(), Error, "slow");
+});
+
+Deno.test("StreamSink tells event streams alone when to come back after a shutdown", async () => {
+  for (const [format, text] of [[sse, "retry: 1234\n\n"], [river, ""]] as const) {
+    const sink = streamSink(format);
+    sink.close("shutdown");
+    assertEquals(await new Response(sink.body).text(), text);
+  }
+});
