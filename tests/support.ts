@@ -80,7 +80,12 @@ export interface ServerProcess extends TestServer {
 /** Starts `main.ts` with the permissions of `deno task start`, on a free port. */
 export async function spawnServer(
   flags: string[] = [],
-  { main = MAIN, cwd, env }: { main?: string; cwd?: string; env?: Record<string, string> } = {},
+  { main = MAIN, cwd, env, allowRead = true }: {
+    main?: string;
+    cwd?: string;
+    env?: Record<string, string>;
+    allowRead?: boolean;
+  } = {},
 ): Promise<ServerProcess> {
   const process = new Deno.Command(Deno.execPath(), {
     args: [
@@ -88,7 +93,7 @@ export async function spawnServer(
       "--no-prompt",
       "--allow-net",
       "--allow-env=RIVER_*",
-      "--allow-read",
+      ...(allowRead ? ["--allow-read"] : []),
       "--allow-run=prlimit",
       main,
       "--port",
@@ -223,10 +228,11 @@ export interface Answer {
   readonly text: string;
 }
 
-/** Asks for something and reads the whole answer. */
+/** Asks for something and reads the whole answer, a byte order mark included. */
 export async function ask(url: string, init?: RequestInit): Promise<Answer> {
-  const response = await fetch(url, init);
-  return { status: response.status, headers: response.headers, text: await response.text() };
+  const { status, headers, body } = await fetch(url, init);
+  const bytes = await new Response(body).bytes();
+  return { status, headers, text: new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes) };
 }
 
 /** The code of an error response. */
