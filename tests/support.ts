@@ -66,6 +66,16 @@ export async function serveHere(
 /** The server's main file, as an absolute path. */
 export const MAIN = new URL("../main.ts", import.meta.url).pathname;
 
+/** How `deno task start` runs the main file. */
+export const RUN: readonly string[] = [
+  "run",
+  "--no-prompt",
+  "--allow-net",
+  "--allow-env=RIVER_*",
+  "--allow-read",
+  "--allow-run=prlimit",
+];
+
 /** A server in a process of its own. */
 export interface ServerProcess extends TestServer {
   readonly process: Deno.ChildProcess;
@@ -77,34 +87,28 @@ export interface ServerProcess extends TestServer {
   stderr(): Promise<string>;
 }
 
-/** Starts `main.ts` with the permissions of `deno task start`, on a free port. */
+/** Starts `main.ts` on a free port; `nofile` limits its file descriptors. */
 export async function spawnServer(
   flags: string[] = [],
-  { main = MAIN, cwd, env, allowRead = true }: {
+  { main = MAIN, cwd, env, nofile, run = RUN }: {
     main?: string;
     cwd?: string;
     env?: Record<string, string>;
-    allowRead?: boolean;
+    nofile?: number;
+    run?: readonly string[];
   } = {},
 ): Promise<ServerProcess> {
-  const process = new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "--no-prompt",
-      "--allow-net",
-      "--allow-env=RIVER_*",
-      ...(allowRead ? ["--allow-read"] : []),
-      "--allow-run=prlimit",
-      main,
-      "--port",
-      "0",
-      ...flags,
-    ],
-    cwd,
-    env,
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
+  const [command, ...args] = [
+    ...(nofile === undefined ? [] : ["prlimit", `--nofile=${nofile}`]),
+    Deno.execPath(),
+    ...run,
+    main,
+    "--port",
+    "0",
+    ...flags,
+  ];
+  const process = new Deno.Command(command, { args, cwd, env, stdout: "piped", stderr: "piped" })
+    .spawn();
   const stderr = new Response(process.stderr).text();
   const reader = process.stdout.getReader();
   let greeting = "";
@@ -240,12 +244,12 @@ export function errorCode({ text }: { text: string }): string {
   return JSON.parse(text).error.code;
 }
 
-/** The value of a metric that has no labels. */
+/** The value of a metric; `name` includes its labels. */
 export async function metric(server: { url: string }, name: string): Promise<number> {
   const { text } = await ask(`${server.url}/metrics`);
-  const match = new RegExp(`^${name} ([0-9.e+]+)$`, "m").exec(text);
-  if (match === null) throw new Error(`there is no metric ${name}`);
-  return Number(match[1]);
+  const line = text.split("\n").find((line) => line.startsWith(name + " "));
+  if (line === undefined) throw new Error(`there is no metric ${name}`);
+  return Number(line.slice(name.length + 1));
 }
 
 /** A curl that runs. Its lines come as they are printed. */
