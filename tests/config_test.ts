@@ -1,0 +1,580 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
+import fc from "fast-check";
+import {
+  type Command,
+  type Config,
+  ConfigError,
+  helpText,
+  type Name,
+  OPTIONS,
+  optionsTable,
+  readConfig,
+} from "../lib/config.ts";
+
+interface Given {
+  args?: string[];
+  env?: Record<string, string>;
+  /** The text of river.toml, the only file there is. */
+  file?: string;
+}
+
+function commandOf({ args = [], env = {}, file }: Given): Command {
+  return readConfig({
+    args,
+    env: (name) => env[name],
+    readFile: (path) => {
+      if (file === undefined || path !== "river.toml") {
+        throw new Error(`no such file: ${path}\nat a place of no interest`);
+      }
+      return file;
+    },
+  });
+}
+
+function configOf(given: Given): Config {
+  const command = commandOf(given);
+  if (command.kind !== "serve") throw new Error(`not a command to serve: ${command.kind}`);
+  return command.config;
+}
+
+/** The message of the error that reading throws. */
+function errorOf(given: Given): string {
+  return assertThrows(() => commandOf(given), ConfigError).message;
+}
+
+/** The three ways to give an option a value. `toml` is the value as the file spells it. */
+function ways(name: string, value: string, toml = JSON.stringify(value)): [string, Given][] {
+  const variable = `RIVER_${name.toUpperCase().replaceAll("-", "_")}`;
+  return [
+    [`--${name}`, { args: [`--${name}=${value}`] }],
+    [variable, { env: { [variable]: value } }],
+    [`"${name}" in river.toml`, { args: ["--config", "river.toml"], file: `${name} = ${toml}` }],
+  ];
+}
+
+const DEFAULTS: Config = {
+  "host": "127.0.0.1",
+  "port": 9271,
+  "config": undefined,
+  "history": 100,
+  "history-ttl": 3_600_000,
+  "max-memory": 128 * 1024 * 1024,
+  "max-message": 64 * 1024,
+  "max-body": 1024 * 1024,
+  "max-queue": 1024 * 1024,
+  "max-connections": 0,
+  "max-channels": 100_000,
+  "max-channels-per-client": 128,
+  "max-ids": 100_000,
+  "id-ttl": 300_000,
+  "client-timeout": 0,
+  "heartbeat": 25_000,
+  "origin": [],
+  "publish-key": undefined,
+  "open": false,
+  "grace": 10_000,
+  "log-format": "text",
+};
+
+Deno.test("readConfig() gives the documented defaults when nothing is set", () => {
+  assertEquals(commandOf({}), { kind: "serve", config: DEFAULTS });
+  assertEquals(commandOf({ args: ["serve"] }), { kind: "serve", config: DEFAULTS });
+});
+
+/** A value other than the default for every option: as it is written, and as it is read. */
+const OTHERS: { [N in Exclude<Name, "config">]: [string, Config[N]] } = {
+  "host": ["localhost", "localhost"],
+  "port": ["80", 80],
+  "history": ["7", 7],
+  "history-ttl": ["2h", 7_200_000],
+  "max-memory": ["1GiB", 2 ** 30],
+  "max-message": ["32KiB", 32_768],
+  "max-body": ["2MiB", 2 ** 21],
+  "max-queue": ["512", 512],
+  "max-connections": ["10", 10],
+  "max-channels": ["11", 11],
+  "max-channels-per-client": ["12", 12],
+  "max-ids": ["13", 13],
+  "id-ttl": ["1d", 86_400_000],
+  "client-timeout": ["500ms", 500],
+  "heartbeat": ["1m", 60_000],
+  "origin": ["*.example.com", ["*.example.com"]],
+  "publish-key": ["s3cret", "s3cret"],
+  "open": ["true", true],
+  "grace": ["3", 3000],
+  "log-format": ["json", "json"],
+};
+
+for (const [name, [written, value]] of Object.entries(OTHERS)) {
+  Deno.test(`readConfig() takes ${name} from flag, environment and file, and nothing else`, () => {
+    for (const [way, given] of ways(name, written)) {
+      const config = way.endsWith(".toml") ? "river.toml" : undefined;
+      assertEquals(configOf(given), { ...DEFAULTS, config, [name]: value }, way);
+    }
+  });
+}
+
+Deno.test("readConfig() takes every flag with its value as the next word", () => {
+  const flags = Object.entries(OTHERS).flatMap(([name, [written]]) =>
+    name === "open" ? ["--open"] : [`--${name}`, written]
+  );
+  const values = Object.entries(OTHERS).map(([name, [, value]]) => [name, value]);
+  assertEquals(configOf({ args: ["serve", ...flags] }), {
+    ...DEFAULTS,
+    ...Object.fromEntries(values),
+  });
+});
+
+Deno.test("readConfig() takes TOML's own numbers, booleans and lists", () => {
+  const file =
+    'port = 80\nmax-queue = 1_000\nopen = true\ngrace = 3\norigin = ["a.test", "b.test"]';
+  assertEquals(configOf({ args: ["--config", "river.toml"], file }), {
+    ...DEFAULTS,
+    "config": "river.toml",
+    "port": 80,
+    "max-queue": 1000,
+    "open": true,
+    "grace": 3000,
+    "origin": ["a.test", "b.test"],
+  });
+});
+
+Deno.test("readConfig() lets flags win over the environment, and both over the file", () => {
+  const file = 'history = 1\nport = 1\nheartbeat = "1s"\norigin = ["file.test", "too.test"]';
+  const env = { RIVER_PORT: "2", RIVER_HISTORY: "2", RIVER_ORIGIN: "env.test" };
+  const config = configOf({
+    args: ["--config=river.toml", "--history=3", "--origin=flag.test"],
+    env,
+    file,
+  });
+  const { history, port, heartbeat, origin } = config;
+  assertEquals({ history, port, heartbeat, origin }, {
+    history: 3,
+    port: 2,
+    heartbeat: 1000,
+    origin: ["flag.test"],
+  });
+  const { origin: without } = configOf({ args: ["--config=river.toml"], env, file });
+  assertEquals(without, ["env.test"]);
+});
+
+Deno.test("readConfig() lets a bad value be overridden", () => {
+  const { port } = configOf({ args: ["--port=3"], env: { RIVER_PORT: "many" } });
+  assertEquals(port, 3);
+});
+
+Deno.test("readConfig() finds the file by RIVER_CONFIG, but --config wins", () => {
+  const file = "port = 80";
+  assertEquals(configOf({ env: { RIVER_CONFIG: "river.toml" }, file }).port, 80);
+  const both = { args: ["--config=river.toml"], env: { RIVER_CONFIG: "other.toml" }, file };
+  assertEquals(configOf(both).port, 80);
+});
+
+Deno.test("readConfig() reads no file unless it is told to", () => {
+  assertEquals(configOf({ file: "port = 80" }).port, 9271);
+});
+
+Deno.test("readConfig() takes an empty variable for one that is not set", () => {
+  const env = Object.fromEntries(
+    Object.keys(OPTIONS).map((name) => [`RIVER_${name.toUpperCase().replaceAll("-", "_")}`, ""]),
+  );
+  assertEquals(configOf({ env }), DEFAULTS);
+});
+
+Deno.test("readConfig() collects origins from repeated flags and from a list in a variable", () => {
+  const origin = ["https://a.test", "b.test", "*"];
+  assertEquals(configOf({ args: origin.map((each) => `--origin=${each}`) }).origin, origin);
+  for (
+    const list of [
+      "https://a.test,b.test,*",
+      "https://a.test b.test\t*",
+      "https://a.test, b.test, *",
+    ]
+  ) {
+    assertEquals(configOf({ env: { RIVER_ORIGIN: list } }).origin, origin);
+  }
+});
+
+Deno.test("readConfig() leaves the text of a key as it is", () => {
+  for (const key of ["007", "1e3", "true", "-x", "a=b c", "ü"]) {
+    assertEquals(configOf({ args: [`--publish-key=${key}`] })["publish-key"], key);
+    assertEquals(configOf({ env: { RIVER_PUBLISH_KEY: key } })["publish-key"], key);
+  }
+});
+
+for (const value of ["true", "1", "false", "0"]) {
+  Deno.test(`readConfig() takes open = ${value} from environment and file`, () => {
+    const open = value === "true" || value === "1";
+    for (const [way, given] of ways("open", value).slice(1)) {
+      assertEquals(configOf(given).open, open, way);
+    }
+  });
+}
+
+const BYTES = "a size like 512, 64KiB, 1MiB or 1GiB";
+const DURATION = "a duration like 500ms, 25s, 5m or 1h";
+
+/** By option: texts that are read, with their values, and texts that are refused. */
+const VALUES: {
+  name: Name;
+  read: [string, unknown][];
+  refused: string[];
+  expected: string;
+}[] = [
+  {
+    name: "port",
+    read: [["0", 0], ["1", 1], ["0080", 80], ["65535", 65_535]],
+    refused: ["65536", "-1", "+1", "1e3", "0x50", "80.0", " 80", "80 ", "http", "١", "1,2"],
+    expected: "a whole number from 0 to 65535",
+  },
+  {
+    name: "history",
+    read: [["0", 0], ["9007199254740991", Number.MAX_SAFE_INTEGER]],
+    refused: ["9007199254740992", "18446744073709551616", "-1", "many", "NaN", "Infinity"],
+    expected: "a whole number, 0 or more",
+  },
+  {
+    name: "max-channels",
+    read: [["1", 1]],
+    refused: ["0", "-1"],
+    expected: "a whole number, 1 or more",
+  },
+  {
+    name: "max-memory",
+    read: [
+      ["1", 1],
+      ["512B", 512],
+      ["1 KiB", 1024],
+      ["3MiB", 3 * 2 ** 20],
+      ["8388607GiB", 8_388_607 * 2 ** 30],
+    ],
+    refused: ["0", "0GiB", "-1", "1KB", "1kib", "1.5MiB", "MiB", "1  KiB", "1TiB", "8388608GiB"],
+    expected: BYTES,
+  },
+  {
+    name: "grace",
+    read: [
+      ["0", 0],
+      ["25", 25_000],
+      ["0ms", 0],
+      ["999ms", 999],
+      ["5 s", 5000],
+      ["2m", 120_000],
+      ["1h", 3_600_000],
+      ["366d", 366 * 86_400_000],
+    ],
+    refused: ["367d", "31622401", "-1s", "1.5h", "1w", "1H", "s", "1h30m", "1s ", "constructor"],
+    expected: DURATION,
+  },
+  {
+    name: "heartbeat",
+    read: [["100ms", 100]],
+    refused: ["99ms", "0"],
+    expected: `${DURATION}, 100ms or more`,
+  },
+  {
+    name: "history-ttl",
+    read: [["1ms", 1]],
+    refused: ["0", "0ms"],
+    expected: `${DURATION}, 1ms or more`,
+  },
+  {
+    name: "log-format",
+    read: [["text", "text"], ["json", "json"]],
+    refused: ["JSON", "xml", "text,json"],
+    expected: "text or json",
+  },
+];
+
+for (const { name, read, refused, expected } of VALUES) {
+  Deno.test(`readConfig() reads ${expected} for ${name}, up to its limits`, () => {
+    for (const [text, value] of read) {
+      for (const [way, given] of ways(name, text)) {
+        assertEquals(configOf(given)[name], value, `${way}: ${text}`);
+      }
+    }
+  });
+  Deno.test(`readConfig() refuses what is not ${expected} for ${name}`, () => {
+    for (const text of refused) {
+      for (const [way, given] of ways(name, text)) {
+        assertEquals(
+          errorOf(given),
+          `Bad value ${JSON.stringify(text)} for ${way}: expected ${expected}`,
+        );
+      }
+    }
+  });
+}
+
+Deno.test("readConfig() refuses a boolean that is neither true nor false", () => {
+  for (const [way, given] of ways("open", "yes").slice(1)) {
+    assertEquals(errorOf(given), `Bad value "yes" for ${way}: expected true or false`);
+  }
+});
+
+for (
+  const [line, shown, expected] of [
+    ["port = -1", '-1 for "port"', "a whole number from 0 to 65535"],
+    ["port = 1.5", '1.5 for "port"', "a whole number from 0 to 65535"],
+    ["port = true", 'true for "port"', "a whole number from 0 to 65535"],
+    ["max-queue = { a = 1 }", '{"a":1} for "max-queue"', BYTES],
+    ["grace = [1, 2]", '[1,2] for "grace"', DURATION],
+    ["open = 1", '1 for "open"', "true or false"],
+    ["open = []", '[] for "open"', "true or false"],
+    ["host = 5", '5 for "host"', "some text"],
+    ['host = ""', '"" for "host"', "some text"],
+    ["publish-key = 5", '5 for "publish-key"', "some text"],
+    ["origin = 5", '5 for "origin"', "one or more texts"],
+    ["origin = [1]", '[1] for "origin"', "one or more texts"],
+    ['origin = ["a.test", ""]', '["a.test",""] for "origin"', "one or more texts"],
+    ['log-format = ["json"]', '["json"] for "log-format"', "text or json"],
+  ]
+) {
+  Deno.test(`readConfig() refuses ${line} in a file`, () => {
+    assertEquals(
+      errorOf({ args: ["--config=river.toml"], file: line }),
+      `Bad value ${shown} in river.toml: expected ${expected}`,
+    );
+  });
+}
+
+Deno.test("readConfig() refuses a flag without its value", () => {
+  const expected = new Map([
+    ["host", "some text"],
+    ["port", "a whole number from 0 to 65535"],
+    ["max-body", BYTES],
+    ["grace", DURATION],
+    ["log-format", "text or json"],
+    ["publish-key", "some text"],
+  ]);
+  for (const [name, what] of expected) {
+    for (const args of [[`--${name}`], [`--${name}=`], [`--${name}`, "--open"]]) {
+      assertEquals(errorOf({ args }), `Bad value "" for --${name}: expected ${what}`);
+    }
+  }
+  assertEquals(
+    errorOf({ args: ["--origin"] }),
+    'Bad value [""] for --origin: expected one or more texts',
+  );
+});
+
+Deno.test("readConfig() refuses a flag that is given twice, unless it is a list", () => {
+  for (const args of [["--port", "80", "--port=81"], ["--port=80", "--port=80"]]) {
+    assertEquals(errorOf({ args }), "--port is given 2 times");
+  }
+  assertEquals(
+    errorOf({ args: Array(3).fill("--config=river.toml") }),
+    "--config is given 3 times",
+  );
+});
+
+for (
+  const [flag, shown] of [
+    ["--frob", "--frob"],
+    ["--frob=1", "--frob"],
+    ["--Port=80", "--Port"],
+    ["--max_body=5", "--max_body"],
+    ["--no-port", "--no-port"],
+    ["-p", "-p"],
+    ["-1", "-1"],
+    ["--constructor", "--constructor"],
+    ["--__proto__.port=1", "--__proto__.port"],
+    ["--port.x=1", "--port.x"],
+  ]
+) {
+  Deno.test(`readConfig() refuses the unknown flag ${flag}`, () => {
+    assertEquals(errorOf({ args: [flag] }), `Unknown flag ${shown}; try --help`);
+  });
+}
+
+Deno.test("readConfig() names the first of several unknown flags, even next to --help", () => {
+  assertEquals(errorOf({ args: ["--help", "--one", "--two"] }), "Unknown flag --one; try --help");
+});
+
+Deno.test("readConfig() refuses words that are no command", () => {
+  const refused: [string[], string][] = [
+    [["start"], "start"],
+    [["help"], "help"],
+    [["serve", "serve"], "serve"],
+    [["9271"], "9271"],
+    [["--open", "now"], "now"],
+    [["serve", "--", "--port"], "--port"],
+    [["-"], "-"],
+  ];
+  for (const [args, shown] of refused) {
+    assertEquals(errorOf({ args }), `Unknown argument "${shown}"; try --help`);
+  }
+});
+
+Deno.test("readConfig() ignores variables that it does not know", () => {
+  assertEquals(configOf({ env: { RIVER_FROB: "1", PORT: "80", HOST: "::" } }), DEFAULTS);
+});
+
+for (
+  const [file, error] of [
+    ["frob = 1", 'Unknown option "frob" in river.toml'],
+    ["Port = 1", 'Unknown option "Port" in river.toml'],
+    ["max_body = 1", 'Unknown option "max_body" in river.toml'],
+    ["[river]\nport = 1", 'Unknown option "river" in river.toml'],
+    ['config = "other.toml"', 'Unknown option "config" in river.toml'],
+    ["constructor = 1", 'Unknown option "constructor" in river.toml'],
+  ]
+) {
+  Deno.test(`readConfig() refuses a file with ${JSON.stringify(file)}`, () => {
+    assertEquals(errorOf({ args: ["--config=river.toml"], file }), error);
+  });
+}
+
+Deno.test("readConfig() says on one line why a file cannot be read", () => {
+  const error = 'Cannot read the config file "lost.toml": no such file: lost.toml';
+  assertEquals(errorOf({ args: ["--config=lost.toml"] }), error);
+  assertEquals(errorOf({ env: { RIVER_CONFIG: "lost.toml" } }), error);
+});
+
+Deno.test("readConfig() says on one line why a file cannot be read that throws no Error", () => {
+  const readFile = () => {
+    throw "not\nnow";
+  };
+  const sources = { args: ["--config=x"], env: () => undefined, readFile };
+  const { message } = assertThrows(() => readConfig(sources), ConfigError);
+  assertEquals(message, 'Cannot read the config file "x": not');
+});
+
+Deno.test("readConfig() says on one line where a file is no TOML", () => {
+  for (const file of ["port = 1\nport = = 2", "{", "port", '"port', "port = 1 2", "\0"]) {
+    const error = errorOf({ args: ["--config=river.toml"], file });
+    assertMatch(error, /^Cannot parse the config file "river\.toml": .+$/);
+  }
+});
+
+Deno.test("readConfig() takes an empty file", () => {
+  for (const file of ["", "\n", "# port = 1\n"]) {
+    const config = configOf({ args: ["--config=river.toml"], file });
+    assertEquals(config, { ...DEFAULTS, config: "river.toml" });
+  }
+});
+
+Deno.test("readConfig() lets a loopback address be open to everybody", () => {
+  for (const host of ["127.0.0.1", "127.255.255.254", "localhost", "::1", "[::1]"]) {
+    assertEquals(configOf({ args: [`--host=${host}`] }).host, host);
+  }
+});
+
+Deno.test("readConfig() refuses another address without a key, and says what to do", () => {
+  const hosts = ["0.0.0.0", "::", "[::]", "192.168.1.7", "example.com"];
+  for (const host of [...hosts, "127.0.0.1.evil.test", "127.1", "localhost.evil.test", "1::1"]) {
+    for (const [way, given] of ways("host", host)) {
+      assertEquals(
+        errorOf(given),
+        `Refusing to listen on ${host} where anybody could publish: ` +
+          "set --publish-key, or --open if that is what you want",
+        way,
+      );
+    }
+    assertEquals(configOf({ args: [`--host=${host}`, "--publish-key=k"] }).host, host);
+    assertEquals(configOf({ args: [`--host=${host}`, "--open"] }).host, host);
+  }
+});
+
+Deno.test("readConfig() refuses a message limit that no body could reach", () => {
+  const limits = (message: number) => ({ args: [`--max-message=${message}`, "--max-body=1000"] });
+  assertEquals(configOf(limits(1000))["max-message"], 1000);
+  assertEquals(
+    errorOf(limits(1001)),
+    "--max-message (1001 bytes) is more than --max-body (1000 bytes): no such message could come in",
+  );
+});
+
+Deno.test("readConfig() shows help or the version when asked, whatever else is set", () => {
+  for (const args of [["--help"], ["-h"], ["serve", "--help"], ["--port=many", "--help"]]) {
+    assertEquals(commandOf({ args, env: { RIVER_PORT: "many" } }), { kind: "help" });
+  }
+  for (const args of [["--version"], ["-V"], ["--config=lost.toml", "--version"]]) {
+    assertEquals(commandOf({ args, env: { RIVER_PORT: "many" } }), { kind: "version" });
+  }
+  assertEquals(commandOf({ args: ["--version", "--help"] }), { kind: "help" });
+});
+
+Deno.test("readConfig() throws nothing but ConfigError, whatever the arguments", () => {
+  const names = [...Object.keys(OPTIONS), "help", "frob", "__proto__", ""];
+  const anyArgument = fc.oneof(
+    fc.string(),
+    fc.constantFrom(...names).map((name) => `--${name}`),
+    fc.tuple(fc.constantFrom(...names), fc.string()).map(([name, value]) => `--${name}=${value}`),
+  );
+  fc.assert(fc.property(fc.array(anyArgument), fc.string(), (args, file) => {
+    try {
+      const { kind } = readConfig({ args, env: () => undefined, readFile: () => file });
+      assert(["serve", "help", "version"].includes(kind));
+    } catch (error) {
+      assert(error instanceof ConfigError, String(error));
+    }
+  }));
+});
+
+Deno.test("helpText() shows every option with its placeholder, meaning and default", () => {
+  const rows = helpText("9.8.7").split("\n");
+  assertEquals(rows[0], "river 9.8.7: a publish/subscribe push server");
+  assertEquals(rows[2], "Usage: river [serve] [flags]");
+  const shown = new Map(rows.map((row) => [/^ {2}--([a-z-]+)/.exec(row)?.[1], row]));
+  for (const [name, option] of Object.entries(OPTIONS)) {
+    const row = shown.get(name) ?? "";
+    assertStringIncludes(row, option.help);
+    assertEquals(
+      row.endsWith(` (default ${"default" in option ? option.default : ""})`),
+      "default" in option,
+    );
+  }
+  assertEquals(shown.get("help"), `  --help${" ".repeat(30)}show this`);
+  assertEquals(shown.get("version"), `  --version${" ".repeat(27)}show the version`);
+  assertEquals(
+    shown.size,
+    Object.keys(OPTIONS).length + 3,
+    "those two besides the options, and rows without a flag",
+  );
+});
+
+Deno.test("helpText() aligns the options and shows what kind of value each takes", () => {
+  const help = helpText("0.1.0");
+  for (
+    const row of [
+      "  --host TEXT                         address to listen on (default 127.0.0.1)",
+      "  --port N                            port to listen on; 0 picks one (default 9271)",
+      "  --config TEXT                       TOML file with these same names",
+      "  --max-channels-per-client N         channels one request or socket may name (default 128)",
+      "  --max-message SIZE                  data of one message (default 64KiB)",
+      "  --grace TIME                        how long shutting down may take (default 10s)",
+      "  --log-format text|json              how logs look on stderr (default text)",
+    ]
+  ) assertStringIncludes(help, `\n${row}\n`);
+  assertMatch(help, /\n {2}--open {30}let anybody publish [^\n]+\n/);
+  assert(help.endsWith(".\n") && !help.endsWith("\n\n"), "one line end at the end");
+});
+
+Deno.test("helpText() tells how options are spelt in the environment and the file", () => {
+  const help = helpText("0.1.0");
+  const ttl = "2h";
+  assertStringIncludes(help, `RIVER_HISTORY_TTL=${ttl}`);
+  assertStringIncludes(help, `history-ttl = "${ttl}"`);
+  for (const [way, given] of ways("history-ttl", ttl)) {
+    assertEquals(configOf(given)["history-ttl"], 7_200_000, way);
+  }
+});
+
+Deno.test("optionsTable() has one row of four cells an option", () => {
+  const [head, rule, ...rows] = optionsTable().trimEnd().split("\n");
+  assertEquals([head, rule], ["| flag | default | what | beyond it |", "|---|---|---|---|"]);
+  assertEquals(rows.map((row) => row.split("|").length), rows.map(() => 6));
+  assertEquals(
+    rows.map((row) => /^\| `--([a-z-]+)` \|/.exec(row)?.[1]),
+    Object.keys(OPTIONS),
+  );
+  assertStringIncludes(
+    optionsTable(),
+    "\n| `--max-channels` | 100000 | channels at a time | 503 |\n",
+  );
+  assertStringIncludes(
+    optionsTable(),
+    "\n| `--config` | none | TOML file with these same names |  |\n",
+  );
+});
