@@ -9,7 +9,7 @@ import { quote } from "./cursor.ts";
 import { type Engine, EngineFullError, type Receipt } from "./engine.ts";
 import { HttpError } from "./http_error.ts";
 import type { Hub } from "./hub.ts";
-import type { Gauges, PrometheusMetrics } from "./metrics.ts";
+import type { PrometheusMetrics, Reading } from "./metrics.ts";
 import {
   checkName,
   Params,
@@ -47,13 +47,7 @@ export interface AppOptions {
 }
 
 /** Answers a request; at once wherever nothing has to be waited for. */
-export type Handler = (request: Request, info?: CallInfo) => Response | Promise<Response>;
-
-/** What the server tells of a request besides the request. */
-export interface CallInfo {
-  /** Settles when the response was sent, or the client went away before. */
-  readonly completed: Promise<void>;
-}
+export type Handler = (request: Request) => Response | Promise<Response>;
 
 /** Seconds after which a client may try again when there was no room. */
 const RETRY_AFTER = "5";
@@ -74,7 +68,6 @@ const NO_CACHE = {
 /** What is known of a request before it is looked into. */
 interface Call {
   readonly request: Request;
-  readonly info: CallInfo | undefined;
   readonly path: string;
   /** The query string without its question mark. */
   readonly search: string;
@@ -97,10 +90,10 @@ export function createHandler(options: AppOptions): Handler {
   const channelRoutes: Record<string, Route> = { GET: showChannel, DELETE: resetChannel };
   const assetRoutes: Record<string, Route> = { GET: asset, HEAD: asset };
 
-  return function handle(request, info) {
+  return function handle(request) {
     let origin: string | undefined;
     try {
-      const call = parseUrl(request, info);
+      const call = parseUrl(request);
       origin = access.checkOrigin(request.headers);
       const response = dispatch(call);
       return response instanceof Promise
@@ -174,7 +167,7 @@ export function createHandler(options: AppOptions): Handler {
       : openStream(call, params);
   }
 
-  function openStream({ request, info }: Call, params: Params): Response | Promise<Response> {
+  function openStream({ request }: Call, params: Params): Response | Promise<Response> {
     const asked = subscribeRequest(params, request.headers, limits);
     checkMaySubscribe(grantOf(request, params), asked.wishes.map(({ channel }) => channel));
     checkRoom();
@@ -193,7 +186,7 @@ export function createHandler(options: AppOptions): Handler {
     const mayBeEmpty = timeout !== undefined && asked.transport !== "sse";
     if (subscribed === undefined && !mayBeEmpty) return respond();
     // The stream is not being read yet, so it cannot tell that the client went away.
-    info?.completed.catch(() => {}).then(() => subscriber.close("gone"));
+    request.signal.addEventListener("abort", () => subscriber.close("gone"));
     return Promise.resolve(subscribed)
       .then(() => mayBeEmpty ? sink.begun() : undefined)
       .then(() => mayBeEmpty && !sink.started ? emptyResponse(sink, subscriber) : respond());
@@ -341,17 +334,16 @@ export function createHandler(options: AppOptions): Handler {
 
   function showMetrics({ request, search }: Call): Response {
     checkMayOperate(request, new Params().addForm(search));
-    const { channels, messages, bytes } = engine.usage();
-    const gauges: Gauges = {
-      river_channels: { help: "Channels known.", value: channels },
-      river_history_messages: { help: "Messages kept.", value: messages },
-      river_history_bytes: { help: "Bytes of data kept.", value: bytes },
-      process_resident_memory_bytes: {
-        help: "Resident memory.",
-        value: Deno.memoryUsage().rss,
-      },
-    };
-    return new Response(metrics.text(gauges), {
+    const { published, channels, messages, bytes } = engine.usage();
+    const { rss } = Deno.memoryUsage();
+    const readings: Reading[] = [
+      ["river_messages_published_total", "counter", "Messages numbered and stored.", published],
+      ["river_channels", "gauge", "Channels known.", channels],
+      ["river_history_messages", "gauge", "Messages kept.", messages],
+      ["river_history_bytes", "gauge", "Bytes of data kept.", bytes],
+      ["process_resident_memory_bytes", "gauge", "Resident memory.", rss],
+    ];
+    return new Response(metrics.text(readings), {
       headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" },
     });
   }
@@ -414,15 +406,16 @@ function checkUpgrade(headers: Headers): void {
 }
 
 /** Splits the address as it came, without the cost and the surprises of `new URL`. */
-function parseUrl(request: Request, info: CallInfo | undefined): Call {
+function parseUrl(request: Request): Call {
   const { url } = request;
   const start = url.indexOf("/", url.indexOf("://") + 3);
-  let end = url.indexOf("#", start);
-  if (end < 0) end = url.length;
-  const question = url.indexOf("?", start);
-  return question < 0 || question > end
-    ? { request, info, path: url.slice(start, end), search: "" }
-    : { request, info, path: url.slice(start, question), search: url.slice(question + 1, end) };
+  const question = url.indexOf("?");
+  const hash = url.indexOf("#");
+  const end = hash < 0 ? url.length : hash;
+  const pathEnd = question < 0 || question > end ? end : question;
+  // A target in absolute form may have no path: then no slash comes before the query.
+  const path = start < 0 || start > pathEnd ? "/" : url.slice(start, pathEnd);
+  return { request, path, search: url.slice(pathEnd + 1, end) };
 }
 
 function channelOf(path: string): string {

@@ -45,6 +45,17 @@ export interface ChannelPage {
   readonly next: string | null;
 }
 
+/** What an engine has done and what it holds. */
+export interface Usage {
+  /** Messages numbered since the start. */
+  readonly published: number;
+  readonly channels: number;
+  /** Messages kept. */
+  readonly messages: number;
+  /** UTF-8 bytes of data kept. */
+  readonly bytes: number;
+}
+
 /** What an engine needs from the process that it serves. */
 export interface Local {
   /** Takes a message for the subscribers of this process. Never throws. */
@@ -115,8 +126,8 @@ export interface Engine {
   /** Forgets the history of a channel and starts a new epoch; false if it is not known. */
   reset(channel: string): Promise<boolean> | boolean;
 
-  /** What is held, for the metrics. */
-  usage(): { channels: number; messages: number; bytes: number };
+  /** What was numbered here and what is held, for the metrics. */
+  usage(): Usage;
 
   /** Lets go of everything. MUST NOT call `local` afterwards. */
   close(): Promise<void> | void;
@@ -183,6 +194,7 @@ export class MemoryEngine implements Engine {
   #oldest: Log | undefined;
   #newest: Log | undefined;
   #created = 0;
+  #published = 0;
   #messages = 0;
   /** Bytes of data kept in all. */
   #bytes = 0;
@@ -235,6 +247,7 @@ export class MemoryEngine implements Engine {
       bytes: utf8Length(data),
       time: now,
     };
+    this.#published++;
     this.#keep(log, message);
     const receipt: Receipt = {
       channel,
@@ -311,8 +324,13 @@ export class MemoryEngine implements Engine {
     return true;
   }
 
-  usage(): { channels: number; messages: number; bytes: number } {
-    return { channels: this.#logs.size, messages: this.#messages, bytes: this.#bytes };
+  usage(): Usage {
+    return {
+      published: this.#published,
+      channels: this.#logs.size,
+      messages: this.#messages,
+      bytes: this.#bytes,
+    };
   }
 
   close(): void {

@@ -84,9 +84,7 @@ export class Hub implements ChannelOwner, Local {
    * @throws {EngineFullError} If there is no room for the channel.
    */
   publish({ channel, data, id }: Publication): Promise<Receipt> | Receipt {
-    const receipt = this.#engine.publish(channel, data, id);
-    this.#metrics.published();
-    return receipt;
+    return this.#engine.publish(channel, data, id);
   }
 
   /**

@@ -7,8 +7,6 @@ import type { GapReason } from "./message.ts";
 
 /** Takes events. Calls are made on the hot path: they must be cheap and must not throw. */
 export interface Metrics {
-  /** A message was numbered and stored. */
-  published(): void;
   /** Messages were handed to a sink. */
   delivered(messages: number): void;
   /** A subscriber was told of a gap. */
@@ -23,7 +21,6 @@ export interface Metrics {
 
 /** Takes no notice. */
 export const noMetrics: Metrics = {
-  published() {},
   delivered() {},
   gap() {},
   connected() {},
@@ -31,22 +28,22 @@ export const noMetrics: Metrics = {
   refused() {},
 };
 
-/** Gauges by name: the value as it is now, and a help text. */
-export type Gauges = Record<string, { help: string; value: number }>;
+/** A value read when the metrics are asked for: name, type, help text, value. */
+export type Reading = readonly [
+  name: string,
+  type: "counter" | "gauge",
+  help: string,
+  value: number,
+];
 
 /** Counts events and prints them. Labels have few values; a channel's name is never one. */
 export class PrometheusMetrics implements Metrics {
-  #published = 0;
   #delivered = 0;
   readonly #gaps = new Map<string, number>();
   readonly #connected = new Map<string, number>();
   readonly #subscribers = new Map<string, number>();
   readonly #disconnected = new Map<string, number>();
   readonly #refused = new Map<string, number>();
-
-  published(): void {
-    this.#published++;
-  }
 
   delivered(messages: number): void {
     this.#delivered += messages;
@@ -71,20 +68,17 @@ export class PrometheusMetrics implements Metrics {
   }
 
   /** Everything in the Prometheus text format, version 0.0.4. */
-  text(gauges: Gauges): string {
+  text(readings: readonly Reading[]): string {
     const counter = (name: string, help: string, values: number | Map<string, number>) =>
       family(`river_${name}`, "counter", help, values);
     return [
-      counter("messages_published_total", "Messages numbered and stored.", this.#published),
       counter("messages_delivered_total", "Messages handed to subscribers.", this.#delivered),
       counter("gaps_total", "Gaps that subscribers were told of.", this.#gaps),
       counter("connections_total", "Subscribers that came.", this.#connected),
       counter("disconnections_total", "Subscribers that went.", this.#disconnected),
       counter("refusals_total", "Requests that were refused.", this.#refused),
       family("river_subscribers", "gauge", "Subscribers connected.", this.#subscribers),
-      ...Object.entries(gauges).map(([name, { help, value }]) =>
-        family(name, "gauge", help, value)
-      ),
+      ...readings.map((reading) => family(...reading)),
     ].join("");
   }
 }

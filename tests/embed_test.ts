@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { ASSETS } from "../lib/assets.ts";
-import { MAIN, publish, spawnServer } from "./support.ts";
+import { MAIN, publish, RUN, spawnServer } from "./support.ts";
 
 const ROOT = new URL("..", import.meta.url);
 
@@ -39,7 +39,8 @@ Deno.test("the program reads no file of its source tree: bundled, it serves from
     assert(bundle.success, new TextDecoder().decode(bundle.stderr));
     const empty = `${folder}/empty`;
     await Deno.mkdir(empty);
-    await using server = await spawnServer([], { main, cwd: empty, allowRead: false });
+    const run = RUN.filter((flag) => flag !== "--allow-read");
+    await using server = await spawnServer([], { main, cwd: empty, run });
     assertEquals((await publish(server, "a", "hi")).seq, 1);
     for (const [path, { type, text }] of ASSETS) {
       const response = await fetch(`${server.url}${path}`);

@@ -140,7 +140,7 @@ export function engineSuite(name: string, make: (limits: MemoryLimits) => Engine
     const [, { epoch }] = await publish(engine, "a", "é", "yy");
     const history = { messages: 2, bytes: 4, oldest: 1 };
     assertEquals(await engine.info("a"), { channel: "a", seq: 2, epoch, history });
-    assertEquals(engine.usage(), { channels: 1, messages: 2, bytes: 4 });
+    assertEquals(engine.usage(), { published: 2, channels: 1, messages: 2, bytes: 4 });
   });
 
   test("starts a channel over when it is reset", async (engine) => {
