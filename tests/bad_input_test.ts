@@ -9,10 +9,13 @@ import {
   msg,
   openSocket,
   publish,
+  RawConnection,
+  requestHead,
   sendRaw,
   serveHere,
   subscribe,
   type TestServer,
+  until,
   UPGRADE,
 } from "./support.ts";
 
@@ -21,7 +24,7 @@ type Server = TestServer & River & { errors: unknown[] };
 /** The server is alive, nothing was published, nobody is left over, nothing broke. */
 async function assertUnharmed(server: Server): Promise<void> {
   assertEquals(await metric(server, "river_messages_published_total"), 0);
-  assertEquals(server.engine.usage(), { channels: 0, messages: 0, bytes: 0 });
+  assertEquals(server.engine.usage(), { published: 0, channels: 0, messages: 0, bytes: 0 });
   assertEquals([server.hub.size, server.errors], [0, []]);
   await using lines = await subscribe(server, "name=alive");
   await publish(server, "alive", "yes");
@@ -228,6 +231,27 @@ for (const [what, type, body, code] of PUBLICATIONS) {
     const headers = { "content-type": type };
     const answer = await ask(`${server.url}/publish${query}`, { method: "POST", body, headers });
     assertRefused(answer, 400, code);
+    await assertUnharmed(server);
+  });
+}
+
+for (const head of ["Content-Length: 10", "Transfer-Encoding: chunked"]) {
+  Deno.test(`a body (${head}) whose client goes away is no error of ours`, async () => {
+    await using server = await serveHere();
+    using watcher = await RawConnection.open(server);
+    for (const path of ["publish", "subscribe"]) {
+      using connection = await RawConnection.open(server);
+      const [name, value] = head.split(": ");
+      const headers = { [name]: value, "Expect": "100-continue" };
+      await connection.write(requestHead(`POST /${path}?name=x HTTP/1.1`, headers));
+      await connection.until("100 Continue\r\n\r\n");
+      await connection.write(value === "10" ? "abc" : "3\r\nabc\r\n");
+    }
+    await until(async () =>
+      (await ask(`${server.url}/metrics`)).text.includes("river_refusals_total{")
+    );
+    await watcher.write(requestHead("GET /healthz HTTP/1.1"));
+    assertEquals((await watcher.response()).status, 200);
     await assertUnharmed(server);
   });
 }

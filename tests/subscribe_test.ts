@@ -298,6 +298,26 @@ Deno.test("an event stream of several channels has a list of positions for an id
   assertEquals(again.text, text(msg("a", 3, "a3")));
 });
 
+Deno.test("an event stream of several channels can be resumed from every one of its ids", async () => {
+  await using server = await serveHere("--history", "2");
+  await fill(server, "a", 3);
+  await fill(server, "b", 1);
+  const at = `${server.url}/subscribe?name=a&name=b&format=sse`;
+  const { text: body } = await ask(`${at}&seq=0,0&limit=3`);
+  const ids = [...body.matchAll(/^id: (.*)$/gm)].map(([, id]) => id);
+  assertEquals(ids.length, 4);
+  for (const id of ids) {
+    const headers = { "Last-Event-ID": id };
+    const { status, text } = await ask(`${at}&timeout=0.1`, { headers });
+    const data = [...text.matchAll(/^data: (m.*)$/gm)].map(([, data]) => data);
+    assertEquals([id, status, data], [
+      id,
+      200,
+      ["m2", "m3", "m1"].slice(Math.max(0, ids.indexOf(id))),
+    ]);
+  }
+});
+
 Deno.test("a gap of an event stream has an id to resume from", async () => {
   await using server = await serveHere("--history", "1");
   const epoch = await fill(server, "x", 3);

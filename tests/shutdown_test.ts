@@ -1,0 +1,160 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import {
+  ask,
+  msg,
+  openSocket,
+  publish,
+  RawConnection,
+  requestHead,
+  type ServerProcess,
+  spawnServer,
+  subscribe,
+  until,
+} from "./support.ts";
+
+/** Fails if something hangs. */
+async function within<T>(ms: number, what: string, work: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what} did not end within ${ms} ms`)), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Whether new connections are refused. */
+async function refusing({ port }: ServerProcess): Promise<boolean> {
+  try {
+    (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+    return false;
+  } catch (error) {
+    if (error instanceof Deno.errors.ConnectionRefused) return true;
+    throw error;
+  }
+}
+
+/** A stream that has more to send than its reader takes, so that the server cannot end in peace. */
+async function stall(...flags: string[]): Promise<[ServerProcess, RawConnection]> {
+  const sizes = ["--max-queue", "1GiB", "--max-message", "1MiB"];
+  const server = await spawnServer([...flags, ...sizes]);
+  const connection = await RawConnection.open(server);
+  await connection.write(requestHead("GET /subscribe?name=x HTTP/1.1"));
+  await connection.until("\r\n\r\n");
+  const body = "a".repeat(1_000_000);
+  for (let i = 0; i < 30; i++) {
+    await ask(`${server.url}/publish?name=x`, { method: "POST", body });
+  }
+  return [server, connection];
+}
+
+const QUERIES = ["", "&format=sse", "&format=raw", "&keep=0", "&callback=cb"];
+
+for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  Deno.test(`${signal} ends 200 streams cleanly, closes 50 sockets with 1001, and the exit code is 0`, async () => {
+    await using server = await spawnServer();
+    const streams = await Promise.all(
+      Array.from(
+        { length: 200 },
+        (_, i) => subscribe(server, `name=x${QUERIES[i % QUERIES.length]}`),
+      ),
+    );
+    const sockets = await Promise.all(
+      Array.from(
+        { length: 50 },
+        (_, i) => openSocket(server, "name=x", i % 2 === 0 ? "river.v1" : undefined),
+      ),
+    );
+    const subscribers = async () =>
+      JSON.parse((await ask(`${server.url}/channels/x`)).text).subscribers;
+    await until(async () => await subscribers() === 250);
+    const ended = server.end(signal);
+    const rests = await within(2000, "a stream", Promise.all(streams.map((lines) => lines.rest())));
+    rests.forEach((rest, i) => {
+      if (QUERIES[i % QUERIES.length] === "&format=sse") {
+        assertMatch(rest, /^retry: [0-9]{1,4}\n\n$/);
+      } else assertEquals(rest, "");
+    });
+    for (
+      const { code, reason } of await within(
+        2000,
+        "a socket",
+        Promise.all(sockets.map(({ closed }) => closed)),
+      )
+    ) {
+      assertEquals(code, 1001);
+      assertMatch(reason, /^shutting down: retry in [0-9]{1,4} ms$/);
+    }
+    assertEquals(await within(2000, "the process", ended), {
+      success: true,
+      code: 0,
+      signal: null,
+    });
+    const log = await server.stderr();
+    assertMatch(log, new RegExp(`^\\S+ info shutting down signal="${signal}"\\n$`));
+  });
+}
+
+Deno.test("clients are told to come back at different times", async () => {
+  await using server = await spawnServer();
+  const sockets = await Promise.all(
+    Array.from({ length: 20 }, () => openSocket(server, "name=x", "river.v1")),
+  );
+  await Promise.all(sockets.map((socket) => socket.line()));
+  await within(2000, "the process", server.end());
+  const reasons = await Promise.all(sockets.map(async ({ closed }) => (await closed).reason));
+  assert(new Set(reasons).size > 10, reasons.join());
+});
+
+Deno.test("what was accepted before the signal is delivered", async () => {
+  await using server = await spawnServer();
+  const lines = await subscribe(server, "name=x");
+  const socket = await openSocket(server, "name=x", "river.v1");
+  await socket.line();
+  await publish(server, "x", "a");
+  await within(2000, "the process", server.end());
+  assertEquals(await lines.rest(), msg("x", 1, "a") + "\n");
+  assertEquals(await socket.line(), msg("x", 1, "a"));
+  assertEquals((await socket.closed).code, 1001);
+});
+
+Deno.test("a second signal exits at once, whatever is still open", async () => {
+  const [server, stalled] = await stall("--grace", "1h");
+  await using _server = server;
+  using _stalled = stalled;
+  const lines = await subscribe(server, "name=x");
+  server.process.kill("SIGTERM");
+  assertEquals(await within(2000, "the stream", lines.rest()), "");
+  await until(() => refusing(server));
+  const { code } = await within(2000, "the process", server.end("SIGTERM"));
+  assertEquals(code, 1);
+});
+
+Deno.test("--grace: what is open after that time is dropped, and the exit code is 0", async () => {
+  const [server, stalled] = await stall("--grace", "100ms");
+  await using _server = server;
+  using _stalled = stalled;
+  const { code } = await within(5000, "the process", server.end());
+  const log = await server.stderr();
+  assertEquals(code, 0, log);
+  assertMatch(log, /^\S+ info shutting down [^\n]+\n\S+ error connections dropped [^\n]+\n$/);
+});
+
+Deno.test("a request that is still being sent when the signal comes is answered or refused, not broken", async () => {
+  await using server = await spawnServer();
+  using connection = await RawConnection.open(server);
+  const headers = { "Content-Length": "10", "Expect": "100-continue" };
+  await connection.write(requestHead("POST /publish?name=x HTTP/1.1", headers));
+  // The server reads the body: it has begun with the request.
+  assertStringIncludes(await connection.until("\r\n\r\n"), "100 Continue");
+  await connection.write("a");
+  const ended = server.end();
+  await until(() => refusing(server));
+  await connection.write("b".repeat(9));
+  const { status } = await connection.response();
+  assert(status === 200 || status === 503, `${status}`);
+  assertEquals((await within(2000, "the process", ended)).code, 0);
+  assertMatch(await server.stderr(), /^\S+ info shutting down [^\n]+\n$/);
+});
