@@ -47,7 +47,7 @@ export async function serveHere(
   const river = build(configOf(...flags), (error) => void errors.push(error));
   await river.hub.start();
   river.wheel.start();
-  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, river.handler);
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, river.app.handle);
   const { port } = server.addr;
   return {
     ...river,
@@ -55,10 +55,12 @@ export async function serveHere(
     port,
     errors,
     async [Symbol.asyncDispose]() {
-      const stopped = server.shutdown();
+      const drained = river.app.drain();
+      river.hub.drain();
+      await drained;
+      await server.shutdown();
       await river.hub.close();
       river.wheel.stop();
-      await stopped;
     },
   };
 }
@@ -410,6 +412,7 @@ export async function openPlain(
 /** A TCP connection on which HTTP is written by hand. What is read has a character a byte. */
 export class RawConnection implements Disposable {
   readonly #conn: Deno.TcpConn;
+  readonly #buffer = new Uint8Array(16_384);
   #text = "";
   #ended = false;
 
@@ -448,19 +451,6 @@ export class RawConnection implements Disposable {
     return { status: Number(status.split(" ")[1]), headers, text };
   }
 
-  /** The next bytes; null at the end, and when the connection was reset. */
-  async bytes(): Promise<Uint8Array | null> {
-    if (this.#ended) return null;
-    const buffer = new Uint8Array(16_384);
-    const count = await this.#conn.read(buffer).catch((error) => {
-      if (!(error instanceof Deno.errors.ConnectionReset)) throw error;
-      return null;
-    });
-    if (count !== null) return buffer.subarray(0, count);
-    this.#ended = true;
-    return null;
-  }
-
   /** All that comes until the end. */
   async rest(): Promise<string> {
     while (await this.#read());
@@ -471,10 +461,16 @@ export class RawConnection implements Disposable {
     this.#conn.close();
   }
 
+  /** Takes what comes next; false at the end, and when the connection was reset. */
   async #read(): Promise<boolean> {
-    const bytes = await this.bytes();
-    if (bytes !== null) this.#text += String.fromCharCode(...bytes);
-    return bytes !== null;
+    if (this.#ended) return false;
+    const count = await this.#conn.read(this.#buffer).catch((error) => {
+      if (!(error instanceof Deno.errors.ConnectionReset)) throw error;
+      return null;
+    });
+    if (count === null) this.#ended = true;
+    else this.#text += String.fromCharCode(...this.#buffer.subarray(0, count));
+    return !this.#ended;
   }
 
   #cut(length: number): string {
