@@ -187,6 +187,8 @@ Deno.test("Batch tells its channel, epoch, first and last seq", () => {
     first: 2,
     last: 3,
   });
+  const one = batchOf("a");
+  assertEquals([one.channel, one.epoch, one.first, one.last], ["x", "k3f9x2", 1, 1]);
 });
 
 Deno.test("Batch.slice() leaves the batch it was cut from alone", () => {
