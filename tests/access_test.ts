@@ -95,6 +95,13 @@ Deno.test("Access.checkOrigin() refuses with 403 and shows the origin", () => {
   });
 });
 
+Deno.test("Access.checkOrigin() refuses pages of a request that names no host", () => {
+  for (const origin of ["https://evil.test", "null", "http://", "https://"]) {
+    const headers = new Headers({ origin });
+    assertEquals(assertThrows(() => new Access({}).checkOrigin(headers), HttpError).status, 403);
+  }
+});
+
 const OWN_HOST: [string, string, boolean][] = [
   ["http://river.test:9271", "river.test:9271", true],
   ["https://river.test:9271", "river.test:9271", true],
