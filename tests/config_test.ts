@@ -139,6 +139,13 @@ Deno.test("readConfig() takes TOML's own numbers, booleans and lists", () => {
   });
 });
 
+Deno.test("readConfig() takes open = false of a file, unless the environment says otherwise", () => {
+  const file = "open = false";
+  const args = ["--config=river.toml"];
+  assertEquals(configOf({ args, file }).open, false);
+  assertEquals(configOf({ args, file, env: { RIVER_OPEN: "1" } }).open, true);
+});
+
 Deno.test("readConfig() lets flags win over the environment, and both over the file", () => {
   const file = 'history = 1\nport = 1\nheartbeat = "1s"\norigin = ["file.test", "too.test"]';
   const env = { RIVER_PORT: "2", RIVER_HISTORY: "2", RIVER_ORIGIN: "env.test" };
@@ -233,12 +240,12 @@ const VALUES: {
     refused: ["9007199254740992", "18446744073709551616", "-1", "many", "NaN", "Infinity"],
     expected: "a whole number, 0 or more",
   },
-  {
-    name: "max-channels",
-    read: [["1", 1]],
+  ...(["max-channels", "max-channels-per-client", "max-ids"] as const).map((name) => ({
+    name,
+    read: [["1", 1]] satisfies [string, unknown][],
     refused: ["0", "-1"],
     expected: "a whole number, 1 or more",
-  },
+  })),
   {
     name: "max-memory",
     read: [
