@@ -609,6 +609,11 @@ Deno.test("subscribeRequest() keeps positions for event streams of several chann
   assertEquals([...positions.keys()], ["b", "a"]);
 });
 
+Deno.test("subscribeRequest() starts an event stream's positions from those it was given", () => {
+  const { positions } = subscription("name=b&name=a&format=sse&seq=k3f9x2-12,0");
+  assertEquals([...positions], [["b", "k3f9x2-12"], ["a", "0"]]);
+});
+
 Deno.test("subscribeRequest() wraps in a callback, once, whatever keep and format say", () => {
   for (
     const query of ["callback=app.$cb_1", "jsonp=app.$cb_1&keep=1", "jsonp=app.$cb_1&format=sse"]
