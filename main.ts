@@ -6,7 +6,7 @@
  */
 import manifest from "./deno.json" with { type: "json" };
 import { Access } from "./lib/access.ts";
-import { createHandler, type Handler } from "./lib/app.ts";
+import { type App, createApp, type Handler } from "./lib/app.ts";
 import { type Config, ConfigError, helpText, readConfig } from "./lib/config.ts";
 import { type Engine, MemoryEngine } from "./lib/engine.ts";
 import { Hub } from "./lib/hub.ts";
@@ -16,6 +16,8 @@ import { TimerWheel } from "./lib/timer_wheel.ts";
 
 /** File descriptors kept for listening, logs and requests that do not stay. */
 const DESCRIPTOR_RESERVE = 64;
+/** What the listener gets to end, in milliseconds, even if the grace period is over. */
+const LAST_MS = 50;
 /** What is assumed where the limit cannot be read: the usual one. */
 const USUAL_DESCRIPTORS = 1024;
 
@@ -48,8 +50,8 @@ if (import.meta.main) {
 
 /** A river that does not listen yet. */
 export interface River {
-  /** Answers requests. */
-  readonly handler: Handler;
+  /** The routes. */
+  readonly app: App;
   /** The channels and subscribers; to be started before the first request. */
   readonly hub: Hub;
   /** Numbers and keeps the messages. */
@@ -76,7 +78,7 @@ export function build(config: Config, report: (error: unknown) => void): River {
   });
   const { heartbeat } = config;
   const hub = new Hub({ engine, wheel, metrics, report, heartbeat, maxQueue: config["max-queue"] });
-  const handler = createHandler({
+  const app = createApp({
     hub,
     engine,
     metrics,
@@ -91,7 +93,7 @@ export function build(config: Config, report: (error: unknown) => void): River {
       clientTimeout: config["client-timeout"],
     },
   });
-  return { handler, hub, engine, wheel };
+  return { app, hub, engine, wheel };
 }
 
 /** Serves until a signal comes; then ends the process. */
@@ -103,16 +105,15 @@ async function serve(config: Config): Promise<void> {
     event.preventDefault();
     report(event.reason);
   });
-  const { handler, hub, wheel } = build(config, report);
+  const { app, hub, wheel } = build(config, report);
   await hub.start();
   wheel.start();
-  const abort = new AbortController();
-  const server = listen(config, handler, abort.signal, report);
+  const server = listen(config, app.handle, report);
   const { hostname, port } = server.addr;
   const host = hostname.includes(":") ? `[${hostname}]` : hostname;
   print(`river ${manifest.version} listening on http://${host}:${port}/\n`);
   await terminated(log);
-  await shutDown(server, hub, config.grace, abort, log);
+  await shutDown(server, app, hub, config.grace, log);
   wheel.stop();
   Deno.exit(0);
 }
@@ -120,7 +121,6 @@ async function serve(config: Config): Promise<void> {
 function listen(
   { host, port }: Config,
   handler: Handler,
-  signal: AbortSignal,
   report: (error: unknown) => void,
 ): Deno.HttpServer<Deno.NetAddr> {
   const hostname = host.replace(/^\[(.*)\]$/, "$1");
@@ -128,7 +128,6 @@ function listen(
     return Deno.serve({
       hostname,
       port,
-      signal,
       onListen() {},
       onError(error) {
         report(error);
@@ -155,25 +154,40 @@ function terminated(log: Log): Promise<void> {
   });
 }
 
-/** Stops accepting, ends every subscriber, and waits for the connections to go, but not forever. */
+/**
+ * Refuses what is new, ends every subscriber, and waits for all to end, but not longer than `grace`
+ * milliseconds.
+ */
 async function shutDown(
   server: Deno.HttpServer,
+  app: App,
   hub: Hub,
   grace: number,
-  abort: AbortController,
   log: Log,
 ): Promise<void> {
-  const stopped = server.shutdown();
-  await hub.close();
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<"late">((resolve) => {
-    timer = setTimeout(() => resolve("late"), grace);
-  });
-  if (await Promise.race([stopped, late]) === "late") {
+  // The runtime's own shutdown comes last: it breaks off bodies that are being read, and closes
+  // WebSockets without our reason.
+  const deadline = Date.now() + grace;
+  const drained = app.drain();
+  hub.drain();
+  await within(grace, drained);
+  if (!await within(Math.max(LAST_MS, deadline - Date.now()), server.shutdown())) {
     log.error("connections dropped at the end of the grace period");
-    abort.abort();
   }
-  clearTimeout(timer);
+  await hub.close();
+}
+
+/** Whether a promise resolves within so many milliseconds. */
+async function within(ms: number, promise: Promise<void>): Promise<boolean> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms);
+  });
+  try {
+    return await Promise.race([promise.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /**

@@ -49,6 +49,16 @@ export interface AppOptions {
 /** Answers a request; at once wherever nothing has to be waited for. */
 export type Handler = (request: Request) => Response | Promise<Response>;
 
+/** The server, but for the listening. */
+export interface App {
+  readonly handle: Handler;
+  /**
+   * Refuses every request from now on. Resolves when those under way are answered and all sockets
+   * are closed, which is for the hub to see to.
+   */
+  drain(): Promise<void>;
+}
+
 /** Seconds after which a client may try again when there was no room. */
 const RETRY_AFTER = "5";
 /** Longest time that clients are told to wait after a shutdown; each is told another. */
@@ -75,9 +85,12 @@ interface Call {
 
 type Route = (call: Call) => Response | Promise<Response>;
 
-/** The server as a function from request to response. */
-export function createHandler(options: AppOptions): Handler {
+/** Builds the server from its parts. */
+export function createApp(options: AppOptions): App {
   const { hub, engine, access, metrics, limits, report } = options;
+  /** Requests that have to wait for something, and open sockets. */
+  let busy = 0;
+  let drained: PromiseWithResolvers<void> | undefined;
 
   const routes: Record<string, Record<string, Route>> = {
     "/publish": { GET: publish, POST: publish },
@@ -90,19 +103,38 @@ export function createHandler(options: AppOptions): Handler {
   const channelRoutes: Record<string, Route> = { GET: showChannel, DELETE: resetChannel };
   const assetRoutes: Record<string, Route> = { GET: asset, HEAD: asset };
 
-  return function handle(request) {
+  return { handle, drain };
+
+  function handle(request: Request): Response | Promise<Response> {
     let origin: string | undefined;
     try {
+      if (drained !== undefined) throw shuttingDown();
       const call = parseUrl(request);
       origin = access.checkOrigin(request.headers);
       const response = dispatch(call);
-      return response instanceof Promise
-        ? response.then((response) => withCors(response, origin), (error) => refuse(error, origin))
-        : withCors(response, origin);
+      if (!(response instanceof Promise)) return withCors(response, origin);
+      busy++;
+      return response.then((response) => {
+        release();
+        return withCors(response, origin);
+      }, (error) => {
+        release();
+        return refuse(error, origin);
+      });
     } catch (error) {
       return refuse(error, origin);
     }
-  };
+  }
+
+  function drain(): Promise<void> {
+    drained ??= Promise.withResolvers();
+    if (busy === 0) drained.resolve();
+    return drained.promise;
+  }
+
+  function release(): void {
+    if (--busy === 0) drained?.resolve();
+  }
 
   function dispatch(call: Call): Response | Promise<Response> {
     const { path, request: { method } } = call;
@@ -238,8 +270,10 @@ export function createHandler(options: AppOptions): Handler {
     // From here on nothing may throw: the upgrade cannot be taken back.
     const { socket, response } = Deno.upgradeWebSocket(request, {
       idleTimeout: Math.ceil(limits.heartbeat / 1000),
-      ...(lines ? { protocol: SUBPROTOCOL } : {}),
     });
+    // The runtime's own choice fails on a list without spaces.
+    if (lines) response.headers.set("sec-websocket-protocol", SUBPROTOCOL);
+    busy++;
     const sink = lines ? new LineSocketSink(socket, retryMs) : new PlainSocketSink(socket, retryMs);
     const subscriber = connect(sink, lines ? "river.v1" : "websocket", {});
     const session = sink instanceof LineSocketSink
@@ -254,6 +288,8 @@ export function createHandler(options: AppOptions): Handler {
     };
     socket.onmessage = ({ data }) => session.receive(data);
     socket.onerror = () => subscriber.close("gone");
+    // Two close events may come for one socket.
+    socket.addEventListener("close", release, { once: true });
     socket.onclose = () => subscriber.close("gone");
     return response;
 
@@ -403,6 +439,13 @@ function checkUpgrade(headers: Headers): void {
       `The header "Sec-WebSocket-Key" must be 16 bytes in base64, got ${quote(key)}`,
     );
   }
+}
+
+function shuttingDown(): HttpError {
+  return new HttpError(503, "shutting_down", "The server is shutting down", {
+    "retry-after": RETRY_AFTER,
+    "connection": "close",
+  });
 }
 
 /** Splits the address as it came, without the cost and the surprises of `new URL`. */

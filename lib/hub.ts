@@ -208,12 +208,17 @@ export class Hub implements ChannelOwner, Local {
     this.#retryTimer = undefined;
   }
 
-  /** Sends what is pending, ends every subscriber and lets the engine go. */
-  async close(): Promise<void> {
+  /** Sends what is pending and ends every subscriber; who comes later is ended at once. */
+  drain(): void {
     this.#closed = true;
     this.#flush();
     for (const subscriber of this.#subscribers) subscriber.close("shutdown");
     clearInterval(this.#retryTimer);
+  }
+
+  /** Drains and lets the engine go. Nothing may be published afterwards. */
+  async close(): Promise<void> {
+    this.drain();
     await this.#engine.close();
   }
 

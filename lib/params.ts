@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type Cursor, parseCursors, quote } from "./cursor.ts";
+import { type Cursor, parseCursors, printCursor, quote } from "./cursor.ts";
 import { badParameter, HttpError } from "./http_error.ts";
 import type { Publication, Wish } from "./hub.ts";
 import { type Format, jsonp, raw, river, sse, sseOfMany, utf8Length } from "./message.ts";
@@ -159,7 +159,7 @@ export interface SubscribeRequest {
   readonly limit?: number;
   /** Milliseconds. */
   readonly timeout?: number;
-  /** A printed position for each channel, in the order asked for; empty until it is joined. */
+  /** A printed position for each channel, in the order asked for; empty until one is known. */
   readonly positions: Map<string, string>;
 }
 
@@ -271,7 +271,9 @@ export function subscribeRequest(
   const callback = callbackOf(params);
   const named = formatOf(params, headers);
   const once = keep === "0" || callback !== undefined;
-  const positions = new Map(wishes.map(({ channel }) => [channel, ""]));
+  const positions = new Map(
+    wishes.map(({ channel, cursor }) => [channel, cursor === undefined ? "" : printCursor(cursor)]),
+  );
   let format = named === "sse" && wishes.length > 1 ? sseOfMany(positions) : FORMATS[named];
   if (callback !== undefined) format = jsonp(callback);
   return {

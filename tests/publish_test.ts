@@ -174,7 +174,7 @@ for (const [what, line, status, code] of BAD_NDJSON) {
     const answer = await post(server, "", [good, line, good].join("\n"), NDJSON);
     assertEquals([answer.status, errorCode(answer)], [status, code]);
     assertStringIncludes(answer.text, "Line 2: ");
-    assertEquals(server.engine.usage(), { channels: 0, messages: 0, bytes: 0 });
+    assertEquals(server.engine.usage(), { published: 0, channels: 0, messages: 0, bytes: 0 });
     assertEquals((await publish(server, "x", "alive")).seq, 1);
   });
 }

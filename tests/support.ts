@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { assert, assertEquals } from "@std/assert";
 import { type Config, readConfig } from "../lib/config.ts";
 import { build, type River } from "../main.ts";
 
@@ -556,6 +557,26 @@ export class CuttingProxy implements AsyncDisposable {
     this.cut();
     await Promise.all([this.#accepting, ...this.#pumps]);
   }
+}
+
+/**
+ * Publishes to the channel `x`, which has two subscribers, until the server has cut one of them;
+ * the other gets everything. Gives the number of the last message that both were to get.
+ */
+export async function publishUntilCut(
+  server: TestServer & River,
+  fast: LineReader,
+): Promise<number> {
+  const data = "a".repeat(60_000);
+  let seq = 0;
+  while (server.hub.subscribers("x") === 2) {
+    ({ seq } = await publish(server, "x", data));
+    assertEquals(await fast.next(), msg("x", seq, data));
+    assert(seq < 1000, "it should have been cut by now");
+  }
+  await publish(server, "x", "after");
+  assertEquals(await fast.next(), msg("x", seq + 1, "after"));
+  return seq;
 }
 
 /** Waits until `condition` holds; fails after `ms`. For what nothing announces. */
