@@ -6,7 +6,7 @@
  */
 import manifest from "./deno.json" with { type: "json" };
 import { Access } from "./lib/access.ts";
-import { type App, createApp, type Handler } from "./lib/app.ts";
+import { type App, createApp } from "./lib/app.ts";
 import { type Config, ConfigError, helpText, readConfig } from "./lib/config.ts";
 import { type Engine, MemoryEngine } from "./lib/engine.ts";
 import { Hub } from "./lib/hub.ts";
@@ -108,7 +108,7 @@ async function serve(config: Config): Promise<void> {
   const { app, hub, wheel } = build(config, report);
   await hub.start();
   wheel.start();
-  const server = listen(config, app.handle, report);
+  const server = listen(config, app);
   const { hostname, port } = server.addr;
   const host = hostname.includes(":") ? `[${hostname}]` : hostname;
   print(`river ${manifest.version} listening on http://${host}:${port}/\n`);
@@ -118,22 +118,10 @@ async function serve(config: Config): Promise<void> {
   Deno.exit(0);
 }
 
-function listen(
-  { host, port }: Config,
-  handler: Handler,
-  report: (error: unknown) => void,
-): Deno.HttpServer<Deno.NetAddr> {
+function listen({ host, port }: Config, app: App): Deno.HttpServer<Deno.NetAddr> {
   const hostname = host.replace(/^\[(.*)\]$/, "$1");
   try {
-    return Deno.serve({
-      hostname,
-      port,
-      onListen() {},
-      onError(error) {
-        report(error);
-        return new Response(null, { status: 500 });
-      },
-    }, handler);
+    return Deno.serve({ hostname, port, onListen() {}, onError: app.fail }, app.handle);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new ConfigError(`Cannot listen on ${host} port ${port}: ${reason}`);

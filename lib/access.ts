@@ -60,7 +60,8 @@ export class Access {
     if (origin === null) return undefined;
     const host = headers.get("host")?.toLowerCase();
     const text = origin.toLowerCase();
-    if (text === `http://${host}` || text === `https://${host}`) return origin;
+    const own = host !== undefined && (text === `http://${host}` || text === `https://${host}`);
+    if (own) return origin;
     if (this.#origins.some((pattern) => matches(pattern, text))) return origin;
     throw new HttpError(
       403,
@@ -91,7 +92,8 @@ function digest(key: string): Uint8Array {
 function matches(pattern: string, origin: string): boolean {
   if (pattern === "*" || pattern === origin) return true;
   if (pattern.includes("://") || !URL.canParse(origin)) return false;
-  const { host, hostname } = new URL(origin);
+  const { protocol, host, hostname } = new URL(origin);
+  if (protocol !== "http:" && protocol !== "https:") return false;
   if (pattern.startsWith("*.")) return hostname.endsWith(pattern.slice(1));
   return pattern === hostname || pattern === host;
 }

@@ -22,7 +22,7 @@ import {
 } from "./params.ts";
 import { LineSession, PlainSession } from "./socket_session.ts";
 import { CLOSE_CODES, LineSocketSink, PlainSocketSink } from "./socket_sink.ts";
-import { StreamSink } from "./stream_sink.ts";
+import { CutError, StreamSink } from "./stream_sink.ts";
 import type { Subscriber } from "./subscriber.ts";
 
 /** What the routes work with. Times are in milliseconds. */
@@ -52,6 +52,8 @@ export type Handler = (request: Request) => Response | Promise<Response>;
 /** The server, but for the listening. */
 export interface App {
   readonly handle: Handler;
+  /** Takes what goes wrong while a response is sent. */
+  fail(error: unknown): Response;
   /**
    * Refuses every request from now on. Resolves when those under way are answered and all sockets
    * are closed, which is for the hub to see to.
@@ -103,7 +105,7 @@ export function createApp(options: AppOptions): App {
   const channelRoutes: Record<string, Route> = { GET: showChannel, DELETE: resetChannel };
   const assetRoutes: Record<string, Route> = { GET: asset, HEAD: asset };
 
-  return { handle, drain };
+  return { handle, fail, drain };
 
   function handle(request: Request): Response | Promise<Response> {
     let origin: string | undefined;
@@ -124,6 +126,11 @@ export function createApp(options: AppOptions): App {
     } catch (error) {
       return refuse(error, origin);
     }
+  }
+
+  function fail(error: unknown): Response {
+    if (!(error instanceof CutError)) report(error);
+    return new Response(null, { status: 500 });
   }
 
   function drain(): Promise<void> {
@@ -215,7 +222,7 @@ export function createApp(options: AppOptions): App {
     const respond = () => streamResponse(sink, subscriber, format.contentType);
     // The status can say that nothing came only if it has not been sent before. An event stream
     // says so by ending: 204 would tell its client never to come back.
-    const mayBeEmpty = timeout !== undefined && asked.transport !== "sse";
+    const mayBeEmpty = timeout !== undefined && !format.contentType.includes("event-stream");
     if (subscribed === undefined && !mayBeEmpty) return respond();
     // The stream is not being read yet, so it cannot tell that the client went away.
     request.signal.addEventListener("abort", () => subscriber.close("gone"));

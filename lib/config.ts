@@ -6,6 +6,7 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { parse as parseToml } from "@std/toml";
+import { quote } from "./cursor.ts";
 
 type Kind = "text" | "list" | "boolean" | "count" | "bytes" | "duration" | "choice";
 
@@ -87,7 +88,7 @@ export const OPTIONS = {
     kind: "count",
     default: "128",
     min: 1,
-    help: "channels one request or socket may name",
+    help: "channels one request, NDJSON line or socket may name",
     beyond: "400",
   },
   "max-ids": {
@@ -192,9 +193,11 @@ export function readConfig({ args, env, readFile }: Sources): Command {
   const environment = new Map<string, unknown>();
   for (const name of names()) {
     const value = env(envName(name));
-    if (value !== undefined && value !== "") {
-      environment.set(name, OPTIONS[name].kind === "list" ? value.split(/[\s,]+/) : value);
-    }
+    if (value === undefined || value.trim() === "") continue;
+    environment.set(
+      name,
+      OPTIONS[name].kind === "list" ? value.trim().split(/[\s,]+/).filter(Boolean) : value,
+    );
   }
   const path = (flags.get("config") ?? environment.get("config")) as string | undefined;
   const file = path === undefined ? new Map<string, unknown>() : parseFile(path, readFile);
@@ -260,7 +263,15 @@ function parseFlags(args: readonly string[]): Map<string, unknown> | "help" | "v
   const ofKind = (test: (kind: Kind) => boolean) =>
     names().filter((name) => test(OPTIONS[name].kind));
   const unknown: string[] = [];
-  const parsed = parseArgs([...args], {
+  // The parser takes any `--flag=value` of a boolean but `false` for true.
+  const switches = new Map<string, string>();
+  const rest = args.filter((arg) => {
+    const [, name, value] = /^--([a-z-]+)=(.*)$/s.exec(arg) ?? [];
+    if (!ofKind((kind) => kind === "boolean").includes(name as Name)) return true;
+    switches.set(name, value);
+    return false;
+  });
+  const parsed = parseArgs(rest, {
     boolean: [...ofKind((kind) => kind === "boolean"), "help", "version"],
     string: ofKind((kind) => kind !== "boolean"),
     // Collected, so that a flag given twice can be told from one given once.
@@ -272,11 +283,11 @@ function parseFlags(args: readonly string[]): Map<string, unknown> | "help" | "v
     },
   });
   if (unknown.length > 0) {
-    throw new ConfigError(`Unknown flag ${unknown[0].split("=")[0]}; try --help`);
+    throw new ConfigError(`Unknown flag ${oneLine(unknown[0].split("=")[0])}; try --help`);
   }
   const words = parsed._.filter((word, i) => !(i === 0 && word === "serve"));
   if (words.length > 0) {
-    throw new ConfigError(`Unknown argument "${words[0]}"; try --help`);
+    throw new ConfigError(`Unknown argument ${quote(String(words[0]))}; try --help`);
   }
   if (parsed.help) return "help";
   if (parsed.version) return "version";
@@ -284,7 +295,8 @@ function parseFlags(args: readonly string[]): Map<string, unknown> | "help" | "v
   for (const name of names()) {
     const value = parsed[name];
     if (OPTIONS[name].kind === "boolean") {
-      if (value === true) flags.set(name, true);
+      if (switches.has(name)) flags.set(name, switches.get(name));
+      else if (value === true) flags.set(name, true);
       continue;
     }
     const values = value as string[];
@@ -311,10 +323,15 @@ function parseFile(path: string, readFile: (path: string) => string): Map<string
   }
   for (const name of Object.keys(values)) {
     if (!Object.hasOwn(OPTIONS, name) || name === "config") {
-      throw new ConfigError(`Unknown option "${name}" in ${path}`);
+      throw new ConfigError(`Unknown option ${quote(name)} in ${path}`);
     }
   }
   return new Map(Object.entries(values));
+}
+
+/** Without what would break a line. */
+function oneLine(text: string): string {
+  return text.replace(/\p{Cc}+/gu, " ");
 }
 
 function firstLine(error: unknown): string {
@@ -330,8 +347,10 @@ function defaultOf(name: Name): unknown {
 
 function valueOf(name: Name, value: unknown, called: string): unknown {
   const option: Option = OPTIONS[name];
-  const bad = (expected: string) =>
-    new ConfigError(`Bad value ${JSON.stringify(value)} for ${called}: expected ${expected}`);
+  const bad = (expected: string) => {
+    const shown = typeof value === "number" ? String(value) : JSON.stringify(value);
+    return new ConfigError(`Bad value ${shown} for ${called}: expected ${expected}`);
+  };
   const { min = 0, max = Number.MAX_SAFE_INTEGER } = option;
   switch (option.kind) {
     case "text":
@@ -351,7 +370,7 @@ function valueOf(name: Name, value: unknown, called: string): unknown {
       if (option.choices!.includes(value as string)) return value;
       throw bad(option.choices!.join(" or "));
     case "count": {
-      const count = /^[0-9]{1,16}$/.test(String(value)) ? Number(value) : NaN;
+      const count = /^[0-9]{1,16}$/.test(scalar(value)) ? Number(value) : NaN;
       if (count >= min && count <= max) return count;
       throw bad(
         max === Number.MAX_SAFE_INTEGER
@@ -375,14 +394,20 @@ function valueOf(name: Name, value: unknown, called: string): unknown {
       });
       if (ms >= min && ms <= MAX_DURATION) return ms;
       throw bad(
-        "a duration like 500ms, 25s, 5m or 1h" + (min > 0 ? `, ${min}ms or more` : ""),
+        "a duration like 500ms, 25s, 5m or 1h, up to 366d" +
+          (min > 0 ? ` and ${min}ms or more` : ""),
       );
     }
   }
 }
 
+/** A text or number as text; nothing that fits any pattern for what is neither. */
+function scalar(value: unknown): string {
+  return typeof value === "string" || typeof value === "number" ? String(value) : "";
+}
+
 function scaled(value: unknown, units: Record<string, number>): number {
-  const match = /^([0-9]{1,16}) ?([A-Za-z]*)$/.exec(String(value));
+  const match = /^([0-9]{1,16}) ?([A-Za-z]*)$/.exec(scalar(value));
   if (match === null || !Object.hasOwn(units, match[2])) return NaN;
   return Number(match[1]) * units[match[2]];
 }
@@ -411,6 +436,14 @@ function checked(config: Config): Config {
         "set --publish-key, or --open if that is what you want",
     );
   }
+  for (const origin of config.origin) {
+    if (!ORIGIN.test(origin)) {
+      throw new ConfigError(
+        `Bad value ${quote(origin)} for --origin: expected https://example.com, example.com, ` +
+          "*.example.com or *, without a path",
+      );
+    }
+  }
   if (config["max-message"] > config["max-body"]) {
     throw new ConfigError(
       `--max-message (${config["max-message"]} bytes) is more than --max-body ` +
@@ -419,6 +452,10 @@ function checked(config: Config): Config {
   }
   return config;
 }
+
+/** `*`, a domain's subdomains, or a host, with a scheme and a port or without. */
+const ORIGIN =
+  /^(?:\*|\*\.[a-z0-9.-]+|(?:https?:\/\/)?(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?)$/i;
 
 function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || host === "[::1]" ||

@@ -36,7 +36,10 @@ export function createLog(
 
 /** An error as fields of a log line. */
 export function errorFields(error: unknown): LogFields {
-  return error instanceof Error
-    ? { error: error.message, stack: error.stack ?? "" }
-    : { error: String(error) };
+  if (error instanceof Error) return { error: error.message, stack: error.stack ?? "" };
+  try {
+    return { error: String(error) };
+  } catch {
+    return { error: "something that cannot be printed" };
+  }
 }

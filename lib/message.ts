@@ -33,6 +33,8 @@ export interface Format {
   /** What is sent after a silence, so that nobody in between takes the connection for dead. */
   readonly heartbeat: string;
   /** The messages of a batch, encoded. */
+  /** Takes note of where a channel starts, if the format belongs to one subscriber. */
+  open?(channel: string, position: string): void;
   messages(batch: Batch): string;
   /** A gap, encoded; empty where the format does not show gaps. */
   gap(gap: Gap): string;
@@ -202,19 +204,28 @@ export const raw: Format = {
 export const sse: Format = eventStream((_channel, epoch, seq) => `${epoch}-${seq}`);
 
 /**
- * Server-Sent Events of several channels: `id:` lists a position a channel, in order.
+ * Server-Sent Events of several channels: `id:` lists a position a channel, in order. An event has
+ * no `id:` as long as a position is not known.
  *
- * @param positions A printed position for each channel, in the order in which they were asked for.
- * Kept up to date by what is encoded, so the format belongs to one subscriber.
+ * @param positions A printed position for each channel, in the order in which they were asked for,
+ * or nothing. Kept up to date by what is encoded, so the format belongs to one subscriber.
  */
 export function sseOfMany(positions: Map<string, string>): Format {
-  return eventStream((channel, epoch, seq) => {
+  const format = eventStream((channel, epoch, seq) => {
     positions.set(channel, `${epoch}-${seq}`);
-    return [...positions.values()].join(",");
+    const all = [...positions.values()];
+    return all.includes("") ? undefined : all.join(",");
   });
+  return { ...format, open: (channel, position) => void positions.set(channel, position) };
 }
 
-function eventStream(id: (channel: string, epoch: string, seq: number) => string): Format {
+function eventStream(
+  idOf: (channel: string, epoch: string, seq: number) => string | undefined,
+): Format {
+  const id = (channel: string, epoch: string, seq: number) => {
+    const text = idOf(channel, epoch, seq);
+    return text === undefined ? "" : `id: ${text}\n`;
+  };
   return {
     contentType: "text/event-stream",
     heartbeat: ":\n\n",
@@ -224,12 +235,12 @@ function eventStream(id: (channel: string, epoch: string, seq: number) => string
         // An event stream knows CR, LF and CRLF as line ends: each starts a `data:` line of its
         // own, or a publisher could write fields.
         const lines = /[\r\n]/.test(data) ? data.replace(/\r\n|\r|\n/g, "\ndata: ") : data;
-        text += `id: ${id(channel, epoch, seq)}\ndata: ${lines}\n\n`;
+        text += `${id(channel, epoch, seq)}data: ${lines}\n\n`;
       }
       return text;
     },
     gap: (gap) =>
-      `event: gap\nid: ${id(gap.channel, gap.epoch, gap.to)}\ndata: ${object(gap.fields)}\n\n`,
+      `event: gap\n${id(gap.channel, gap.epoch, gap.to)}data: ${object(gap.fields)}\n\n`,
   };
 }
 

@@ -56,14 +56,11 @@ export class Params {
   /** Adds what a query string or form holds; `text` is without the question mark. */
   addForm(text: string): this {
     const found = new Map<string, string[]>();
-    for (let start = 0; start < text.length;) {
-      let end = text.indexOf("&", start);
-      if (end < 0) end = text.length;
-      let equals = text.indexOf("=", start);
-      if (equals < 0 || equals > end) equals = end;
-      const name = text.slice(start, equals);
-      if (known.has(name)) push(found, name, decode(name, text.slice(equals + 1, end)));
-      start = end + 1;
+    for (const part of text.split("&")) {
+      const equals = part.indexOf("=");
+      const name = parameterName(equals < 0 ? part : part.slice(0, equals));
+      if (!known.has(name)) continue;
+      push(found, name, decode(name, equals < 0 ? "" : part.slice(equals + 1)));
     }
     return this.#merge(found);
   }
@@ -75,9 +72,8 @@ export class Params {
     for (const name of KNOWN) {
       if (!Object.hasOwn(object, name)) continue;
       const value = object[name];
-      for (const item of name === "name" && Array.isArray(value) ? value : [value]) {
-        push(found, name, jsonText(name, item));
-      }
+      const items: unknown[] = name === "name" && Array.isArray(value) ? value : [value];
+      found.set(name, items.map((item) => jsonText(name, item)));
     }
     return this.#merge(found);
   }
@@ -105,7 +101,7 @@ export class Params {
         400,
         "duplicate_parameter",
         `Parameter "${name}" is given ${values.length} times, the first time as ${
-          quote(values[0])
+          shown(name, values[0])
         }`,
       );
     }
@@ -120,7 +116,7 @@ export class Params {
    */
   names(max: number): string[] {
     const names = this.#values.get("name");
-    if (names === undefined) throw missing("name");
+    if (names === undefined || names.length === 0) throw missing("name");
     if (names.length > max) {
       throw badParameter("name", `it is given ${names.length} times, but ${max} are allowed`);
     }
@@ -274,7 +270,9 @@ export function subscribeRequest(
   const positions = new Map(
     wishes.map(({ channel, cursor }) => [channel, cursor === undefined ? "" : printCursor(cursor)]),
   );
-  let format = named === "sse" && wishes.length > 1 ? sseOfMany(positions) : FORMATS[named];
+  let format = named === "sse" && wishes.length > 1
+    ? sseOfMany(new Map(positions))
+    : FORMATS[named];
   if (callback !== undefined) format = jsonp(callback);
   return {
     wishes,
@@ -328,7 +326,7 @@ const FORMATS = { river, sse, raw };
 function formatOf(params: Params, headers: Headers): keyof typeof FORMATS {
   const format = params.get("format");
   if (format === undefined) {
-    return headers.get("accept")?.includes("text/event-stream") ? "sse" : "river";
+    return /text\/event-stream/i.test(headers.get("accept") ?? "") ? "sse" : "river";
   }
   if (Object.hasOwn(FORMATS, format)) return format as keyof typeof FORMATS;
   throw badParameter("format", `expected river, sse or raw, got ${quote(format)}`);
@@ -440,7 +438,8 @@ function checkUnicode(parameter: string, value: string): void {
 export function parseObject(text: string, what: string): Record<string, unknown> {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    // Some editors put a byte order mark in front; JSON has no place for it.
+    value = JSON.parse(text.startsWith("\uFEFF") ? text.slice(1) : text);
   } catch (error) {
     throw new HttpError(400, "bad_json", `Cannot parse ${what} as JSON: ${reasonOf(error)}`);
   }
@@ -474,6 +473,16 @@ function push(map: Map<string, string[]>, name: string, value: string): void {
   else values.push(value);
 }
 
+/** A parameter's name as it is meant; one that cannot be decoded is none that we know. */
+function parameterName(text: string): string {
+  if (!text.includes("%")) return text;
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return "";
+  }
+}
+
 function decode(name: string, text: string): string {
   if (text.includes("+")) text = text.replaceAll("+", " ");
   if (!text.includes("%")) return text;
@@ -483,10 +492,15 @@ function decode(name: string, text: string): string {
     throw badParameter(
       name,
       /%(?![0-9a-fA-F]{2})/.test(text)
-        ? `a percent sign must be written as %25: ${quote(text)}`
-        : `it is not UTF-8: ${quote(text)}`,
+        ? `a percent sign must be written as %25: ${shown(name, text)}`
+        : `it is not UTF-8: ${shown(name, text)}`,
     );
   }
+}
+
+/** A value as an error may show it. */
+function shown(name: string, value: string): string {
+  return name === "token" ? "a secret" : quote(value);
 }
 
 function contentType(request: Request): string {
@@ -501,7 +515,14 @@ const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 async function readBody(request: Request, max: number): Promise<string> {
   const length = request.headers.get("content-length");
   if (length !== null && Number(length) > max) throw bodyTooLarge(max);
-  const bytes = length === null ? await readChunked(request, max) : await request.bytes();
+  let bytes: Uint8Array;
+  try {
+    bytes = length === null ? await readChunked(request, max) : await request.bytes();
+  } catch (error) {
+    if (error instanceof HttpError) throw error;
+    // The client is gone: nobody reads this, but it is counted as a refusal, not as our error.
+    throw new HttpError(400, "body_incomplete", "The body ended before its end");
+  }
   try {
     return strictUtf8.decode(bytes);
   } catch {

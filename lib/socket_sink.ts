@@ -39,7 +39,7 @@ export abstract class SocketSink implements Sink {
   }
 
   abstract open(channel: string, position: Position): void;
-  abstract write(frame: Frame): void;
+  abstract write(frame: Frame): boolean;
   abstract heartbeat(): void;
 
   backlog(): number {
@@ -75,8 +75,9 @@ export class PlainSocketSink extends SocketSink {
   open(): void {}
 
   /** Sends each line of the frame as a text frame of its own. */
-  write(frame: Frame): void {
+  write(frame: Frame): boolean {
     for (const line of frame.lines) this.send(line);
+    return true;
   }
 
   /** Sends nothing: the runtime pings. */
@@ -91,8 +92,9 @@ export class LineSocketSink extends SocketSink {
   }
 
   /** Sends all lines of the frame in one text frame. */
-  write(frame: Frame): void {
+  write(frame: Frame): boolean {
     this.send(frame.text);
+    return true;
   }
 
   /** Sends an empty text frame. */

@@ -9,6 +9,11 @@ import type { CloseReason, Sink } from "./subscriber.ts";
 
 const utf8 = new TextEncoder();
 
+/** Breaks off a response on purpose: nothing is wrong with the server. */
+export class CutError extends Error {
+  override name = "CutError";
+}
+
 /** The body of one HTTP response. */
 export class StreamSink implements Sink {
   readonly once: boolean;
@@ -88,11 +93,13 @@ export class StreamSink implements Sink {
   }
 
   open(channel: string, position: Position): void {
-    this.positions.set(channel, printCursor(position));
+    const printed = printCursor(position);
+    this.positions.set(channel, printed);
+    this.#format.open?.(channel, printed);
   }
 
-  write(frame: Frame): void {
-    this.#enqueue(frame.bytes(this.#format));
+  write(frame: Frame): boolean {
+    return this.#enqueue(frame.bytes(this.#format));
   }
 
   heartbeat(): void {
@@ -107,13 +114,13 @@ export class StreamSink implements Sink {
     this.#closed = true;
     // An error lets go of what is queued at once, where a clean end would wait for a reader that
     // takes nothing.
-    if (reason === "slow" || reason === "error") this.#controller.error(new Error(reason));
+    if (reason === "slow" || reason === "error") this.#controller.error(new CutError(reason));
     else this.#controller.close();
     this.#onStart?.();
   }
 
-  #enqueue(bytes: Uint8Array<ArrayBuffer>): void {
-    if (this.#closed || bytes.length === 0) return;
+  #enqueue(bytes: Uint8Array<ArrayBuffer>): boolean {
+    if (this.#closed || bytes.length === 0) return false;
     const controller = this.#controller;
     controller.enqueue(bytes);
     if (controller.desiredSize! < 1) {
@@ -124,5 +131,6 @@ export class StreamSink implements Sink {
       this.#started = true;
       this.#onStart?.();
     }
+    return true;
   }
 }

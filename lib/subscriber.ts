@@ -44,8 +44,11 @@ export interface Sink {
    */
   open(channel: string, position: Position): void;
 
-  /** MUST send the frame after all frames before it, whole or not at all. */
-  write(frame: Frame): void;
+  /**
+   * MUST send the frame after all frames before it, whole or not at all. MUST tell whether there
+   * was anything to send: a format may have no words for a gap.
+   */
+  write(frame: Frame): boolean;
 
   /** MUST send something that the client takes for no message. */
   heartbeat(): void;
@@ -175,9 +178,10 @@ export class Subscriber implements Timed {
   /** Sends a gap. */
   writeGap(gap: Gap): void {
     this.#options.metrics.gap(gap.reason);
-    this.#guard(() => this.#sink.write(gap));
+    this.#guard(() => {
+      if (this.#sink.write(gap)) this.#written = true;
+    });
     this.#lastWrite = this.#options.wheel.now;
-    this.#written = true;
   }
 
   /** An answer is complete: ends the subscriber if it wanted no more than one. */

@@ -91,9 +91,10 @@ Deno.test("Hub lets nobody be skipped when subscribers come and go during a flus
   const newcomer = new RecordingSink();
   const write = sinks[3].write.bind(sinks[3]);
   sinks[3].write = (frame) => {
-    write(frame);
+    const sent = write(frame);
     for (const i of [1, 3, 5]) subscribers[i].close("gone");
     hub.subscribe(hub.connect(newcomer), [{ channel: "a" }]);
+    return sent;
   };
   hub.publish({ channel: "a", data: "x" });
   flush();

@@ -65,16 +65,17 @@ export class RecordingSink implements Sink {
     this.events.push({ kind: "open", channel, cursor: printCursor(position) });
   }
 
-  write(frame: Frame): void {
+  write(frame: Frame): boolean {
     this.frames.push(frame);
     if (this.clogged) this.#unsent += frame.text.length;
     if (!(frame instanceof Batch)) {
       this.events.push({ kind: "gap", gap: frame as Gap });
-      return;
+      return true;
     }
     for (const { channel, epoch, seq, data } of frame.messages) {
       this.events.push({ kind: "message", channel, epoch, seq, data });
     }
+    return true;
   }
 
   heartbeat(): void {

@@ -48,7 +48,12 @@ export async function serveHere(
   const river = build(configOf(...flags), (error) => void errors.push(error));
   await river.hub.start();
   river.wheel.start();
-  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, river.app.handle);
+  const server = Deno.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    onListen() {},
+    onError: river.app.fail,
+  }, river.app.handle);
   const { port } = server.addr;
   return {
     ...river,
