@@ -51,6 +51,7 @@ export type Handler = (request: Request) => Response | Promise<Response>;
 
 /** The server, but for the listening. */
 export interface App {
+  /** Answers every request. */
   readonly handle: Handler;
   /** Takes what goes wrong while a response is sent. */
   fail(error: unknown): Response;

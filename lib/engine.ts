@@ -49,6 +49,7 @@ export interface ChannelPage {
 export interface Usage {
   /** Messages numbered since the start. */
   readonly published: number;
+  /** Channels known. */
   readonly channels: number;
   /** Messages kept. */
   readonly messages: number;

@@ -32,9 +32,9 @@ export interface Format {
   readonly contentType: string;
   /** What is sent after a silence, so that nobody in between takes the connection for dead. */
   readonly heartbeat: string;
-  /** The messages of a batch, encoded. */
   /** Takes note of where a channel starts, if the format belongs to one subscriber. */
   open?(channel: string, position: string): void;
+  /** The messages of a batch, encoded. */
   messages(batch: Batch): string;
   /** A gap, encoded; empty where the format does not show gaps. */
   gap(gap: Gap): string;

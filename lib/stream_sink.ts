@@ -11,6 +11,7 @@ const utf8 = new TextEncoder();
 
 /** Breaks off a response on purpose: nothing is wrong with the server. */
 export class CutError extends Error {
+  /** Names the error in logs and stack traces. */
   override name = "CutError";
 }
 
