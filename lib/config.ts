@@ -170,6 +170,11 @@ export type Command =
 export class ConfigError extends Error {
   /** Names the error in logs and stack traces. */
   override name = "ConfigError";
+
+  /** An error with this message, without what would break its line. */
+  constructor(message: string) {
+    super(message.replace(/\p{Cc}+/gu, " "));
+  }
 }
 
 /** Where options come from. */
@@ -283,7 +288,7 @@ function parseFlags(args: readonly string[]): Map<string, unknown> | "help" | "v
     },
   });
   if (unknown.length > 0) {
-    throw new ConfigError(`Unknown flag ${oneLine(unknown[0].split("=")[0])}; try --help`);
+    throw new ConfigError(`Unknown flag ${unknown[0].split("=")[0]}; try --help`);
   }
   const words = parsed._.filter((word, i) => !(i === 0 && word === "serve"));
   if (words.length > 0) {
@@ -329,11 +334,6 @@ function parseFile(path: string, readFile: (path: string) => string): Map<string
   return new Map(Object.entries(values));
 }
 
-/** Without what would break a line. */
-function oneLine(text: string): string {
-  return text.replace(/\p{Cc}+/gu, " ");
-}
-
 function firstLine(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).split("\n")[0];
 }
@@ -347,8 +347,8 @@ function defaultOf(name: Name): unknown {
 
 function valueOf(name: Name, value: unknown, called: string): unknown {
   const option: Option = OPTIONS[name];
-  const bad = (expected: string) => {
-    const shown = typeof value === "number" ? String(value) : JSON.stringify(value);
+  const bad = (expected: string, wrong = value) => {
+    const shown = typeof wrong === "number" ? String(wrong) : JSON.stringify(wrong);
     return new ConfigError(`Bad value ${shown} for ${called}: expected ${expected}`);
   };
   const { min = 0, max = Number.MAX_SAFE_INTEGER } = option;
@@ -359,8 +359,11 @@ function valueOf(name: Name, value: unknown, called: string): unknown {
     case "list": {
       const items = typeof value === "string" ? [value] : value;
       const fits = (item: unknown) => typeof item === "string" && item !== "";
-      if (Array.isArray(items) && items.every(fits)) return items;
-      throw bad("one or more texts");
+      if (!Array.isArray(items) || !items.every(fits)) throw bad("one or more texts");
+      // Origins are the only list.
+      const wrong = items.find((item) => !ORIGIN.test(item));
+      if (wrong === undefined) return items;
+      throw bad("https://example.com, example.com, *.example.com or *, without a path", wrong);
     }
     case "boolean":
       if (value === true || value === "true" || value === "1") return true;
@@ -435,14 +438,6 @@ function checked(config: Config): Config {
       `Refusing to listen on ${config.host} where anybody could publish: ` +
         "set --publish-key, or --open if that is what you want",
     );
-  }
-  for (const origin of config.origin) {
-    if (!ORIGIN.test(origin)) {
-      throw new ConfigError(
-        `Bad value ${quote(origin)} for --origin: expected https://example.com, example.com, ` +
-          "*.example.com or *, without a path",
-      );
-    }
   }
   if (config["max-message"] > config["max-body"]) {
     throw new ConfigError(
