@@ -181,11 +181,14 @@ Deno.test("readConfig() reads no file unless it is told to", () => {
   assertEquals(configOf({ file: "port = 80" }).port, 9271);
 });
 
-Deno.test("readConfig() takes an empty variable for one that is not set", () => {
-  const env = Object.fromEntries(
-    Object.keys(OPTIONS).map((name) => [`RIVER_${name.toUpperCase().replaceAll("-", "_")}`, ""]),
+Deno.test("readConfig() takes an empty or blank variable for one that is not set", () => {
+  const variables = Object.keys(OPTIONS).map((name) =>
+    `RIVER_${name.toUpperCase().replaceAll("-", "_")}`
   );
-  assertEquals(configOf({ env }), DEFAULTS);
+  for (const blank of ["", " ", "\t\n"]) {
+    const env = Object.fromEntries(variables.map((variable) => [variable, blank]));
+    assertEquals(configOf({ env }), DEFAULTS);
+  }
 });
 
 Deno.test("readConfig() collects origins from repeated flags and from a list in a variable", () => {
@@ -202,6 +205,76 @@ Deno.test("readConfig() collects origins from repeated flags and from a list in 
   }
 });
 
+for (
+  const [list, origin] of [
+    [" a.test", ["a.test"]],
+    ["a.test ", ["a.test"]],
+    ["\ta.test\n b.test,", ["a.test", "b.test"]],
+    [",a.test,, b.test , ", ["a.test", "b.test"]],
+    [" , ", []],
+    ["  ", ["file.test"]],
+  ] as const
+) {
+  Deno.test(`readConfig() finds ${origin.length} origins in RIVER_ORIGIN=${JSON.stringify(list)}`, () => {
+    const env = { RIVER_CONFIG: "river.toml", RIVER_ORIGIN: list };
+    assertEquals(configOf({ env, file: 'origin = "file.test"' }).origin, origin);
+  });
+}
+
+for (
+  const origin of [
+    "https://example.com",
+    "HTTP://Example.com:8080",
+    "localhost:3000",
+    "*.example.com",
+    "192.168.1.7",
+    "[::1]",
+    "https://[::1]:8443",
+    "*",
+  ]
+) {
+  Deno.test(`readConfig() takes the origin ${origin}`, () => {
+    for (const [way, given] of ways("origin", origin)) {
+      assertEquals(configOf(given).origin, [origin], way);
+    }
+  });
+}
+
+for (
+  const origin of [
+    "https://*.x.com",
+    "https://x.com/",
+    "https://x.com/chat",
+    "x.com/",
+    "x.com?a",
+    "x.com#a",
+    "https://u@x.com",
+    "ws://x.com",
+    "https://",
+    "x.com:",
+    "x.com:654321",
+    "*.x.com:8443",
+    "*x.com",
+    "a.*.com",
+    "**",
+  ]
+) {
+  Deno.test(`readConfig() refuses the origin ${origin}, which no page can have`, () => {
+    const expected = "https://example.com, example.com, *.example.com or *, without a path";
+    for (const [way, given] of ways("origin", origin)) {
+      assertEquals(errorOf(given), `Bad value "${origin}" for ${way}: expected ${expected}`);
+    }
+  });
+}
+
+Deno.test("readConfig() names the origin that is wrong among others", () => {
+  const { message } = assertThrows(
+    () => commandOf({ env: { RIVER_ORIGIN: "https://a.test, b.test/, c.test" } }),
+    ConfigError,
+  );
+  assertMatch(message, /^Bad value "b\.test\/" for RIVER_ORIGIN: /);
+});
+
 Deno.test("readConfig() leaves the text of a key as it is", () => {
   for (const key of ["007", "1e3", "true", "-x", "a=b c", "ü"]) {
     assertEquals(configOf({ args: [`--publish-key=${key}`] })["publish-key"], key);
@@ -210,16 +283,16 @@ Deno.test("readConfig() leaves the text of a key as it is", () => {
 });
 
 for (const value of ["true", "1", "false", "0"]) {
-  Deno.test(`readConfig() takes open = ${value} from environment and file`, () => {
+  Deno.test(`readConfig() takes open = ${value} from flag, environment and file`, () => {
     const open = value === "true" || value === "1";
-    for (const [way, given] of ways("open", value).slice(1)) {
+    for (const [way, given] of ways("open", value)) {
       assertEquals(configOf(given).open, open, way);
     }
   });
 }
 
 const BYTES = "a size like 512, 64KiB, 1MiB or 1GiB";
-const DURATION = "a duration like 500ms, 25s, 5m or 1h";
+const DURATION = "a duration like 500ms, 25s, 5m or 1h, up to 366d";
 
 /** By option: texts that are read, with their values, and texts that are refused. */
 const VALUES: {
@@ -277,13 +350,13 @@ const VALUES: {
     name: "heartbeat",
     read: [["100ms", 100]],
     refused: ["99ms", "0"],
-    expected: `${DURATION}, 100ms or more`,
+    expected: `${DURATION} and 100ms or more`,
   },
   {
     name: "history-ttl",
     read: [["1ms", 1]],
     refused: ["0", "0ms"],
-    expected: `${DURATION}, 1ms or more`,
+    expected: `${DURATION} and 1ms or more`,
   },
   {
     name: "log-format",
@@ -314,9 +387,33 @@ for (const { name, read, refused, expected } of VALUES) {
 }
 
 Deno.test("readConfig() refuses a boolean that is neither true nor false", () => {
-  for (const [way, given] of ways("open", "yes").slice(1)) {
-    assertEquals(errorOf(given), `Bad value "yes" for ${way}: expected true or false`);
+  for (const value of ["yes", "no", "TRUE", "00", "1=1"]) {
+    for (const [way, given] of ways("open", value)) {
+      assertEquals(errorOf(given), `Bad value "${value}" for ${way}: expected true or false`);
+    }
   }
+  assertEquals(errorOf({ args: ["--open="] }), 'Bad value "" for --open: expected true or false');
+});
+
+Deno.test("readConfig() lets --open=0 and --open=1 win over the environment, and both over the file", () => {
+  const openOf = (flags: string[], variable: string, file: string) =>
+    configOf({
+      args: ["--config=river.toml", ...flags],
+      env: { RIVER_OPEN: variable },
+      file: `open = ${file}`,
+    }).open;
+  assertEquals(openOf(["--open=0"], "1", "true"), false);
+  assertEquals(openOf(["--open=false"], "true", "true"), false);
+  assertEquals(openOf(["--open=1"], "0", "false"), true);
+  assertEquals(openOf(["--open"], "0", "false"), true);
+  assertEquals(openOf([], "0", "true"), false);
+});
+
+Deno.test("readConfig() takes --open=0 for a refusal to be open, whatever the environment says", () => {
+  assertMatch(
+    errorOf({ args: ["--host=0.0.0.0", "--open=0"], env: { RIVER_OPEN: "1" } }),
+    /^Refusing to listen on 0\.0\.0\.0 /,
+  );
 });
 
 for (
@@ -324,6 +421,15 @@ for (
     ["port = -1", '-1 for "port"', "a whole number from 0 to 65535"],
     ["port = 1.5", '1.5 for "port"', "a whole number from 0 to 65535"],
     ["port = true", 'true for "port"', "a whole number from 0 to 65535"],
+    ["port = inf", 'Infinity for "port"', "a whole number from 0 to 65535"],
+    ["port = nan", 'NaN for "port"', "a whole number from 0 to 65535"],
+    ["port = [80]", '[80] for "port"', "a whole number from 0 to 65535"],
+    ['history = ["7"]', '["7"] for "history"', "a whole number, 0 or more"],
+    ["max-queue = [512]", '[512] for "max-queue"', BYTES],
+    ['max-queue = ["1KiB"]', '["1KiB"] for "max-queue"', BYTES],
+    ['grace = ["1s"]', '["1s"] for "grace"', DURATION],
+    ['host = ["localhost"]', '["localhost"] for "host"', "some text"],
+    ["open = [true]", '[true] for "open"', "true or false"],
     ["max-queue = { a = 1 }", '{"a":1} for "max-queue"', BYTES],
     ["grace = [1, 2]", '[1,2] for "grace"', DURATION],
     ["open = 1", '1 for "open"', "true or false"],
@@ -447,6 +553,20 @@ Deno.test("readConfig() says on one line why a file cannot be read that throws n
   assertEquals(message, 'Cannot read the config file "x": not');
 });
 
+for (
+  const [flag, start] of [
+    ["--config=a\nb", 'Cannot read the config file "a b": no such file: a'],
+    ["--host=a\r\nb", "Refusing to listen on a b where anybody could publish: "],
+    ["--fr\x1b[2Job", "Unknown flag --fr [2Job; try --help"],
+  ]
+) {
+  Deno.test(`readConfig() says on one line what is wrong with ${JSON.stringify(flag)}`, () => {
+    const error = errorOf({ args: [flag] });
+    assertEquals(error.slice(0, start.length), start);
+    assert(!/\p{Cc}/u.test(error));
+  });
+}
+
 Deno.test("readConfig() says on one line where a file is no TOML", () => {
   for (const file of ["port = 1\nport = = 2", "{", "port", '"port', "port = 1 2", "\0"]) {
     const error = errorOf({ args: ["--config=river.toml"], file });
@@ -502,19 +622,21 @@ Deno.test("readConfig() shows help or the version when asked, whatever else is s
   assertEquals(commandOf({ args: ["--version", "--help"] }), { kind: "help" });
 });
 
-Deno.test("readConfig() throws nothing but ConfigError, whatever the arguments", () => {
+Deno.test("readConfig() throws nothing but ConfigError of one line, whatever the arguments", () => {
   const names = [...Object.keys(OPTIONS), "help", "frob", "__proto__", ""];
+  const anyText = fc.string({ unit: fc.oneof(fc.constantFrom("\n", "\r", "\x1b"), fc.string()) });
   const anyArgument = fc.oneof(
-    fc.string(),
+    anyText,
     fc.constantFrom(...names).map((name) => `--${name}`),
-    fc.tuple(fc.constantFrom(...names), fc.string()).map(([name, value]) => `--${name}=${value}`),
+    fc.tuple(fc.constantFrom(...names), anyText).map(([name, value]) => `--${name}=${value}`),
   );
-  fc.assert(fc.property(fc.array(anyArgument), fc.string(), (args, file) => {
+  fc.assert(fc.property(fc.array(anyArgument), anyText, (args, file) => {
     try {
       const { kind } = readConfig({ args, env: () => undefined, readFile: () => file });
       assert(["serve", "help", "version"].includes(kind));
     } catch (error) {
       assert(error instanceof ConfigError, String(error));
+      assert(!/\p{Cc}/u.test(error.message), JSON.stringify(error.message));
     }
   }));
 });
@@ -548,7 +670,7 @@ Deno.test("helpText() aligns the options and shows what kind of value each takes
       "  --host TEXT                         address to listen on (default 127.0.0.1)",
       "  --port N                            port to listen on; 0 picks one (default 9271)",
       "  --config TEXT                       TOML file with these same names",
-      "  --max-channels-per-client N         channels one request or socket may name (default 128)",
+      "  --max-channels-per-client N         channels one request, NDJSON line or socket may name (default 128)",
       "  --max-message SIZE                  data of one message (default 64KiB)",
       "  --grace TIME                        how long shutting down may take (default 10s)",
       "  --log-format text|json              how logs look on stderr (default text)",
