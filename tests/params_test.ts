@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { HttpError } from "../lib/http_error.ts";
-import { jsonp, raw, river, sse } from "../lib/message.ts";
+import { Batch, jsonp, raw, river, sse } from "../lib/message.ts";
 import {
   checkData,
   checkName,
@@ -91,6 +91,11 @@ for (
     ["&&data=a&&", "a"],
     ["=x&data=a&=", "a"],
     ["other=%zz&data=a&__proto__=%FF", "a"],
+    ["%64ata=a", "a"],
+    ["d%61t%61=%61", "a"],
+    ["%64%61%74%61", ""],
+    ["%2564ata=b&data%3D=c&data=a&%64ata%20=d", "a"],
+    ["dat%=b&data%FF=c&data=a&%zz=d&%=e", "a"],
     ["DATA=b&data=a&data2=c& data=d", "a"],
   ]
 ) {
@@ -99,29 +104,46 @@ for (
   });
 }
 
+const PERCENT = "a percent sign must be written as %25";
+const NOT_UTF8 = "it is not UTF-8";
+
 for (
   const [text, reason] of [
-    ["%", 'a percent sign must be written as %25: "%"'],
-    ["100%", 'a percent sign must be written as %25: "100%"'],
-    ["%4", 'a percent sign must be written as %25: "%4"'],
-    ["%zz", 'a percent sign must be written as %25: "%zz"'],
-    ["%u00e9", 'a percent sign must be written as %25: "%u00e9"'],
-    ["%C3%A9%", 'a percent sign must be written as %25: "%C3%A9%"'],
-    ["%FF", 'it is not UTF-8: "%FF"'],
-    ["%C3", 'it is not UTF-8: "%C3"'],
-    ["%C3x", 'it is not UTF-8: "%C3x"'],
-    ["%80", 'it is not UTF-8: "%80"'],
-    ["%C0%80", 'it is not UTF-8: "%C0%80"'],
-    ["%ED%A0%80", 'it is not UTF-8: "%ED%A0%80"'],
-    ["%F4%90%80%80", 'it is not UTF-8: "%F4%90%80%80"'],
-    ["%E9t%E9", 'it is not UTF-8: "%E9t%E9"'],
+    ["%", PERCENT],
+    ["100%", PERCENT],
+    ["%4", PERCENT],
+    ["%zz", PERCENT],
+    ["%u00e9", PERCENT],
+    ["%C3%A9%", PERCENT],
+    ["%FF", NOT_UTF8],
+    ["%C3", NOT_UTF8],
+    ["%C3x", NOT_UTF8],
+    ["%80", NOT_UTF8],
+    ["%C0%80", NOT_UTF8],
+    ["%ED%A0%80", NOT_UTF8],
+    ["%F4%90%80%80", NOT_UTF8],
+    ["%E9t%E9", NOT_UTF8],
   ]
 ) {
-  Deno.test(`Params.addForm() refuses the value ${text}`, () => {
-    for (const name of ["data", "name", "token"]) {
-      assertEquals(refusal(() => form(`${name}=${text}`)), bad(name, reason));
+  Deno.test(`Params.addForm() refuses the value ${text}, and shows it unless it is a secret`, () => {
+    for (const name of ["data", "name", "n%61me"]) {
+      const meant = decodeURIComponent(name);
+      assertEquals(refusal(() => form(`${name}=${text}`)), bad(meant, `${reason}: "${text}"`));
     }
+    assertEquals(refusal(() => form(`token=${text}`)), bad("token", `${reason}: a secret`));
   });
+}
+
+/** Holds a form to what the platform finds in it. */
+function assertAsPlatform(text: string): void {
+  const params = form(text);
+  const model = new URLSearchParams(text);
+  for (const name of KNOWN) {
+    const values = model.getAll(name);
+    assertEquals(params.has(name), values.length > 0);
+    if (values.length < 2) assertEquals(params.get(name), values[0]);
+    else assertMatch(refusal(() => params.get(name)), new RegExp(` ${values.length} times`));
+  }
 }
 
 Deno.test("Params.addForm() decodes as URLSearchParams does", () => {
@@ -131,20 +153,31 @@ Deno.test("Params.addForm() decodes as URLSearchParams does", () => {
     fc.string({ unit: "binary", maxLength: 3 }).map((text) => text.replace(/[%&]/g, "")),
     fc.string({ unit: "binary", maxLength: 3 }).map(encodeURIComponent),
   );
-  const pair = fc.tuple(fc.constantFrom(...KNOWN, "other"), fc.array(piece))
+  const anyName = fc.tuple(fc.constantFrom(...KNOWN, "other"), fc.nat(20)).map(([name, at]) =>
+    // One character is percent-encoded, if there are so many.
+    name.replace(name.charAt(at) || /$/, (char) => char && `%${char.charCodeAt(0).toString(16)}`)
+  );
+  const pair = fc.tuple(anyName, fc.array(piece))
     .map(([name, pieces]) => `${name}=${pieces.join("")}`);
   fc.assert(fc.property(fc.array(fc.oneof(pair, fc.constantFrom("", "data"))), (pairs) => {
-    const text = pairs.join("&");
-    const params = form(text);
-    const model = new URLSearchParams(text);
-    for (const name of KNOWN) {
-      const values = model.getAll(name);
-      assertEquals(params.has(name), values.length > 0);
-      if (values.length < 2) assertEquals(params.get(name), values[0]);
-      else assertMatch(refusal(() => params.get(name)), new RegExp(` ${values.length} times`));
-    }
+    assertAsPlatform(pairs.join("&"));
   }));
 });
+
+for (
+  const [what, rest] of [
+    ["separators", "&".repeat(2 ** 20)],
+    ["short names", "a&".repeat(500_000)],
+    ["encoded names", "%61&".repeat(250_000)],
+    ["equals signs", "=&".repeat(500_000)],
+  ]
+) {
+  // Work that grows with the square of the length would keep this busy for minutes.
+  Deno.test(`Params.addForm() finds what URLSearchParams does among 1 MB of ${what}`, () => {
+    assertAsPlatform(rest);
+    assertAsPlatform(`data=a&${rest}&id=7&id=8`);
+  });
+}
 
 Deno.test("Params.addForm() reads back what URLSearchParams prints", () => {
   fc.assert(fc.property(fc.string({ unit: "binary" }), fc.string(), (data, name) => {
@@ -177,6 +210,13 @@ Deno.test("Params.get() refuses what is given twice, even with the same value", 
   assertEquals(
     refusal(() => form('data=%22%0A&data="').get("data")),
     '400 duplicate_parameter: Parameter "data" is given 2 times, the first time as "\\"\\n"',
+  );
+});
+
+Deno.test("Params.get() shows no token that is given twice", () => {
+  assertEquals(
+    refusal(() => form("token=s3cret&token=s3cret").get("token")),
+    '400 duplicate_parameter: Parameter "token" is given 2 times, the first time as a secret',
   );
 });
 
@@ -279,7 +319,11 @@ Deno.test("Params.addJson() reads strings as they are", () => {
 
 Deno.test("Params.addJson() reads a list of names", () => {
   assertEquals(json('{"name":["a","b"]}').names(3), ["a", "b"]);
+});
+
+Deno.test("Params.addJson() takes an empty list of names for no name, also over an earlier one", () => {
   assertEquals(refusal(() => json('{"name":[]}').names(3)), MISSING_NAME);
+  assertEquals(refusal(() => form("name=a").addJson('{"name":[]}').names(3)), MISSING_NAME);
 });
 
 Deno.test("Params.addJson() reads numbers and booleans where numbers are meant", () => {
@@ -317,14 +361,17 @@ Deno.test("Params.addJson() takes nothing from prototypes", () => {
 });
 
 Deno.test("parseObject() reads objects and names its text when it is none", () => {
-  assertEquals(parseObject(' {"a":1} ', "the frame"), { a: 1 });
+  for (const text of [' {"a":1} ', '\ufeff{"a":1}', '\ufeff\n{"a":1}']) {
+    assertEquals(parseObject(text, "the frame"), { a: 1 });
+  }
   for (const text of ["null", "1", '"{}"', "[]", "[{}]", "true"]) {
     assertEquals(
       refusal(() => parseObject(text, "the frame")),
       "400 bad_json: Expected the frame to be a JSON object",
     );
   }
-  for (const text of ["", "{", "{}{}", "{'a':1}", '{"a":01}', '{"a":"\n"}', "\ufeff{}", "NaN"]) {
+  const marked = ["\ufeff", "\ufeff\ufeff{}", " \ufeff{}", "{}\ufeff"];
+  for (const text of ["", "{", "{}{}", "{'a':1}", '{"a":01}', '{"a":"\n"}', "NaN", ...marked]) {
     assertMatch(
       refusal(() => parseObject(text, "the frame")),
       /^400 bad_json: Cannot parse the frame as JSON: .+/,
@@ -460,6 +507,7 @@ const BODIES: [string, string | undefined, string, string][] = [
   ["a form that says nothing", FORM, "", "query"],
   ["JSON", JSON_TYPE, '{"data":"a\\n"}', "a\n"],
   ["JSON that says nothing", JSON_TYPE, "{}", "query"],
+  ["JSON after a byte order mark", JSON_TYPE, '\ufeff{"data":"a"}', "a"],
   ["plain text", "text/plain", "id=%20b+", "id=%20b+"],
   ["plain text that is empty", "text/plain", "", ""],
   ["a type of its own", "application/vnd.x", '{"a":1}', '{"a":1}'],
@@ -503,6 +551,7 @@ const REFUSED: [string, string | undefined, string, string][] = [
     "name=a&data=x&id=7%0A",
     bad("id", 'control characters are not allowed: "7\\n"'),
   ],
+  ["an empty list of names", JSON_TYPE, '{"name":[],"data":"x"}', MISSING_NAME],
   ["a list", JSON_TYPE, '[{"name":"a"}]', "400 bad_json: Expected the body to be a JSON object"],
 ];
 
@@ -587,6 +636,8 @@ const TRANSPORTS: [string, Record<string, string>, unknown, string, boolean][] =
   ["format=river", EVENTS, river, "stream", false],
   ["format=sse", {}, sse, "sse", false],
   ["", EVENTS, sse, "sse", false],
+  ["", { accept: "TEXT/EVENT-STREAM" }, sse, "sse", false],
+  ["", { accept: "text/html, Text/Event-Stream;q=0.9" }, sse, "sse", false],
   ["format=raw", EVENTS, raw, "raw", false],
   ["format=raw&keep=0", {}, raw, "long-poll", true],
   ["format=sse&keep=0", {}, sse, "long-poll", true],
@@ -611,6 +662,13 @@ Deno.test("subscribeRequest() keeps positions for event streams of several chann
 
 Deno.test("subscribeRequest() starts an event stream's positions from those it was given", () => {
   const { positions } = subscription("name=b&name=a&format=sse&seq=k3f9x2-12,0");
+  assertEquals([...positions], [["b", "k3f9x2-12"], ["a", "0"]]);
+});
+
+Deno.test("subscribeRequest() leaves its positions alone as an event stream goes on", () => {
+  const { format, positions } = subscription("name=b&name=a&format=sse&seq=k3f9x2-12,0");
+  const message = { channel: "a", epoch: "e", seq: 1, data: "x", bytes: 1, time: 0 };
+  assertEquals(format.messages(new Batch([message])), "id: k3f9x2-12,e-1\ndata: x\n\n");
   assertEquals([...positions], [["b", "k3f9x2-12"], ["a", "0"]]);
 });
 
