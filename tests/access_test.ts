@@ -96,7 +96,15 @@ Deno.test("Access.checkOrigin() refuses with 403 and shows the origin", () => {
 });
 
 Deno.test("Access.checkOrigin() refuses pages of a request that names no host", () => {
-  for (const origin of ["https://evil.test", "null", "http://", "https://"]) {
+  for (
+    const origin of [
+      "http://undefined",
+      "https://undefined",
+      "https://evil.test",
+      "null",
+      "http://",
+    ]
+  ) {
     const headers = new Headers({ origin });
     assertEquals(assertThrows(() => new Access({}).checkOrigin(headers), HttpError).status, 403);
   }
@@ -147,6 +155,8 @@ const PATTERNS: { pattern: string; admitted: string[]; refused: string[] }[] = [
       "https://example.com@evil.test",
       "https://evil.test/example.com",
       "https://evil.test?example.com",
+      "ftp://example.com",
+      "chrome-extension://example.com",
       "null",
       "",
     ],
@@ -165,6 +175,7 @@ const PATTERNS: { pattern: string; admitted: string[]; refused: string[] }[] = [
       "https://a.example.com.evil.test",
       "https://evil.test/a.example.com",
       "https://evil.test#.example.com",
+      "ftp://a.example.com",
       "null",
     ],
   },
