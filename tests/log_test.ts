@@ -81,3 +81,14 @@ Deno.test("errorFields() prints what was thrown without being an error", () => {
   ];
   for (const [value, error] of thrown) assertEquals(errorFields(value), { error });
 });
+
+Deno.test("errorFields() survives what cannot be printed", () => {
+  const unprintable = {
+    toString() {
+      throw new Error("no");
+    },
+  };
+  for (const value of [Object.create(null), unprintable]) {
+    assertEquals(errorFields(value), { error: "something that cannot be printed" });
+  }
+});
