@@ -288,6 +288,21 @@ Deno.test("sseOfMany() keeps up to date the positions it was given", () => {
   assertEquals([...positions], [["a", "k3f9x2-0"], ["b", "k3f9x2-2"]]);
 });
 
+Deno.test("sseOfMany() gives no id as long as a position is not known", () => {
+  const format = sseOfMany(new Map([["a", ""], ["b", ""]]));
+  const batch = new Batch(messagesOf(["one"], "a"));
+  assertEquals(wire(batch, format), "data: one\n\n");
+  assertEquals(
+    wire(new Gap("a", 3, 8, "new", "restart"), format),
+    'event: gap\ndata: {"channel": "a", "from": 3, "to": 8, "epoch": "new", "reason": "restart"}\n\n',
+  );
+  format.open!("b", "e-5");
+  assertEquals(
+    wire(new Batch(messagesOf(["one"], "a")), format),
+    "id: k3f9x2-1,e-5\ndata: one\n\n",
+  );
+});
+
 Deno.test("sseOfMany() of two subscribers do not share positions", () => {
   const batch = new Batch(messagesOf(["one"], "a"));
   const formats = ["p-1", "q-1"].map((other) => sseOfMany(new Map([["a", ""], ["b", other]])));
