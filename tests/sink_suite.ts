@@ -44,6 +44,15 @@ export function sinkSuite(name: string, make: () => Promise<SinkUnderTest>): voi
     assertEquals(received.with(3, ""), ["gap", "a", "b", "", "é\u2028"]);
   });
 
+  Deno.test(`${name} tells that there was something to send in messages`, async () => {
+    await using test = await make();
+    const { sink } = test;
+    sink.open("c", { epoch: "e", seq: 0 });
+    assertEquals([sink.write(batch("a")), sink.write(batch("b", "", "c"))], [true, true]);
+    sink.close("done");
+    assertEquals(await test.received(), ["a", "b", "", "c"]);
+  });
+
   Deno.test(`${name} sends heartbeats that are no messages`, async () => {
     await using test = await make();
     const { sink } = test;

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Batch, type Format, jsonp, raw, river, sse, sseOfMany } from "../lib/message.ts";
-import { StreamSink } from "../lib/stream_sink.ts";
+import { Batch, type Format, Gap, jsonp, raw, river, sse, sseOfMany } from "../lib/message.ts";
+import { CutError, StreamSink } from "../lib/stream_sink.ts";
 import { sinkSuite, type SinkUnderTest } from "./sink_suite.ts";
 
 function streamSink(format: Format, { once = false, onGone = () => {} } = {}): StreamSink {
@@ -63,6 +63,18 @@ for (const [name, { format, parse }] of Object.entries(parsers)) {
 
 const message = (data: string) =>
   new Batch([{ channel: "c", epoch: "e", seq: 1, data, bytes: data.length, time: 0 }]);
+
+Deno.test("StreamSink.write() tells whether the format has words for a gap", async () => {
+  for (
+    const [format, words] of [[river, true], [sse, true], [jsonp("f"), true], [raw, false]] as const
+  ) {
+    const sink = streamSink(format);
+    assertEquals(sink.write(new Gap("c", 1, 0, "e", "restart")), words);
+    assertEquals(sink.started, words);
+    assert(sink.write(message("")), "an empty message is one");
+    await sink.body.cancel();
+  }
+});
 
 Deno.test("StreamSink.backlog() counts what nobody reads, to the byte", async () => {
   const sink = streamSink(raw);
@@ -127,7 +139,7 @@ Deno.test("StreamSink lets go of what a slow reader has not taken", async () => 
   for (let i = 0; i < 10; i++) sink.write(message("x"));
   sink.close("slow");
   assertEquals(sink.backlog(), 0);
-  await assertRejects(() => sink.body.getReader().read(), Error, "slow");
+  await assertRejects(() => sink.body.getReader().read(), CutError, "slow");
 });
 
 Deno.test("StreamSink tells event streams alone when to come back after a shutdown", async () => {

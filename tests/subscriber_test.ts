@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Cursor } from "../lib/cursor.ts";
 import type { Replay } from "../lib/engine.ts";
-import { Batch, type Message } from "../lib/message.ts";
+import { Batch, Gap, type Message } from "../lib/message.ts";
 import {
   type CloseReason,
   type Feed,
@@ -253,6 +253,18 @@ Deno.test("Subscriber that wants one answer is told of a gap at once", () => {
   const { sink, subscription } = subscribe(feed, { seq: 9 }, { once: true });
   subscription.catchUp();
   assertEquals(sink.events.map(({ kind }) => kind), ["open", "gap", "close"]);
+});
+
+Deno.test("Subscriber that wants one answer waits on when its sink has no words for a gap", () => {
+  const feed = new ListFeed();
+  feed.keep([], 3);
+  const { sink, subscription } = subscribe(feed, { seq: 9 }, { once: true });
+  const write = sink.write.bind(sink);
+  sink.write = (frame) => write(frame) && !(frame instanceof Gap);
+  subscription.catchUp();
+  assertEquals(sink.events.map(({ kind }) => kind), ["open", "gap"]);
+  subscription.deliver(new Batch(messages(4, 4)));
+  assertEquals(sink.events.map(({ kind }) => kind), ["open", "gap", "message", "close"]);
 });
 
 Deno.test("Subscriber that wants one answer waits for all of its channels to catch up", () => {
