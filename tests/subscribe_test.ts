@@ -15,6 +15,7 @@ import {
   until,
   UPGRADE,
 } from "./support.ts";
+import { CutError } from "../lib/stream_sink.ts";
 
 const SEED = '["msg", {"channel": "public-channel", "seq": 1, "data": "hello-world-of-comet"}]\n';
 
@@ -141,6 +142,15 @@ Deno.test("keep=0 answers at once when it is behind", async () => {
   assertEquals(body, text(...filled("x", 2, 3)));
 });
 
+Deno.test("keep=0 is not answered by a gap that its format does not show", async () => {
+  await using server = await serveHere();
+  await fill(server, "x", 3);
+  await using lines = await subscribe(server, "name=x&keep=0&format=raw&seq=7");
+  assertEquals(server.hub.subscribers("x"), 1);
+  await publish(server, "x", "m4");
+  assertEquals(await lines.rest(), "m4\n");
+});
+
 Deno.test("what is published between two long-polls is in the next answer", async () => {
   await using server = await serveHere();
   const { epoch } = await publish(server, "x", "m1");
@@ -177,11 +187,13 @@ Deno.test("timeout: 200 when something came before", async () => {
   assertEquals([status, body], [200, text(...filled("x", 1, 2))]);
 });
 
-Deno.test("timeout: an event stream ends with 200, or its client would not come back", async () => {
-  await using server = await serveHere();
-  const { status, text: body } = await ask(`${server.url}/subscribe?name=x&format=sse&timeout=0.1`);
-  assertEquals([status, body], [200, ""]);
-});
+for (const query of ["format=sse", "format=sse&keep=0", "name=y&format=sse&keep=0"]) {
+  Deno.test(`timeout: an event stream (${query}) ends with 200, or its client would not come back`, async () => {
+    await using server = await serveHere();
+    const { status, text: body } = await ask(`${server.url}/subscribe?name=x&${query}&timeout=0.1`);
+    assertEquals([status, body], [200, ""]);
+  });
+}
 
 Deno.test("a client that leaves before the first byte is forgotten", async () => {
   await using server = await serveHere();
@@ -317,6 +329,24 @@ Deno.test("an event stream of several channels can be resumed from every one of 
       ["m2", "m3", "m1"].slice(Math.max(0, ids.indexOf(id))),
     ]);
   }
+});
+
+Deno.test("an event stream of several channels names in River-Cursor where it started", async () => {
+  await using server = await serveHere();
+  const [a, b] = [await fill(server, "a", 2), await fill(server, "b", 1)];
+  await using lines = await subscribe(server, "name=a&name=b&format=sse&seq=1,0&limit=2");
+  assertEquals(lines.response.headers.get("river-cursor"), `${a}-1,${b}-0`);
+  assertEquals(await lines.rest(), `id: ${a}-2,0\ndata: m2\n\nid: ${a}-2,${b}-1\ndata: m1\n\n`);
+});
+
+Deno.test("an event stream of several channels has complete ids without a position to start from", async () => {
+  await using server = await serveHere();
+  const [a, b] = [await fill(server, "a", 2), await fill(server, "b", 1)];
+  await using lines = await subscribe(server, "name=a&name=b&limit=1", {
+    accept: "TEXT/EVENT-STREAM",
+  });
+  await publish(server, "a", "m3");
+  assertEquals(await lines.rest(), `id: ${a}-3,${b}-1\ndata: m3\n\n`);
 });
 
 Deno.test("a gap of an event stream has an id to resume from", async () => {
@@ -457,6 +487,14 @@ Deno.test("--max-queue: a stream that is not read is cut, and others get everyth
   assert(seqs.length > 0 && seqs.length < seq, `${seqs.length} of ${seq}`);
   assertEquals(seqs, seqs.map((_, i) => i + 1));
   assert(!rest.endsWith("0\r\n\r\n"), "it looks complete");
+  assertEquals(server.errors, [], "nothing is wrong with the server");
+});
+
+Deno.test("an error while a response is sent is reported, unless it was broken off on purpose", async () => {
+  await using server = await serveHere();
+  const error = new Error("lost");
+  const statuses = [new CutError("slow"), error].map((each) => server.app.fail(each).status);
+  assertEquals([statuses, server.errors], [[500, 500], [error]]);
 });
 
 Deno.test("a subscriber that was cut resumes without loss", async () => {
