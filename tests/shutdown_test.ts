@@ -1,11 +1,14 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import {
   ask,
+  errorCode,
   msg,
   openSocket,
   publish,
   RawConnection,
   requestHead,
+  sendRaw,
+  serveHere,
   type ServerProcess,
   spawnServer,
   subscribe,
@@ -142,6 +145,23 @@ Deno.test("--grace: what is open after that time is dropped, and the exit code i
   assertEquals(code, 0, log);
   assertMatch(log, /^\S+ info shutting down [^\n]+\n\S+ error connections dropped [^\n]+\n$/);
 });
+
+for (const line of ["GET /healthz", "GET /", "GET /subscribe?name=x", "POST /publish?name=x"]) {
+  Deno.test(`${line} is told to come back while the server drains`, async () => {
+    await using server = await serveHere();
+    await using socket = await openSocket(server, "name=x", "river.v1");
+    await socket.line();
+    let drained = false;
+    const drain = server.app.drain().then(() => drained = true);
+    const { status, headers, text } = await sendRaw(server, `${line} HTTP/1.1`);
+    assertEquals([status, errorCode({ text })], [503, "shutting_down"]);
+    assertMatch(headers.get("retry-after") ?? "", /^[1-9][0-9]*$/);
+    assertEquals(headers.get("connection"), "close");
+    assert(!drained, "a socket is still open");
+    server.hub.drain();
+    await drain;
+  });
+}
 
 Deno.test("a request that is still being sent when the signal comes is answered", async () => {
   await using server = await spawnServer();
