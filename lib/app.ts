@@ -100,6 +100,7 @@ export function createApp(options: AppOptions): App {
     "/subscribe": { GET: subscribe, POST: subscribe },
     "/websocket": { GET: websocket },
     "/channels": { GET: listChannels },
+    "/chat-demo": { GET: toFolder },
     "/healthz": { GET: healthz, HEAD: healthz },
     "/metrics": { GET: showMetrics, HEAD: showMetrics },
   };
@@ -113,7 +114,8 @@ export function createApp(options: AppOptions): App {
     try {
       if (drained !== undefined) throw shuttingDown();
       const call = parseUrl(request);
-      origin = access.checkOrigin(request.headers);
+      // What every page may load says nothing about the page that loads it.
+      if (!ASSETS.get(call.path)?.shared) origin = access.checkOrigin(request.headers);
       const response = dispatch(call);
       if (!(response instanceof Promise)) return withCors(response, origin);
       busy++;
@@ -390,6 +392,12 @@ export function createApp(options: AppOptions): App {
     return new Response(metrics.text(readings), {
       headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" },
     });
+  }
+
+  /** A page's relative addresses hold only under the path that ends with a slash. */
+  function toFolder({ path }: Call): Response {
+    const location = `${path.slice(path.lastIndexOf("/") + 1)}/`;
+    return new Response(null, { status: 308, headers: { location } });
   }
 
   function asset({ request, path }: Call): Promise<Response> {

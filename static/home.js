@@ -1,0 +1,256 @@
+// @ts-check
+/// <reference lib="dom" />
+/*
+ * The front page: commands with this server's address, a live channel, and figures from /metrics.
+ */
+import { River, version } from "./client.js";
+
+const CHANNEL = "public-channel";
+/** How often the figures are asked for, in milliseconds, and how many of them the plot shows. */
+const PERIOD_MS = 2000;
+const POINTS = 60;
+const MAX_MESSAGES = 100;
+
+const base = new URL(".", location.href);
+
+/** @param {string} id */
+function element(id) {
+  return /** @type {HTMLElement} */ (document.getElementById(id));
+}
+
+/** @param {string} id */
+function input(id) {
+  return /** @type {HTMLInputElement} */ (element(id));
+}
+
+// Commands.
+
+const commands = {
+  subscribe: `curl -N -d "name=${CHANNEL}" ${base}subscribe`,
+  publish: `curl -d "name=${CHANNEL}&data=hello" ${base}publish`,
+  catchup: `curl -N "${base}subscribe?name=${CHANNEL}&seq=0"`,
+  embed: `<script type="module">
+  import { River } from "${base}client.js";
+  new River("${base}").subscribe("${CHANNEL}",
+    ({ data }) => console.log(data));
+</script>`,
+};
+for (const [id, command] of Object.entries(commands)) element(id).textContent = command;
+for (const button of document.querySelectorAll("button[data-copy]")) {
+  button.addEventListener("click", async () => {
+    const code = element(/** @type {string} */ (button.getAttribute("data-copy")));
+    try {
+      await navigator.clipboard.writeText(code.textContent ?? "");
+      button.textContent = "Copied";
+    } catch {
+      // Not allowed here: select it, so that one key copies it.
+      getSelection()?.selectAllChildren(code);
+      button.textContent = "Ctrl-C";
+    }
+    setTimeout(() => button.textContent = "Copy", 1500);
+  });
+}
+element("version").textContent = `version ${version}, push server`;
+
+// The live channel.
+
+let token = sessionStorage.getItem("river:token") ?? undefined;
+const river = new River(base, { token: () => token });
+
+/**
+ * @param {string} text
+ * @param {string} [seq]
+ */
+function show(text, seq) {
+  const list = element("messages");
+  const item = document.createElement("li");
+  if (seq === undefined) {
+    item.className = "note";
+  } else {
+    const number = document.createElement("span");
+    number.className = "seq";
+    number.textContent = seq;
+    item.append(number);
+  }
+  item.append(text);
+  list.prepend(item);
+  while (list.children.length > MAX_MESSAGES) list.lastElementChild?.remove();
+}
+
+river.addEventListener("status", (event) => {
+  const { state, transport, delay } = /** @type {CustomEvent} */ (event).detail;
+  const label = element("state");
+  label.dataset.state = state;
+  if (state === "open") label.textContent = `live over ${transport}`;
+  else if (state === "reconnecting") label.textContent = `back in ${(delay / 1000).toFixed(1)} s`;
+  else label.textContent = state;
+});
+river.subscribe(CHANNEL, ({ seq, data }) => show(data, String(seq)), {
+  onGap: ({ from, to, reason }) =>
+    show(reason === "restart" ? "the server started anew" : `missed ${from} to ${to} (${reason})`),
+});
+element("form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const { value } = input("text");
+  input("text").value = "";
+  try {
+    await river.publish(CHANNEL, value);
+  } catch (error) {
+    element("note").textContent = `Not published: ${/** @type {Error} */ (error).message}`;
+  }
+});
+
+// Figures.
+
+/** @type {{ at: number, published: number, delivered: number } | undefined} */
+let before;
+/** @type {[number[], (number | null)[], (number | null)[]]} */
+const series = [[], [], []];
+/** @type {any} */
+let plot;
+
+/**
+ * Reads the Prometheus text.
+ *
+ * @param {string} text
+ * @returns {Map<string, number>} By name and labels.
+ */
+function parseMetrics(text) {
+  const values = new Map();
+  for (const line of text.split("\n")) {
+    const space = line.lastIndexOf(" ");
+    if (space > 0 && !line.startsWith("#")) {
+      values.set(line.slice(0, space), Number(line.slice(space + 1)));
+    }
+  }
+  return values;
+}
+
+/** @param {number} value */
+function short(value) {
+  if (value >= 1e6) return `${(value / 1e6).toFixed(1)}M`;
+  return value >= 1e4 ? `${(value / 1e3).toFixed(0)}k` : String(Math.round(value));
+}
+
+/** @param {Map<string, number>} metrics */
+function showFigures(metrics) {
+  const at = performance.now();
+  const published = metrics.get("river_messages_published_total") ?? 0;
+  const delivered = metrics.get("river_messages_delivered_total") ?? 0;
+  const seconds = before === undefined ? 1 : (at - before.at) / 1000;
+  // After a restart the counters begin anew.
+  const rate = (/** @type {number} */ now, /** @type {number | undefined} */ then) =>
+    then === undefined || now < then ? 0 : (now - then) / seconds;
+  const rates = [rate(published, before?.published), rate(delivered, before?.delivered)];
+  before = { at, published, delivered };
+  const now = Date.now() / 1000;
+  series[0].push(now);
+  series[1].push(rates[0]);
+  series[2].push(rates[1]);
+  for (const values of series) if (values.length > POINTS) values.shift();
+
+  let subscribers = 0;
+  const list = element("transports");
+  list.replaceChildren();
+  for (const [name, value] of metrics) {
+    const transport = /^river_subscribers\{transport="([^"]+)"\}$/.exec(name)?.[1];
+    if (transport === undefined) continue;
+    subscribers += value;
+    if (value === 0) continue;
+    const item = document.createElement("li");
+    const count = document.createElement("b");
+    count.textContent = short(value);
+    item.append(count, ` ${transport}`);
+    list.append(item);
+  }
+  element("subscribers").textContent = short(subscribers);
+  element("channels").textContent = short(metrics.get("river_channels") ?? 0);
+  element("in").textContent = short(rates[0]);
+  element("out").textContent = short(rates[1]);
+  element("figures").hidden = false;
+  drawPlot();
+}
+
+function drawPlot() {
+  const place = element("plot");
+  const size = { width: place.clientWidth, height: place.clientHeight };
+  if (plot !== undefined) return plot.setData(series);
+  const style = getComputedStyle(place);
+  /** @param {string} name */
+  const colour = (name) => getComputedStyle(element(name)).color;
+  const quiet = getComputedStyle(element("note")).color;
+  const axis = { stroke: quiet, grid: { stroke: quiet, width: 0.15 }, ticks: { show: false } };
+  const line = { width: 2, points: { show: false } };
+  const { uPlot } = /** @type {any} */ (globalThis);
+  plot = new uPlot(
+    {
+      ...size,
+      cursor: { show: false },
+      legend: { show: false },
+      scales: {
+        x: {
+          range: (
+            /** @type {unknown} */ _,
+            /** @type {number} */ _min,
+            /** @type {number} */ max,
+          ) => [max - POINTS * PERIOD_MS / 1000, max],
+        },
+        y: {
+          range: (
+            /** @type {unknown} */ _,
+            /** @type {number} */ _min,
+            /** @type {number} */ max,
+          ) => [0, Math.max(10, max * 1.15)],
+        },
+      },
+      axes: [
+        { ...axis, font: `12px ${style.fontFamily}` },
+        {
+          ...axis,
+          font: `12px ${style.fontFamily}`,
+          size: 48,
+          values: (/** @type {unknown} */ _, /** @type {number[]} */ ticks) => ticks.map(short),
+        },
+      ],
+      series: [
+        {},
+        { ...line, label: "in", stroke: colour("in") },
+        { ...line, label: "out", stroke: colour("out") },
+      ],
+    },
+    series,
+    place,
+  );
+}
+
+function redrawPlot() {
+  plot?.destroy();
+  plot = undefined;
+  if (!element("figures").hidden) drawPlot();
+}
+addEventListener("resize", redrawPlot);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawPlot);
+
+async function refresh() {
+  if (document.hidden) return;
+  try {
+    const headers = new Headers();
+    if (token !== undefined) headers.set("authorization", `Bearer ${token}`);
+    const response = await fetch(new URL("metrics", base), { headers });
+    const locked = response.status === 401 || response.status === 403;
+    element("unlock").hidden = !locked;
+    if (locked) element("figures").hidden = true;
+    else if (response.ok) showFigures(parseMetrics(await response.text()));
+  } catch {
+    // The server is away: the state above says so.
+  }
+}
+element("unlock").addEventListener("submit", (event) => {
+  event.preventDefault();
+  token = input("token").value;
+  sessionStorage.setItem("river:token", token);
+  refresh();
+});
+document.addEventListener("visibilitychange", refresh);
+refresh();
+setInterval(refresh, PERIOD_MS);

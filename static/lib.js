@@ -1,0 +1,70 @@
+// @ts-check
+/// <reference lib="dom" />
+/*
+ * river for pages without modules, with the names of the first river:
+ *
+ *   <script src="http://river.example.com/lib.js?domain=example.com"></script>
+ *   <script>
+ *     Comet.init(function () {
+ *       var c = new Comet.Client();
+ *       c.connect("public-channel", function (msg) { alert(msg.data); });
+ *     });
+ *   </script>
+ *
+ * `domain` means nothing any more: pages of other origins connect directly, if --origin lets them.
+ * `token=` is sent along if there is one. All the work is done by client.js.
+ */
+(() => {
+  const script = /** @type {HTMLScriptElement} */ (document.currentScript);
+  const address = new URL(script.src);
+  const token = address.searchParams.get("token") ?? undefined;
+  /** One connection for all clients of the page. */
+  const river = import(new URL("client.js", address).href)
+    .then(({ River }) => new River(new URL(".", address), { token }));
+
+  /** One channel at a time, as the first river had it. */
+  class Client {
+    /** @type {string | undefined} */ #channel;
+    /** @type {Promise<{ close(): void }> | undefined} */ #subscription;
+
+    /**
+     * Subscribes to a channel, and leaves the one before.
+     *
+     * @param {string} channel
+     * @param {(message: { channel: string, seq: number, data: string }) => void} onMessage
+     * @param {string | number} [seq] Starts after this position.
+     */
+    connect(channel, onMessage, seq) {
+      this.disconnect();
+      this.#channel = channel;
+      this.#subscription = river.then((river) => river.subscribe(channel, onMessage, { seq }));
+    }
+
+    /**
+     * Publishes to the channel.
+     *
+     * @param {string} data
+     * @returns {Promise<object>} The receipt.
+     */
+    async send(data) {
+      if (this.#channel === undefined) throw new Error("Cannot send: connect() to a channel first");
+      return (await river).publish(this.#channel, String(data));
+    }
+
+    /** Leaves the channel. */
+    disconnect() {
+      this.#subscription?.then((subscription) => subscription.close());
+      this.#subscription = this.#channel = undefined;
+    }
+  }
+
+  Object.assign(globalThis, {
+    Comet: {
+      Client,
+      /** @param {() => void} ready Called when clients can be made. */
+      init(ready) {
+        river.then(() => ready());
+      },
+    },
+  });
+})();
