@@ -387,7 +387,7 @@ export class MemoryEngine implements Engine {
     log.history.push(message);
     this.#messages++;
     this.#bytes += message.bytes;
-    this.#touch(log);
+    this.#touch(log, message.time);
     this.#evict(log, this.#limits.history, message.time - this.#limits.historyTtl);
     while (this.#cost > this.#limits.maxMemory && this.#messages > 0) {
       const idlest = this.#oldest!;
@@ -435,8 +435,8 @@ export class MemoryEngine implements Engine {
     };
   }
 
-  #touch(log: Log): void {
-    log.touched = this.#now();
+  #touch(log: Log, now: number = this.#now()): void {
+    log.touched = now;
     if (log === this.#newest) return;
     this.#unlink(log);
     this.#link(log);
