@@ -198,11 +198,9 @@ export function readConfig({ args, env, readFile }: Sources): Command {
   const environment = new Map<string, unknown>();
   for (const name of names()) {
     const value = env(envName(name));
-    if (value === undefined || value.trim() === "") continue;
-    environment.set(
-      name,
-      OPTIONS[name].kind === "list" ? value.trim().split(/[\s,]+/).filter(Boolean) : value,
-    );
+    if (value === undefined || value === "") continue;
+    if (OPTIONS[name].kind !== "list") environment.set(name, value);
+    else if (value.trim() !== "") environment.set(name, value.split(/[\s,]+/).filter(Boolean));
   }
   const path = (flags.get("config") ?? environment.get("config")) as string | undefined;
   const file = path === undefined ? new Map<string, unknown>() : parseFile(path, readFile);
@@ -240,7 +238,7 @@ export function helpText(version: string): string {
     `  ${"--help".padEnd(36)}show this`,
     `  ${"--version".padEnd(36)}show the version`,
     "",
-    "Durations are like 500ms, 25s, 5m or 1h; sizes like 512, 64KiB, 1MiB or 1GiB.",
+    "Durations are like 500ms, 25s, 5m or 1h (a bare number: seconds); sizes like 512, 64KiB, 1MiB.",
     "Each flag can be set as RIVER_NAME in the environment (RIVER_HISTORY_TTL=2h) or by its name in",
     'a TOML file (history-ttl = "2h"). Flags win over the environment, the environment over the file.',
     "",
@@ -268,16 +266,18 @@ function parseFlags(args: readonly string[]): Map<string, unknown> | "help" | "v
   const ofKind = (test: (kind: Kind) => boolean) =>
     names().filter((name) => test(OPTIONS[name].kind));
   const unknown: string[] = [];
-  // The parser takes any `--flag=value` of a boolean but `false` for true.
-  const switches = new Map<string, string>();
-  const rest = args.filter((arg) => {
-    const [, name, value] = /^--([a-z-]+)=(.*)$/s.exec(arg) ?? [];
-    if (!ofKind((kind) => kind === "boolean").includes(name as Name)) return true;
-    switches.set(name, value);
-    return false;
+  // The parser would give a boolean the next word, and take any text after its `=` for true.
+  const booleans: string[] = ofKind((kind) => kind === "boolean");
+  const switches = new Map<string, string[]>();
+  const end = args.includes("--") ? args.indexOf("--") : args.length;
+  const plain = args.map((arg, i) => {
+    const [, name, value = "true"] = /^--([a-z-]+)(?:=(.*))?$/s.exec(arg) ?? [];
+    if (i > end || !booleans.includes(name)) return arg;
+    switches.set(name, [...switches.get(name) ?? [], value]);
+    return `--${name}=true`;
   });
-  const parsed = parseArgs(rest, {
-    boolean: [...ofKind((kind) => kind === "boolean"), "help", "version"],
+  const parsed = parseArgs(plain, {
+    boolean: [...booleans, "help", "version"],
     string: ofKind((kind) => kind !== "boolean"),
     // Collected, so that a flag given twice can be told from one given once.
     collect: ofKind((kind) => kind !== "boolean"),
@@ -298,13 +298,8 @@ function parseFlags(args: readonly string[]): Map<string, unknown> | "help" | "v
   if (parsed.version) return "version";
   const flags = new Map<string, unknown>();
   for (const name of names()) {
-    const value = parsed[name];
-    if (OPTIONS[name].kind === "boolean") {
-      if (switches.has(name)) flags.set(name, switches.get(name));
-      else if (value === true) flags.set(name, true);
-      continue;
-    }
-    const values = value as string[];
+    const boolean = OPTIONS[name].kind === "boolean";
+    const values = boolean ? switches.get(name) ?? [] : parsed[name] as string[];
     if (values.length === 0) continue;
     if (OPTIONS[name].kind === "list") flags.set(name, values);
     else if (values.length === 1) flags.set(name, values[0]);
@@ -354,16 +349,18 @@ function valueOf(name: Name, value: unknown, called: string): unknown {
   const { min = 0, max = Number.MAX_SAFE_INTEGER } = option;
   switch (option.kind) {
     case "text":
-      if (typeof value === "string" && value !== "") return value;
+      if (typeof value === "string" && value.trim() !== "") return value;
       throw bad("some text");
     case "list": {
       const items = typeof value === "string" ? [value] : value;
       const fits = (item: unknown) => typeof item === "string" && item !== "";
       if (!Array.isArray(items) || !items.every(fits)) throw bad("one or more texts");
       // Origins are the only list.
-      const wrong = items.find((item) => !ORIGIN.test(item));
-      if (wrong === undefined) return items;
-      throw bad("https://example.com, example.com, *.example.com or *, without a path", wrong);
+      for (const item of items) {
+        const expected = expectedOrigin(item);
+        if (expected !== undefined) throw bad(expected, item);
+      }
+      return items;
     }
     case "boolean":
       if (value === true || value === "true" || value === "1") return true;
@@ -384,7 +381,7 @@ function valueOf(name: Name, value: unknown, called: string): unknown {
     case "bytes": {
       const bytes = scaled(value, { "": 1, B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 });
       if (bytes >= 1 && Number.isSafeInteger(bytes)) return bytes;
-      throw bad("a size like 512, 64KiB, 1MiB or 1GiB");
+      throw bad("a size like 512, 64KiB, 1MiB or 1GiB, more than 0");
     }
     case "duration": {
       const ms = scaled(value, {
@@ -396,10 +393,7 @@ function valueOf(name: Name, value: unknown, called: string): unknown {
         d: 86_400_000,
       });
       if (ms >= min && ms <= MAX_DURATION) return ms;
-      throw bad(
-        "a duration like 500ms, 25s, 5m or 1h, up to 366d" +
-          (min > 0 ? ` and ${min}ms or more` : ""),
-      );
+      throw bad(`a duration like 500ms, 25s, 5m or 1h, from ${min}ms to 366d`);
     }
   }
 }
@@ -450,7 +444,20 @@ function checked(config: Config): Config {
 
 /** `*`, a domain's subdomains, or a host, with a scheme and a port or without. */
 const ORIGIN =
-  /^(?:\*|\*\.[a-z0-9.-]+|(?:https?:\/\/)?(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?)$/i;
+  /^(?:\*|\*(?:\.[\w-]+)+\.?|(?:https?:\/\/)?(?:[\w-]+(?:\.[\w-]+)*\.?|\[[0-9a-f:.]+\])(?::[0-9]+)?)$/i;
+
+/** What should stand in place of an origin that no browser sends; undefined if one does. */
+function expectedOrigin(text: string): string | undefined {
+  const forms =
+    "https://example.com, example.com:8443, *.example.com or *, without a path, ports up to 65535";
+  if (!ORIGIN.test(text)) return forms;
+  if (text.startsWith("*")) return undefined;
+  // Browsers leave out the port that is the scheme's own; without a scheme, either may be meant.
+  const scheme = text.includes("://") ? "" : text.endsWith(":80") ? "https://" : "http://";
+  const sent = URL.parse(scheme + text)?.origin.slice(scheme.length);
+  if (sent === text.toLowerCase()) return undefined;
+  return sent === undefined ? forms : `${sent}, as browsers send it`;
+}
 
 function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || host === "[::1]" ||

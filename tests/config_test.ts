@@ -181,14 +181,38 @@ Deno.test("readConfig() reads no file unless it is told to", () => {
   assertEquals(configOf({ file: "port = 80" }).port, 9271);
 });
 
-Deno.test("readConfig() takes an empty or blank variable for one that is not set", () => {
+Deno.test("readConfig() takes an empty variable for one that is not set", () => {
   const variables = Object.keys(OPTIONS).map((name) =>
     `RIVER_${name.toUpperCase().replaceAll("-", "_")}`
   );
-  for (const blank of ["", " ", "\t\n"]) {
-    const env = Object.fromEntries(variables.map((variable) => [variable, blank]));
-    assertEquals(configOf({ env }), DEFAULTS);
+  const env = Object.fromEntries(variables.map((variable) => [variable, ""]));
+  assertEquals(configOf({ env }), DEFAULTS);
+});
+
+Deno.test("readConfig() refuses a blank value, which must never mean none", () => {
+  for (const blank of [" ", "\t\n", "\u00a0"]) {
+    for (const name of ["host", "publish-key"]) {
+      for (const [way, given] of ways(name, blank)) {
+        assertEquals(
+          errorOf(given),
+          `Bad value ${JSON.stringify(blank)} for ${way}: expected some text`,
+        );
+      }
+    }
+    for (const name of ["port", "max-body", "grace", "open", "log-format"]) {
+      const variable = `RIVER_${name.toUpperCase().replaceAll("-", "_")}`;
+      assertMatch(errorOf({ env: { [variable]: blank } }), /^Bad value " *.*" for RIVER_/);
+    }
+    assertMatch(errorOf({ env: { RIVER_CONFIG: blank } }), /^Cannot read the config file /);
+    assertEquals(configOf({ env: { RIVER_ORIGIN: blank } }).origin, []);
   }
+});
+
+Deno.test("readConfig() does not listen everywhere with a blank key", () => {
+  assertMatch(
+    errorOf({ env: { RIVER_HOST: "0.0.0.0", RIVER_PUBLISH_KEY: " " } }),
+    /^Bad value " " for RIVER_PUBLISH_KEY: /,
+  );
 });
 
 Deno.test("readConfig() collects origins from repeated flags and from a list in a variable", () => {
@@ -230,6 +254,16 @@ for (
     "192.168.1.7",
     "[::1]",
     "https://[::1]:8443",
+    "my_host",
+    "https://my_app.example.com",
+    "*.my_app.example.com",
+    "example.com.",
+    // Either is an origin in the other scheme.
+    "example.com:80",
+    "example.com:443",
+    "http://example.com:443",
+    "https://example.com:80",
+    "example.com:65535",
     "*",
   ]
 ) {
@@ -257,12 +291,46 @@ for (
     "*x.com",
     "a.*.com",
     "**",
+    "*.",
+    "*..",
+    "*..com",
+    "*.a..com",
+    "...",
+    ".com",
+    "a..com",
+    "http://a..com",
+    "x.com:65536",
+    "http://x.com:65536",
+    "x.com:99999",
+    "[x]",
+    "[:::]",
   ]
 ) {
   Deno.test(`readConfig() refuses the origin ${origin}, which no page can have`, () => {
-    const expected = "https://example.com, example.com, *.example.com or *, without a path";
+    const expected = "https://example.com, example.com:8443, *.example.com or *, " +
+      "without a path, ports up to 65535";
     for (const [way, given] of ways("origin", origin)) {
       assertEquals(errorOf(given), `Bad value "${origin}" for ${way}: expected ${expected}`);
+    }
+  });
+}
+
+for (
+  const [origin, sent] of [
+    ["http://x.com:80", "http://x.com"],
+    ["HTTPS://x.com:443", "https://x.com"],
+    ["http://x.com:08080", "http://x.com:8080"],
+    ["x.com:08080", "x.com:8080"],
+    ["http://127.1", "http://127.0.0.1"],
+    ["[0:0:0::1]:81", "[::1]:81"],
+  ]
+) {
+  Deno.test(`readConfig() refuses the origin ${origin}, and says how browsers send it`, () => {
+    for (const [way, given] of ways("origin", origin)) {
+      assertEquals(
+        errorOf(given),
+        `Bad value "${origin}" for ${way}: expected ${sent}, as browsers send it`,
+      );
     }
   });
 }
@@ -291,8 +359,8 @@ for (const value of ["true", "1", "false", "0"]) {
   });
 }
 
-const BYTES = "a size like 512, 64KiB, 1MiB or 1GiB";
-const DURATION = "a duration like 500ms, 25s, 5m or 1h, up to 366d";
+const BYTES = "a size like 512, 64KiB, 1MiB or 1GiB, more than 0";
+const DURATION = "a duration like 500ms, 25s, 5m or 1h, from 0ms to 366d";
 
 /** By option: texts that are read, with their values, and texts that are refused. */
 const VALUES: {
@@ -350,13 +418,13 @@ const VALUES: {
     name: "heartbeat",
     read: [["100ms", 100]],
     refused: ["99ms", "0"],
-    expected: `${DURATION} and 100ms or more`,
+    expected: DURATION.replace("0ms to", "100ms to"),
   },
   {
     name: "history-ttl",
     read: [["1ms", 1]],
     refused: ["0", "0ms"],
-    expected: `${DURATION} and 1ms or more`,
+    expected: DURATION.replace("0ms to", "1ms to"),
   },
   {
     name: "log-format",
@@ -479,6 +547,9 @@ Deno.test("readConfig() refuses a flag that is given twice, unless it is a list"
     errorOf({ args: Array(3).fill("--config=river.toml") }),
     "--config is given 3 times",
   );
+  for (const args of [["--open", "--open"], ["--open", "--open=false"], ["--open=0", "--open=0"]]) {
+    assertEquals(errorOf({ args }), "--open is given 2 times");
+  }
 });
 
 for (
@@ -511,7 +582,12 @@ Deno.test("readConfig() refuses words that are no command", () => {
     [["serve", "serve"], "serve"],
     [["9271"], "9271"],
     [["--open", "now"], "now"],
+    [["--open", "true"], "true"],
+    [["--open", "false"], "false"],
+    [["--host", "--open", "0.0.0.0"], "0.0.0.0"],
     [["serve", "--", "--port"], "--port"],
+    [["--", "--open"], "--open"],
+    [["--host=0.0.0.0", "--", "--open=true"], "--open=true"],
     [["-"], "-"],
   ];
   for (const [args, shown] of refused) {
