@@ -210,6 +210,13 @@ export function readPublications(
       case "application/json":
         params.addJson(text);
         break;
+      case "multipart/form-data":
+        throw new HttpError(
+          415,
+          "unsupported_type",
+          "multipart/form-data is not read here: send application/x-www-form-urlencoded, " +
+            "application/json, application/x-ndjson, or the data itself as text/plain",
+        );
       default:
         // Without a type and without a body, the query may say it all.
         if (type !== "" || text !== "") params.set("data", text);

@@ -605,6 +605,20 @@ Deno.test("readPublications() names the line that is wrong, and takes none", asy
   }
 });
 
+for (
+  const type of ["multipart/form-data; boundary=x", "Multipart/Form-Data", "multipart/form-data"]
+) {
+  Deno.test(`readPublications() refuses ${type} and says what to send instead`, async () => {
+    const body = '--x\r\nContent-Disposition: form-data; name="data"\r\n\r\nhi\r\n--x--\r\n';
+    assertEquals(
+      await rejection(() => publications(post(body, type), "name=a&data=b", ROOMY)),
+      "415 unsupported_type: multipart/form-data is not read here: " +
+        "send application/x-www-form-urlencoded, application/json, application/x-ndjson, " +
+        "or the data itself as text/plain",
+    );
+  });
+}
+
 Deno.test("readPublications() refuses lines that are all empty", async () => {
   for (const body of ["", "\n", " \r\n\t\n"]) {
     assertEquals(
@@ -892,7 +906,9 @@ Deno.test("subscribeRequest() throws nothing but HttpError, whatever the query",
 
 Deno.test("readPublications() rejects with nothing but HttpError, whatever the body", async () => {
   const anyBody = fc.oneof(anyForm, anyJson, fc.uint8Array({ maxLength: 150 }));
-  const anyType = fc.constantFrom(undefined, FORM, JSON_TYPE, NDJSON, "text/plain", "");
+  const anyType = fc.constantFrom(
+    ...[undefined, FORM, JSON_TYPE, NDJSON, "text/plain", "multipart/form-data", ""],
+  );
   await fc.assert(fc.asyncProperty(anyBody, anyType, anyForm, async (body, type, search) => {
     const bytes = typeof body === "string" ? new TextEncoder().encode(body) : new Uint8Array(body);
     await mayRefuse(async () => {
