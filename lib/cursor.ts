@@ -30,26 +30,28 @@ export function parseCursor(text: string): Cursor {
   const seq = match ? Number(match[2]) : NaN;
   if (!Number.isSafeInteger(seq)) {
     throw new RangeError(
-      `Cannot parse the position ${quote(text)}: expected "990" or "k3f9x2-990"`,
+      `Cannot parse the position ${quote(text)}: expected "990" or "k3f9x2-990", ` +
+        "with a number up to 2^53-1",
     );
   }
   return match![1] === undefined ? { seq } : { epoch: match![1], seq };
 }
 
 /**
- * Parses a comma list of positions, one a channel.
+ * Parses a comma list of positions, one a channel. An empty item in a list of several means
+ * that the channel has none.
  *
  * @throws {RangeError} If one is malformed, or there are not exactly `count`.
  */
-export function parseCursors(text: string, count: number): Cursor[] {
-  const cursors = text.split(",", count + 1).map(parseCursor);
-  if (cursors.length !== count) {
+export function parseCursors(text: string, count: number): (Cursor | undefined)[] {
+  const items = text.split(",", count + 1);
+  if (items.length !== count) {
     throw new RangeError(
       `Cannot match the positions ${quote(text)} to ${count} channel${count === 1 ? "" : "s"}: ` +
         "expected one each, in order",
     );
   }
-  return cursors;
+  return items.map((item) => item === "" && count > 1 ? undefined : parseCursor(item));
 }
 
 /** Prints a position; a bare number where the epoch is not known. */

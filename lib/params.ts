@@ -307,7 +307,7 @@ export function wishesOf(params: Params, headers: Headers, maxChannels: number):
   const names = params.names(maxChannels);
   const [parameter, text] = positionsOf(params, headers);
   if (text === undefined || text === "") return names.map((channel) => ({ channel }));
-  let cursors: Cursor[];
+  let cursors: (Cursor | undefined)[];
   try {
     cursors = parseCursors(text, names.length);
   } catch (error) {

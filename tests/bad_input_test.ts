@@ -135,7 +135,7 @@ const PARAMETERS: [query: string, code: string, named: string][] = [
   ["name=x&seq=abc-", "bad_parameter", "seq"],
   ["name=x&seq=1,2", "bad_parameter", "seq"],
   ["name=x&name=y&seq=1", "bad_parameter", "seq"],
-  ["name=x&name=y&seq=1,", "bad_parameter", "seq"],
+  ["name=x&name=y&seq=1,x", "bad_parameter", "seq"],
   ["name=x&seq=1&seq=2", "duplicate_parameter", "seq"],
   ["name=x&last_event_id=abc", "bad_parameter", "last_event_id"],
   ["name=x&keep=2", "bad_parameter", "keep"],

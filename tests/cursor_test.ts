@@ -40,7 +40,8 @@ Deno.test("parseCursor() refuses what is no position and shows it", () => {
     const { message } = assertThrows(() => parseCursor(text), RangeError);
     assertEquals(
       message,
-      `Cannot parse the position ${JSON.stringify(text)}: expected "990" or "k3f9x2-990"`,
+      `Cannot parse the position ${JSON.stringify(text)}: ` +
+        'expected "990" or "k3f9x2-990", with a number up to 2^53-1',
     );
   }
 });
@@ -88,10 +89,22 @@ for (
 }
 
 Deno.test("parseCursors() shows the one position that is malformed", () => {
-  for (const [text, shown] of [["1,b-", '"b-"'], ["1,", '""'], [",1", '""'], ["1, 2", '" 2"']]) {
+  for (const [text, shown] of [["1,b-", '"b-"'], [",x", '"x"'], ["1, ", '" "'], ["1, 2", '" 2"']]) {
     const { message } = assertThrows(() => parseCursors(text, 2), RangeError);
-    assertEquals(message, `Cannot parse the position ${shown}: expected "990" or "k3f9x2-990"`);
+    assertEquals(
+      message,
+      `Cannot parse the position ${shown}: ` +
+        'expected "990" or "k3f9x2-990", with a number up to 2^53-1',
+    );
   }
+});
+
+Deno.test("parseCursors() takes an empty item of several for no position", () => {
+  assertEquals(parseCursors("1,", 2), [{ seq: 1 }, undefined]);
+  assertEquals(parseCursors(",a-1,", 3), [undefined, { epoch: "a", seq: 1 }, undefined]);
+  assertEquals(parseCursors(",", 2), [undefined, undefined]);
+  assertThrows(() => parseCursors("", 1), RangeError, 'Cannot parse the position ""');
+  assertThrows(() => parseCursors("", 2), RangeError, "Cannot match");
 });
 
 Deno.test("parseCursors() looks no further than one position too many", () => {
@@ -108,7 +121,7 @@ Deno.test("parseCursors() throws nothing but RangeError, whatever the text", () 
     try {
       const cursors = parseCursors(text, count);
       assertEquals(cursors.length, count);
-      assert(cursors.every(({ seq }) => Number.isSafeInteger(seq) && seq >= 0));
+      assert(cursors.every((cursor) => cursor === undefined || Number.isSafeInteger(cursor.seq)));
     } catch (error) {
       assert(error instanceof RangeError, String(error));
     }

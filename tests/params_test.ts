@@ -845,7 +845,8 @@ Deno.test("wishesOf() believes the header before last_event_id, and that before 
 
 Deno.test("wishesOf() names the parameter that holds no position", () => {
   for (const text of ["abc", "-1", "18446744073709551616", "1e3", "a-", "9007199254740992"]) {
-    const reason = `Cannot parse the position "${text}": expected "990" or "k3f9x2-990"`;
+    const reason = `Cannot parse the position "${text}": ` +
+      'expected "990" or "k3f9x2-990", with a number up to 2^53-1';
     assertEquals(refusal(() => wishes(`name=x&seq=${text}`)), bad("seq", reason));
     assertEquals(
       refusal(() => wishes(`name=x&seq=1&last_event_id=${text}`)),
@@ -870,6 +871,17 @@ Deno.test("wishesOf() refuses names before it looks at positions", () => {
     bad("name", "it is given 4 times, but 3 are allowed"),
   );
 });
+Deno.test("wishesOf() starts a channel from now on whose position is empty in a list", () => {
+  const expected = [
+    { channel: "b", cursor: undefined },
+    { channel: "a", cursor: { epoch: "k3f9x2", seq: 12 } },
+  ];
+  assertEquals(wishes("name=b&name=a&seq=,k3f9x2-12"), expected);
+  assertEquals(wishes("name=b&name=a&last_event_id=,k3f9x2-12"), expected);
+  assertEquals(wishes("name=b&name=a", ",k3f9x2-12"), expected);
+  assertEquals(wishes("name=a&name=b&seq=,").map(({ cursor }) => cursor), [undefined, undefined]);
+});
+
 
 // Anything
 
