@@ -237,7 +237,7 @@ export function createApp(options: AppOptions): App {
   function streamResponse(sink: StreamSink, subscriber: Subscriber, type: string): Response {
     checkAlive(subscriber);
     return new Response(sink.body, {
-      headers: { ...NO_CACHE, "content-type": type, "river-cursor": cursorOf(sink) },
+      headers: { ...NO_CACHE, "content-type": type, "river-cursor": sink.cursor },
     });
   }
 
@@ -245,12 +245,8 @@ export function createApp(options: AppOptions): App {
     checkAlive(subscriber);
     return new Response(null, {
       status: 204,
-      headers: { ...NO_CACHE, "river-cursor": cursorOf(sink) },
+      headers: { ...NO_CACHE, "river-cursor": sink.cursor },
     });
-  }
-
-  function cursorOf(sink: StreamSink): string {
-    return [...sink.positions.values()].join(",");
   }
 
   function checkAlive(subscriber: Subscriber): void {

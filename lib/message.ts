@@ -32,8 +32,10 @@ export interface Format {
   readonly contentType: string;
   /** What is sent after a silence, so that nobody in between takes the connection for dead. */
   readonly heartbeat: string;
-  /** Takes note of where a channel starts, if the format belongs to one subscriber. */
-  open?(channel: string, position: string): void;
+  /** Tells a position without a message, in a format whose client remembers it. */
+  position?(cursor: string): string;
+  /** Takes note of where a channel starts; what it returns is sent. */
+  open?(channel: string, position: string): string;
   /** The messages of a batch, encoded. */
   messages(batch: Batch): string;
   /** A gap, encoded; empty where the format does not show gaps. */
@@ -188,6 +190,12 @@ export const river: Format = {
   gap: (gap) => gap.text + "\n",
 };
 
+/** The lines of the WebSocket subprotocol, over HTTP: as `river`, and `open` lines before. */
+export const riverV1: Format = {
+  ...river,
+  open: (channel, cursor) => line("open", { channel, cursor }) + "\n",
+};
+
 /**
  * The data alone, one line a message. A line break inside the data becomes a space, so that nobody
  * can publish two lines in one message. Gaps are not shown.
@@ -204,43 +212,53 @@ export const raw: Format = {
 export const sse: Format = eventStream((_channel, epoch, seq) => `${epoch}-${seq}`);
 
 /**
- * Server-Sent Events of several channels: `id:` lists a position a channel, in order. An event has
- * no `id:` as long as a position is not known.
+ * Server-Sent Events of several channels: `id:` lists a position a channel, in order. The item of a
+ * channel that was not opened yet is empty, which means from now on; opening the last one tells the
+ * whole list.
  *
  * @param positions A printed position for each channel, in the order in which they were asked for,
  * or nothing. Kept up to date by what is encoded, so the format belongs to one subscriber.
  */
 export function sseOfMany(positions: Map<string, string>): Format {
+  let incomplete = false;
+  const list = () => [...positions.values()].join(",");
+  const known = () => ![...positions.values()].includes("");
   const format = eventStream((channel, epoch, seq) => {
     positions.set(channel, `${epoch}-${seq}`);
-    const all = [...positions.values()];
-    return all.includes("") ? undefined : all.join(",");
+    incomplete = !known();
+    return list();
   });
-  return { ...format, open: (channel, position) => void positions.set(channel, position) };
+  const open = (channel: string, position: string) => {
+    positions.set(channel, position);
+    if (!incomplete || !known()) return "";
+    incomplete = false;
+    return telling(list());
+  };
+  return { ...format, open };
 }
 
-function eventStream(
-  idOf: (channel: string, epoch: string, seq: number) => string | undefined,
-): Format {
-  const id = (channel: string, epoch: string, seq: number) => {
-    const text = idOf(channel, epoch, seq);
-    return text === undefined ? "" : `id: ${text}\n`;
-  };
+/** No event, but its client remembers the position. */
+function telling(cursor: string): string {
+  return `:\nid: ${cursor}\n\n`;
+}
+
+function eventStream(idOf: (channel: string, epoch: string, seq: number) => string): Format {
   return {
     contentType: "text/event-stream",
     heartbeat: ":\n\n",
+    position: telling,
     messages(batch) {
       let text = "";
       for (const { channel, epoch, seq, data } of batch.messages) {
         // An event stream knows CR, LF and CRLF as line ends: each starts a `data:` line of its
         // own, or a publisher could write fields.
         const lines = /[\r\n]/.test(data) ? data.replace(/\r\n|\r|\n/g, "\ndata: ") : data;
-        text += `${id(channel, epoch, seq)}data: ${lines}\n\n`;
+        text += `id: ${idOf(channel, epoch, seq)}\ndata: ${lines}\n\n`;
       }
       return text;
     },
     gap: (gap) =>
-      `event: gap\n${id(gap.channel, gap.epoch, gap.to)}data: ${object(gap.fields)}\n\n`,
+      `event: gap\nid: ${idOf(gap.channel, gap.epoch, gap.to)}\ndata: ${object(gap.fields)}\n\n`,
   };
 }
 

@@ -7,7 +7,7 @@
 import { type Cursor, parseCursors, printCursor, quote } from "./cursor.ts";
 import { badParameter, HttpError } from "./http_error.ts";
 import type { Publication, Wish } from "./hub.ts";
-import { type Format, jsonp, raw, river, sse, sseOfMany, utf8Length } from "./message.ts";
+import { type Format, jsonp, raw, river, riverV1, sse, sseOfMany, utf8Length } from "./message.ts";
 
 /** Longest channel name and idempotency key, in bytes. */
 export const MAX_NAME = 255;
@@ -147,8 +147,8 @@ export interface SubscribeRequest {
   readonly wishes: Wish[];
   /** How frames are encoded. */
   readonly format: Format;
-  /** The format's name, and the transport's in the metrics. */
-  readonly transport: "stream" | "sse" | "raw" | "jsonp" | "long-poll";
+  /** What the metrics call it. */
+  readonly transport: "stream" | "sse" | "jsonp" | "long-poll";
   /** Whether one answer ends it: long-poll and JSONP. */
   readonly once: boolean;
   /** Messages after which it ends. */
@@ -288,9 +288,9 @@ export function subscribeRequest(
       ? "jsonp"
       : once
       ? "long-poll"
-      : named === "river"
-      ? "stream"
-      : named,
+      : named === "sse"
+      ? "sse"
+      : "stream",
     once,
     limit: wholeNumber(params, "limit", 1, Number.MAX_SAFE_INTEGER),
     timeout: seconds(params, "timeout", MAX_TIMEOUT),
@@ -328,7 +328,7 @@ function positionsOf(params: Params, headers: Headers): [string, string | undefi
   return ["seq", seq];
 }
 
-const FORMATS = { river, sse, raw };
+const FORMATS = { river, "river.v1": riverV1, sse, raw };
 
 function formatOf(params: Params, headers: Headers): keyof typeof FORMATS {
   const format = params.get("format");
@@ -336,7 +336,7 @@ function formatOf(params: Params, headers: Headers): keyof typeof FORMATS {
     return /text\/event-stream/i.test(headers.get("accept") ?? "") ? "sse" : "river";
   }
   if (Object.hasOwn(FORMATS, format)) return format as keyof typeof FORMATS;
-  throw badParameter("format", `expected river, sse or raw, got ${quote(format)}`);
+  throw badParameter("format", `expected river, river.v1, sse or raw, got ${quote(format)}`);
 }
 
 const CALLBACK = /^[A-Za-z_$][\w$]*(?:\.[A-Za-z_$][\w$]*)*$/;

@@ -30,6 +30,7 @@ export class StreamSink implements Sink {
   #at = 0;
   #unsent = 0;
   #started = false;
+  #framed = false;
   #closed = false;
   #onStart: (() => void) | undefined;
 
@@ -59,6 +60,11 @@ export class StreamSink implements Sink {
         onGone();
       },
     });
+  }
+
+  /** Where the subscription starts: an item a channel, empty where that is not known yet. */
+  get cursor(): string {
+    return [...this.positions.values()].join(",");
   }
 
   /** Whether anything was written. */
@@ -96,19 +102,32 @@ export class StreamSink implements Sink {
   open(channel: string, position: Position): void {
     const printed = printCursor(position);
     this.positions.set(channel, printed);
-    this.#format.open?.(channel, printed);
+    const words = this.#format.open?.(channel, printed);
+    if (words) this.#enqueue(utf8.encode(words));
   }
 
   write(frame: Frame): boolean {
+    this.#framed = true;
     return this.#enqueue(frame.bytes(this.#format));
   }
 
   heartbeat(): void {
-    this.#enqueue(utf8.encode(this.#format.heartbeat));
+    this.#enqueue(utf8.encode(this.#position() ?? this.#format.heartbeat));
+  }
+
+  /** Words that tell where the subscription starts, as long as no frame has told a position. */
+  #position(): string | undefined {
+    const { cursor } = this;
+    if (this.#framed || cursor.split(",").includes("")) return undefined;
+    return this.#format.position?.(cursor);
   }
 
   close(reason: CloseReason): void {
     if (this.#closed) return;
+    if (reason === "shutdown" || reason === "timeout") {
+      // The client will come back.
+      this.#enqueue(utf8.encode(this.#position() ?? ""));
+    }
     if (reason === "shutdown" && this.#format.contentType === "text/event-stream") {
       this.#enqueue(utf8.encode(`retry: ${this.#retryMs()}\n\n`));
     }

@@ -1,4 +1,4 @@
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { EventSource } from "eventsource";
 import { WebSocket as NpmWebSocket } from "ws";
 import {
@@ -102,6 +102,36 @@ Deno.test("EventSource of two channels resumes both, and is told what was lost",
   assertEquals(listener.events[2], { type: "gap", data: gap, id: `${epoch}-2,${epoch}-1` });
   assertEquals(listener.events[5].id, `${epoch}-4,${epoch}-2`);
   assertEquals(listener.asked, [null, `${epoch}-1,${epoch}-1`]);
+});
+
+Deno.test("EventSource that was cut before its first message misses nothing", async () => {
+  await using server = await serveHere("--heartbeat", "100ms");
+  const { epoch } = await publish(server, "x", "before");
+  await using proxy = new CuttingProxy(server);
+  using listener = new Listener(`${proxy.url}/subscribe?name=x`);
+  await until(() => server.hub.subscribers("x") === 1);
+  // A sign of life, which tells the position.
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  proxy.cut();
+  await until(() => server.hub.subscribers("x") === 0);
+  await publish(server, "x", "between");
+  await until(() => listener.events.length > 0, 10_000);
+  await publish(server, "x", "after");
+  await until(() => listener.events.length > 1);
+  assertEquals(listener.data, ["between", "after"]);
+  assertEquals(listener.asked, [null, `${epoch}-1`]);
+});
+
+Deno.test("EventSource whose subscription ended before its first message misses nothing", async () => {
+  await using server = await serveHere("--client-timeout", "300ms");
+  using listener = new Listener(`${server.url}/subscribe?name=a&name=b`);
+  await until(() => server.hub.subscribers("b") === 1);
+  await until(() => server.hub.size === 0);
+  const { epoch } = await publish(server, "a", "a1");
+  await publish(server, "b", "b1");
+  await until(() => listener.events.length === 2, 10_000);
+  assertEquals(listener.data, ["a1", "b1"]);
+  assertMatch(listener.asked[1] ?? "", new RegExp(`^${epoch}-0,[0-9a-z]+-0$`));
 });
 
 Deno.test("ws, plain: what one socket sends every subscriber gets", async () => {

@@ -288,15 +288,23 @@ Deno.test("sseOfMany() keeps up to date the positions it was given", () => {
   assertEquals([...positions], [["a", "k3f9x2-0"], ["b", "k3f9x2-2"]]);
 });
 
-Deno.test("sseOfMany() gives no id as long as a position is not known", () => {
-  const format = sseOfMany(new Map([["a", ""], ["b", ""]]));
+Deno.test("sseOfMany() leaves the item of a channel empty until it is opened, then tells the list", () => {
+  const format = sseOfMany(new Map([["a", ""], ["b", ""], ["c", ""]]));
+  assertEquals(format.open!("a", "k3f9x2-0"), "");
   const batch = new Batch(messagesOf(["one"], "a"));
-  assertEquals(wire(batch, format), "data: one\n\n");
+  assertEquals(wire(batch, format), "id: k3f9x2-1,,\ndata: one\n\n");
   assertEquals(
     wire(new Gap("a", 3, 8, "new", "restart"), format),
-    'event: gap\ndata: {"channel": "a", "from": 3, "to": 8, "epoch": "new", "reason": "restart"}\n\n',
+    "event: gap\nid: new-8,,\n" +
+      'data: {"channel": "a", "from": 3, "to": 8, "epoch": "new", "reason": "restart"}\n\n',
   );
-  format.open!("b", "e-5");
+  assertEquals(format.open!("b", "e-5"), "");
+  assertEquals(format.open!("c", "e-6"), ":\nid: new-8,e-5,e-6\n\n");
+});
+
+Deno.test("sseOfMany() tells no list when every channel is opened before the first message", () => {
+  const format = sseOfMany(new Map([["a", ""], ["b", ""]]));
+  assertEquals([format.open!("a", "k3f9x2-0"), format.open!("b", "e-5")], ["", ""]);
   assertEquals(
     wire(new Batch(messagesOf(["one"], "a")), format),
     "id: k3f9x2-1,e-5\ndata: one\n\n",

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { HttpError } from "../lib/http_error.ts";
-import { Batch, jsonp, raw, river, sse } from "../lib/message.ts";
+import { Batch, jsonp, raw, river, riverV1, sse } from "../lib/message.ts";
 import {
   checkData,
   checkName,
@@ -652,7 +652,9 @@ const TRANSPORTS: [string, Record<string, string>, unknown, string, boolean][] =
   ["", EVENTS, sse, "sse", false],
   ["", { accept: "TEXT/EVENT-STREAM" }, sse, "sse", false],
   ["", { accept: "text/html, Text/Event-Stream;q=0.9" }, sse, "sse", false],
-  ["format=raw", EVENTS, raw, "raw", false],
+  ["format=river.v1", EVENTS, riverV1, "stream", false],
+  ["format=river.v1&keep=0", {}, riverV1, "long-poll", true],
+  ["format=raw", EVENTS, raw, "stream", false],
   ["format=raw&keep=0", {}, raw, "long-poll", true],
   ["format=sse&keep=0", {}, sse, "long-poll", true],
   ["", { accept: "*/*" }, river, "stream", false],
@@ -688,7 +690,12 @@ Deno.test("subscribeRequest() leaves its positions alone as an event stream goes
 
 Deno.test("subscribeRequest() wraps in a callback, once, whatever keep and format say", () => {
   for (
-    const query of ["callback=app.$cb_1", "jsonp=app.$cb_1&keep=1", "jsonp=app.$cb_1&format=sse"]
+    const query of [
+      "callback=app.$cb_1",
+      "jsonp=app.$cb_1&keep=1",
+      "jsonp=app.$cb_1&format=sse",
+      "jsonp=app.$cb_1&format=river.v1",
+    ]
   ) {
     const asked = subscription(`name=x&${query}`);
     assertEquals([asked.transport, asked.once], ["jsonp", true]);
@@ -752,11 +759,11 @@ for (
     ["keep=", "keep", 'expected 0 or 1, got ""'],
     ["keep=true", "keep", 'expected 0 or 1, got "true"'],
     ["keep=00", "keep", 'expected 0 or 1, got "00"'],
-    ["format=xml", "format", 'expected river, sse or raw, got "xml"'],
-    ["format=SSE", "format", 'expected river, sse or raw, got "SSE"'],
-    ["format=", "format", 'expected river, sse or raw, got ""'],
-    ["format=__proto__", "format", 'expected river, sse or raw, got "__proto__"'],
-    ["format=constructor", "format", 'expected river, sse or raw, got "constructor"'],
+    ["format=xml", "format", 'expected river, river.v1, sse or raw, got "xml"'],
+    ["format=SSE", "format", 'expected river, river.v1, sse or raw, got "SSE"'],
+    ["format=", "format", 'expected river, river.v1, sse or raw, got ""'],
+    ["format=__proto__", "format", 'expected river, river.v1, sse or raw, got "__proto__"'],
+    ["format=constructor", "format", 'expected river, river.v1, sse or raw, got "constructor"'],
   ]
 ) {
   Deno.test(`subscribeRequest() refuses ${query}`, () => {
@@ -864,13 +871,6 @@ Deno.test("wishesOf() wants as many positions as channels", () => {
   assertEquals(refusal(() => wishes("name=x&name=y&seq=1")), reason("1", "2 channels"));
 });
 
-Deno.test("wishesOf() refuses names before it looks at positions", () => {
-  assertEquals(refusal(() => wishes("seq=abc")), MISSING_NAME);
-  assertEquals(
-    refusal(() => wishes("name=a&name=b&name=c&name=d&seq=abc")),
-    bad("name", "it is given 4 times, but 3 are allowed"),
-  );
-});
 Deno.test("wishesOf() starts a channel from now on whose position is empty in a list", () => {
   const expected = [
     { channel: "b", cursor: undefined },
@@ -882,6 +882,13 @@ Deno.test("wishesOf() starts a channel from now on whose position is empty in a 
   assertEquals(wishes("name=a&name=b&seq=,").map(({ cursor }) => cursor), [undefined, undefined]);
 });
 
+Deno.test("wishesOf() refuses names before it looks at positions", () => {
+  assertEquals(refusal(() => wishes("seq=abc")), MISSING_NAME);
+  assertEquals(
+    refusal(() => wishes("name=a&name=b&name=c&name=d&seq=abc")),
+    bad("name", "it is given 4 times, but 3 are allowed"),
+  );
+});
 
 // Anything
 

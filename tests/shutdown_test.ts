@@ -78,7 +78,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
     const rests = await within(2000, "a stream", Promise.all(streams.map((lines) => lines.rest())));
     rests.forEach((rest, i) => {
       if (QUERIES[i % QUERIES.length] === "&format=sse") {
-        assertMatch(rest, /^retry: [0-9]{1,4}\n\n$/);
+        assertMatch(rest, /^:\nid: [0-9a-z]+-0\n\nretry: [0-9]{1,4}\n\n$/);
       } else assertEquals(rest, "");
     });
     for (

@@ -1,15 +1,30 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Batch, type Format, Gap, jsonp, raw, river, sse, sseOfMany } from "../lib/message.ts";
+import {
+  Batch,
+  type Format,
+  Gap,
+  jsonp,
+  raw,
+  river,
+  riverV1,
+  sse,
+  sseOfMany,
+} from "../lib/message.ts";
 import { CutError, StreamSink } from "../lib/stream_sink.ts";
 import { sinkSuite, type SinkUnderTest } from "./sink_suite.ts";
 
-function streamSink(format: Format, { once = false, onGone = () => {} } = {}): StreamSink {
-  return new StreamSink(format, { once, onGone, positions: new Map(), retryMs: () => 1234 });
+function streamSink(
+  format: Format,
+  { once = false, onGone = () => {}, channels = ["c"] } = {},
+): StreamSink {
+  const positions = new Map(channels.map((channel) => [channel, ""]));
+  return new StreamSink(format, { once, onGone, positions, retryMs: () => 1234 });
 }
 
 /** Takes lines apart as a client of the format would. */
 const parsers: Record<string, { format: Format; parse: (text: string) => string[] }> = {
   river: { format: river, parse: (text) => text.split("\n").flatMap(riverLine) },
+  "river.v1": { format: riverV1, parse: (text) => text.split("\n").flatMap(riverLine) },
   sse: { format: sse, parse: events },
   "sse of many": { format: sseOfMany(new Map([["c", "e-0"], ["d", "e-0"]])), parse: events },
   jsonp: {
@@ -25,6 +40,7 @@ const parsers: Record<string, { format: Format; parse: (text: string) => string[
 function riverLine(line: string): string[] {
   if (line === "") return [];
   const [kind, { data }] = JSON.parse(line);
+  if (kind === "open") return [];
   return [kind === "msg" ? data : kind];
 }
 
@@ -148,4 +164,92 @@ Deno.test("StreamSink tells event streams alone when to come back after a shutdo
     sink.close("shutdown");
     assertEquals(await new Response(sink.body).text(), text);
   }
+});
+
+const AT = { epoch: "e", seq: 7 };
+const TOLD = ":\nid: e-7\n\n";
+
+/** What comes out of a sink that was joined at `AT` and then lived through this. */
+function sent(format: Format, action: (sink: StreamSink) => void): Promise<string> {
+  const sink = streamSink(format);
+  sink.open("c", AT);
+  action(sink);
+  sink.close("done");
+  return new Response(sink.body).text();
+}
+
+Deno.test("StreamSink tells an event stream its position in every heartbeat before the first frame", async () => {
+  const beats = (sink: StreamSink) => {
+    sink.heartbeat();
+    sink.heartbeat();
+  };
+  assertEquals(await sent(sse, beats), TOLD + TOLD);
+  for (
+    const [frame, text] of [
+      [message("x"), "id: e-1\ndata: x\n\n"],
+      [
+        new Gap("c", 8, 8, "e", "slow"),
+        'event: gap\nid: e-8\ndata: {"channel": "c", "from": 8, "to": 8, "epoch": "e", "reason": "slow"}\n\n',
+      ],
+    ] as const
+  ) {
+    const told = await sent(sse, (sink) => {
+      sink.heartbeat();
+      sink.write(frame);
+      sink.heartbeat();
+      sink.close("timeout");
+    });
+    assertEquals(told, TOLD + text + ":\n\n");
+  }
+});
+
+Deno.test("StreamSink tells an event stream its position before an end after which it comes back", async () => {
+  for (
+    const [reason, text] of [
+      ["timeout", TOLD],
+      ["shutdown", `${TOLD}retry: 1234\n\n`],
+      ["done", ""],
+      ["gone", ""],
+    ] as const
+  ) {
+    assertEquals(await sent(sse, (sink) => sink.close(reason)), text, reason);
+  }
+});
+
+Deno.test("StreamSink tells no position in formats whose clients do not remember it", async () => {
+  for (const format of [river, raw, jsonp("f")]) {
+    const text = await sent(format, (sink) => {
+      sink.heartbeat();
+      sink.close("shutdown");
+    });
+    assertEquals(text, "\n");
+  }
+});
+
+Deno.test("StreamSink tells the positions of several channels once all of them are joined", async () => {
+  const sink = streamSink(sseOfMany(new Map([["c", ""], ["d", ""]])), { channels: ["c", "d"] });
+  assertEquals(sink.cursor, ",");
+  sink.open("d", { epoch: "f", seq: 0 });
+  sink.heartbeat();
+  assertEquals(sink.cursor, ",f-0");
+  sink.open("c", AT);
+  sink.heartbeat();
+  assertEquals(sink.cursor, "e-7,f-0");
+  sink.close("done");
+  assertEquals(await new Response(sink.body).text(), ":\n\n:\nid: e-7,f-0\n\n");
+});
+
+Deno.test("StreamSink writes a river.v1 line for each channel that is joined", async () => {
+  const sink = streamSink(riverV1, { channels: ["c", "d"] });
+  sink.open("d", { epoch: "f", seq: 0 });
+  sink.open("c", AT);
+  assert(sink.started);
+  sink.heartbeat();
+  sink.write(message("x"));
+  sink.close("shutdown");
+  assertEquals(
+    await new Response(sink.body).text(),
+    '["open", {"channel": "d", "cursor": "f-0"}]\n["open", {"channel": "c", "cursor": "e-7"}]\n' +
+      '\n["msg", {"channel": "c", "seq": 1, "data": "x"}]\n',
+  );
 });

@@ -43,6 +43,11 @@ function gap(channel: string, from: number, to: number, epoch: string, reason: s
     `"epoch": "${epoch}", "reason": "${reason}"}]`;
 }
 
+/** The line `open` of the format river.v1. */
+function open(channel: string, cursor: string): string {
+  return `["open", {"channel": "${channel}", "cursor": "${cursor}"}]`;
+}
+
 /** Lines, each with its line end. */
 function text(...lines: string[]): string {
   return lines.map((line) => line + "\n").join("");
@@ -190,8 +195,11 @@ Deno.test("timeout: 200 when something came before", async () => {
 for (const query of ["format=sse", "format=sse&keep=0", "name=y&format=sse&keep=0"]) {
   Deno.test(`timeout: an event stream (${query}) ends with 200, or its client would not come back`, async () => {
     await using server = await serveHere();
-    const { status, text: body } = await ask(`${server.url}/subscribe?name=x&${query}&timeout=0.1`);
-    assertEquals([status, body], [200, ""]);
+    const { status, text: body, headers } = await ask(
+      `${server.url}/subscribe?name=x&${query}&timeout=0.1`,
+    );
+    assertEquals([status, body], [200, `:\nid: ${headers.get("river-cursor")}\n\n`]);
+    assertMatch(body, /^:\nid: [0-9a-z]+-0(?:,[0-9a-z]+-0)?\n\n$/);
   });
 }
 
@@ -349,6 +357,89 @@ Deno.test("an event stream of several channels has complete ids without a positi
   assertEquals(await lines.rest(), `id: ${a}-3,${b}-1\ndata: m3\n\n`);
 });
 
+Deno.test("a channel without a position in a list starts from now on", async () => {
+  await using server = await serveHere();
+  const [a, b] = [await fill(server, "a", 2), await fill(server, "b", 3)];
+  await using lines = await subscribe(server, "name=a&name=b&seq=1,&limit=2");
+  assertEquals(lines.response.headers.get("river-cursor"), `${a}-1,${b}-3`);
+  await publish(server, "b", "m4");
+  assertEquals(await lines.rest(), text(msg("a", 2, "m2"), msg("b", 4, "m4")));
+  const both = await ask(`${server.url}/subscribe?name=a&name=b&seq=,&timeout=0.1`);
+  assertEquals([both.status, both.headers.get("river-cursor")], [204, `${a}-2,${b}-4`]);
+});
+
+Deno.test("an event stream of several channels, one of them from now on, has complete ids in the end", async () => {
+  await using server = await serveHere();
+  const [a, b] = [await fill(server, "a", 2), await fill(server, "b", 1)];
+  const at = "name=a&name=b&format=sse";
+  await using lines = await subscribe(server, `${at}&seq=0,`);
+  assertEquals(await lines.take(9), [
+    ...[`id: ${a}-1,`, "data: m1", ""],
+    ...[`id: ${a}-2,`, "data: m2", ""],
+    ...[":", `id: ${a}-2,${b}-1`, ""],
+  ]);
+  const cut = await ask(`${server.url}/subscribe?${at}&seq=0,&limit=1`);
+  assertEquals(cut.text, `id: ${a}-1,\ndata: m1\n\n`);
+  const again = await ask(`${server.url}/subscribe?${at}&seq=${a}-1,&limit=1`);
+  assertEquals(again.text, `id: ${a}-2,\ndata: m2\n\n`);
+});
+
+Deno.test("format=river.v1 says where each channel starts, then goes on as river", async () => {
+  await using server = await serveHere("--history", "2");
+  const [a, b] = [await fill(server, "a", 2), await fill(server, "b", 3)];
+  await using lines = await subscribe(
+    server,
+    "name=a&name=b&name=c&seq=1,0,&limit=4&format=river.v1",
+  );
+  const { headers } = lines.response;
+  assertEquals(headers.get("content-type"), "text/plain;charset=UTF-8");
+  const cursor = headers.get("river-cursor")!;
+  assertMatch(cursor, new RegExp(`^${a}-1,${b}-0,[0-9a-z]+-0$`));
+  await publish(server, "c", "m1");
+  assertEquals(
+    await lines.rest(),
+    text(
+      ...[open("a", `${a}-1`), msg("a", 2, "m2")],
+      ...[open("b", `${b}-0`), gap("b", 1, 1, b, "evicted"), ...filled("b", 2, 3)],
+      ...[open("c", cursor.split(",")[2]), msg("c", 1, "m1")],
+    ),
+  );
+});
+
+Deno.test("format=river.v1: keep=0 is not answered by the line open", async () => {
+  await using server = await serveHere();
+  const epoch = await fill(server, "x", 1);
+  await using lines = await subscribe(server, "name=x&name=y&format=river.v1&keep=0");
+  const y = lines.response.headers.get("river-cursor")!.split(",")[1];
+  assertEquals(await lines.take(2), [open("x", `${epoch}-1`), open("y", y)]);
+  assertEquals(server.hub.size, 1);
+  await publish(server, "x", "m2");
+  assertEquals(await lines.rest(), text(msg("x", 2, "m2")));
+  const behind = await ask(`${server.url}/subscribe?name=x&seq=0&format=river.v1&keep=0`);
+  assertEquals(behind.text, text(open("x", `${epoch}-0`), ...filled("x", 1, 2)));
+});
+
+Deno.test("format=river.v1: a timeout is 200, as the line open was sent", async () => {
+  await using server = await serveHere();
+  const epoch = await fill(server, "x", 1);
+  const query = "name=x&format=river.v1&keep=0&timeout=0.1";
+  const { status, text: body } = await ask(`${server.url}/subscribe?${query}`);
+  assertEquals([status, body], [200, text(open("x", `${epoch}-1`))]);
+});
+
+Deno.test("format=raw and format=river.v1 count as streams in the metrics", async () => {
+  await using server = await serveHere();
+  for (const format of ["river", "river.v1", "raw", "sse"]) {
+    await ask(`${server.url}/subscribe?name=x&format=${format}&timeout=0.05`);
+  }
+  const { text: metrics } = await ask(`${server.url}/metrics`);
+  const counts = [...metrics.matchAll(/^river_connections_total\{(.*)\} (\d+)$/gm)];
+  assertEquals(counts.map(([, label, count]) => [label, count]), [
+    ['transport="stream"', "3"],
+    ['transport="sse"', "1"],
+  ]);
+});
+
 Deno.test("a gap of an event stream has an id to resume from", async () => {
   await using server = await serveHere("--history", "1");
   const epoch = await fill(server, "x", 3);
@@ -416,7 +507,6 @@ const HEARTBEATS: [query: string, sign: string][] = [
   ["&keep=0", "\n"],
   ["&format=raw", "\n"],
   ["&callback=cb", "\n"],
-  ["&format=sse", ":\n\n"],
 ];
 
 for (const [query, sign] of HEARTBEATS) {
@@ -430,13 +520,37 @@ for (const [query, sign] of HEARTBEATS) {
     for (let i = 0; i < 3; i++) assertEquals(await connection.until(chunk), chunk);
     await publish(server, "x", "a");
     const rest = await connection.rest();
-    assertStringIncludes(
-      rest,
-      query === "&format=sse" ? "data: a\n\n" : query === "&format=raw" ? "a\n" : msg("x", 1, "a"),
-    );
+    assertStringIncludes(rest, query === "&format=raw" ? "a\n" : msg("x", 1, "a"));
     assert(rest.endsWith("\r\n0\r\n\r\n"), rest);
   });
 }
+
+Deno.test("--heartbeat: a silent event stream is told its position until something came", async () => {
+  await using server = await serveHere("--heartbeat", "100ms");
+  const { epoch } = await publish(server, "x", "a");
+  await using lines = await subscribe(server, "name=x&format=sse");
+  const sign = [":", `id: ${epoch}-1`, ""];
+  assertEquals(await lines.take(6), [...sign, ...sign]);
+  await publish(server, "x", "b");
+  let line = await lines.next();
+  // A sign may have been on its way.
+  while (line !== `id: ${epoch}-2`) {
+    assert(sign.includes(line!), line);
+    line = await lines.next();
+  }
+  assertEquals(await lines.take(6), ["data: b", "", ":", "", ":", ""]);
+});
+
+Deno.test("an event stream that ends before its first message can be resumed from its id", async () => {
+  await using server = await serveHere();
+  const at = `${server.url}/subscribe?name=a&name=b&format=sse`;
+  const { text: body } = await ask(`${at}&timeout=0.1`);
+  const id = /^id: (.*)$/m.exec(body)![1];
+  await publish(server, "b", "m1");
+  await publish(server, "a", "m1");
+  const again = await ask(`${at}&limit=2`, { headers: { "Last-Event-ID": id } });
+  assertEquals([...again.text.matchAll(/^data: (.*)$/gm)].length, 2);
+});
 
 Deno.test("--heartbeat: once one was sent, a timeout cannot say 204 any more", async () => {
   await using server = await serveHere("--heartbeat", "100ms");
