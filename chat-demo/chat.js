@@ -134,7 +134,7 @@ function noteTyping(data) {
 function enter() {
   let wanted = "";
   try {
-    wanted = decodeURIComponent(location.hash.slice(1)).trim().slice(0, 40);
+    wanted = [...decodeURIComponent(location.hash.slice(1)).trim()].slice(0, 40).join("");
   } catch {
     // Not a name: the lobby.
   }
