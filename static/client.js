@@ -77,6 +77,7 @@ export class River extends EventTarget {
   /** Transports that failed while a later one worked, and how often. @type {Map<Transport, number>} */
   #failures = new Map();
   #running = false;
+  #changing = false;
   #closed = false;
 
   /** Where things stand. @type {Status} */
@@ -112,13 +113,24 @@ export class River extends EventTarget {
     const listener = new Listener(entry, onMessage, options);
     entry.listeners.add(listener);
     const { seq } = options;
-    const rewind = () => {
-      entry.rewind(String(seq), listener);
-      this.#changed();
+    const late = entry.opened;
+    const open = () => call(() => listener.open(), undefined);
+    listener.rewind = () => {
+      if (!entry.listeners.has(listener)) return;
+      if (!entry.opened) return entry.whenOpen.push(listener);
+      if (entry.rewind(String(seq), listener)) this.#changed();
+      else if (late) open();
     };
-    if (entry.opened) queueMicrotask(seq === undefined ? () => listener.open() : rewind);
-    else if (seq !== undefined && entry.listeners.size > 1) entry.whenOpen.push(rewind);
-    else if (seq !== undefined) entry.cursor = String(seq);
+    if (seq === undefined) {
+      entry.startNow(listener);
+      if (late) queueMicrotask(open);
+    } else if (late || entry.listeners.size > 1) {
+      listener.waits = true;
+      queueMicrotask(listener.rewind);
+    } else {
+      entry.cursor = String(seq);
+      entry.first = listener;
+    }
     this.#changed();
     return {
       channel,
@@ -175,10 +187,16 @@ export class River extends EventTarget {
 
   #online = () => this.#wake?.();
 
-  /** @param {string} reason */
-  #end(reason) {
+  /**
+   * @param {string} reason
+   * @param {boolean} [refused] By the server: the listeners are told.
+   */
+  #end(reason, refused = false) {
     if (this.#closed) return;
     this.#closed = true;
+    for (const [channel, entry] of refused ? this.#channels : []) {
+      entry.take("error", { code: "refused", message: reason, channel });
+    }
     globalThis.removeEventListener?.("online", this.#online);
     this.#channels.clear();
     this.#connection?.close();
@@ -192,11 +210,19 @@ export class River extends EventTarget {
     this.dispatchEvent(new CustomEvent("status", { detail: status }));
   }
 
-  /** The set of channels is another: tells the server, or begins or ends to talk to it. */
+  /**
+   * The set of channels is another: tells the server, or begins or ends to talk to it. Once for all
+   * that changes in one go, so that who leaves one channel for another keeps the connection.
+   */
   #changed() {
-    if (this.#channels.size === 0) this.#connection?.close();
-    else this.#connection?.update();
-    if (!this.#running && this.#channels.size > 0) this.#run();
+    if (this.#changing) return;
+    this.#changing = true;
+    queueMicrotask(() => {
+      this.#changing = false;
+      if (this.#channels.size === 0) this.#connection?.close();
+      else if (this.#running) this.#connection?.update();
+      else this.#run();
+    });
   }
 
   async #run() {
@@ -217,9 +243,11 @@ export class River extends EventTarget {
         this.#setStatus({ state: "open", transport });
       });
       if (this.#closed || this.#channels.size === 0) break;
-      if (fatal !== undefined) return this.#end(fatal);
+      if (fatal !== undefined) return this.#end(fatal, true);
       if (denied) {
-        if (!this.#canAskAgain() || failures > 2) return this.#end("the token was refused");
+        if (!this.#canAskAgain() || failures > 2) {
+          return this.#end("the token was refused", true);
+        }
         this.#knownToken = undefined;
       }
       if (!opened) failures++;
@@ -263,7 +291,7 @@ export class River extends EventTarget {
     } catch {
       return { opened: false, wait: MAX_BACKOFF_MS };
     }
-    if (this.#closed) return { opened: false };
+    if (this.#closed || this.#channels.size === 0) return { opened: false };
     const connect = transport === "websocket" ? overSocket : overHttp;
     /** @type {End} */
     let end = { opened: false };
@@ -337,6 +365,9 @@ export class River extends EventTarget {
 class Listener {
   /** Messages up to this position are known: somebody else wanted them. */
   skip = "";
+  /** Nothing is for it before it could go back to its position. */
+  waits = false;
+  rewind = () => {};
 
   /**
    * @param {Channel} channel
@@ -353,6 +384,19 @@ class Listener {
     const { name, cursor = "" } = this.channel;
     this.options.onOpen?.({ channel: name, cursor });
   }
+
+  /**
+   * Whether what is up to here is new to it.
+   *
+   * @param {string} epoch
+   * @param {number} seq
+   */
+  misses(epoch, seq) {
+    const [known, last] = this.skip.split("-");
+    if (this.waits || known === epoch && seq <= Number(last)) return false;
+    this.skip = "";
+    return true;
+  }
 }
 
 /** One channel, and where it stands. */
@@ -364,7 +408,9 @@ class Channel {
   asked = false;
   /** The server said that it is joined. */
   opened = false;
-  /** What to do then. @type {(() => void)[]} */ whenOpen = [];
+  /** Who goes back to a position then. @type {Listener[]} */ whenOpen = [];
+  /** The first listener, if the position is the one that it gave. @type {Listener | undefined} */
+  first;
 
   /** @param {string} name */
   constructor(name) {
@@ -372,46 +418,69 @@ class Channel {
   }
 
   /**
+   * Keeps from a listener that gave no position what is old, as far as that can be known.
+   *
+   * @param {Listener} listener
+   */
+  startNow(listener) {
+    for (const { skip } of this.listeners) listener.skip ||= skip;
+    if (this.asked || this.first === undefined) return;
+    this.cursor = undefined;
+    this.first.waits = true;
+    this.whenOpen.push(this.first);
+    this.first = undefined;
+  }
+
+  /**
    * Goes back to an older position for one listener; the others skip what they have.
    *
    * @param {string} cursor
    * @param {Listener} wanting
+   * @returns {boolean} False if there is no need: the position is still to come.
    */
   rewind(cursor, wanting) {
+    wanting.waits = false;
+    const [seq, epoch = this.epoch] = cursor.split("-").reverse();
+    const at = Number(this.cursor?.split("-")[1]);
+    if (epoch === this.epoch && Number(seq) >= at) {
+      wanting.skip = `${epoch}-${seq}`;
+      return false;
+    }
     for (const listener of this.listeners) {
-      if (listener !== wanting && this.cursor !== undefined) listener.skip ||= this.cursor;
+      if (listener !== wanting && !listener.waits) listener.skip ||= this.cursor ?? "";
     }
     this.cursor = cursor;
     this.asked = this.opened = false;
+    return true;
   }
 
   /**
-   * Takes a line about this channel.
+   * Takes a line about this channel. Until it is joined, messages are for who was here before.
    *
    * @param {string} kind
    * @param {any} fields As protocol.md has them for each kind.
    */
   take(kind, fields) {
-    if (kind === "msg") {
+    if (kind === "msg" && this.opened) {
       this.cursor = this.epoch === "" ? String(fields.seq) : `${this.epoch}-${fields.seq}`;
       for (const listener of this.listeners) {
-        const [epoch, seq] = listener.skip.split("-");
-        if (epoch === this.epoch && fields.seq <= Number(seq)) continue;
-        listener.skip = "";
-        call(listener.onMessage, fields);
+        if (listener.misses(this.epoch, fields.seq)) call(listener.onMessage, fields);
       }
     } else if (kind === "open") {
       this.cursor = fields.cursor;
       this.epoch = fields.cursor.split("-")[0];
+      this.first = undefined;
       if (!this.opened) {
         this.opened = true;
         for (const listener of this.listeners) call(() => listener.open(), undefined);
       }
-      for (const action of this.whenOpen.splice(0)) action();
-    } else if (kind === "gap") {
+      for (const listener of this.whenOpen.splice(0)) listener.rewind();
+    } else if (kind === "gap" && this.opened) {
       this.epoch = fields.epoch;
       this.cursor = `${fields.epoch}-${fields.to}`;
-      for (const { options } of this.listeners) call(options.onGap, fields);
+      for (const listener of this.listeners) {
+        if (listener.misses(fields.epoch, fields.to)) call(listener.options.onGap, fields);
+      }
     } else if (kind === "error") {
       for (const { options } of this.listeners) call(options.onError, fields);
     }
@@ -633,7 +702,8 @@ function overHttp({ url, token, channels, poll, onOpen }) {
       // What comes in on the old request from now on is asked for again by the next.
       if (stale) return;
       stale = true;
-      queueMicrotask(() => abort.abort());
+      const old = abort;
+      queueMicrotask(() => old.abort());
     },
     close: () => end({ opened }),
     ended: ended.promise,
