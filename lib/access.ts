@@ -17,6 +17,14 @@ export interface Grant {
   readonly mayOperate: boolean;
 }
 
+const EVERYTHING: Grant = {
+  mayPublish: () => true,
+  maySubscribe: () => true,
+  mayOperate: true,
+};
+
+const LISTENING: Grant = { ...EVERYTHING, mayPublish: () => false, mayOperate: false };
+
 /** What access is decided by. */
 export interface AccessOptions {
   /** The key that publishing and operating need; none: everybody may. */
@@ -45,8 +53,8 @@ export class Access {
    * @param token `token=`; the `Authorization` header wins over it.
    */
   grant(headers: Headers, token: string | undefined): Grant {
-    const allowed = this.#keyDigest === undefined || this.#holdsKey(headers, token);
-    return { mayPublish: () => allowed, maySubscribe: () => true, mayOperate: allowed };
+    if (this.#keyDigest === undefined || this.#holdsKey(headers, token)) return EVERYTHING;
+    return LISTENING;
   }
 
   /**

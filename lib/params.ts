@@ -47,20 +47,26 @@ export const KNOWN = [
 /** The name of a parameter that is known. */
 export type Name = typeof KNOWN[number];
 
+const EQUALS = "=".charCodeAt(0);
+
 const known: ReadonlySet<string> = new Set(KNOWN);
 
 /** Decoded parameters by name, with all the values that each was given. */
 export class Params {
-  readonly #values = new Map<string, string[]>();
+  #values = new Map<string, string[]>();
 
   /** Adds what a query string or form holds; `text` is without the question mark. */
   addForm(text: string): this {
     const found = new Map<string, string[]>();
-    for (const part of text.split("&")) {
-      const equals = part.indexOf("=");
-      const name = parameterName(equals < 0 ? part : part.slice(0, equals));
-      if (!known.has(name)) continue;
-      push(found, name, decode(name, equals < 0 ? "" : part.slice(equals + 1)));
+    for (let start = 0; start < text.length;) {
+      let end = text.indexOf("&", start);
+      if (end < 0) end = text.length;
+      // Searched for within the part: to the end of a long form it would take forever.
+      let equals = start;
+      while (equals < end && text.charCodeAt(equals) !== EQUALS) equals++;
+      const name = parameterName(text.slice(start, equals));
+      if (known.has(name)) push(found, name, decode(name, text.slice(equals + 1, end)));
+      start = end + 1;
     }
     return this.#merge(found);
   }
@@ -136,6 +142,10 @@ export class Params {
   }
 
   #merge(found: Map<string, string[]>): this {
+    if (this.#values.size === 0) {
+      this.#values = found;
+      return this;
+    }
     for (const [name, values] of found) this.#values.set(name, values);
     return this;
   }

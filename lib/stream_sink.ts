@@ -25,9 +25,13 @@ export class StreamSink implements Sink {
   readonly #format: Format;
   readonly #retryMs: () => number;
   #controller!: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
-  /** Sizes of the chunks that the transport has not taken, oldest first; spent ones before `#at`. */
-  #sizes: number[] = [];
+  /**
+   * Sizes of the chunks written since the queue was last seen empty, oldest first: from `#at` up to
+   * `#end` are those that the transport has not taken. The array is written over, never given up.
+   */
+  readonly #sizes: number[] = [];
   #at = 0;
+  #end = 0;
   #unsent = 0;
   #started = false;
   #framed = false;
@@ -85,15 +89,13 @@ export class StreamSink implements Sink {
     // The stream's high-water mark is one chunk.
     const queued = 1 - this.#controller.desiredSize!;
     if (queued === 0) {
-      if (this.#unsent > 0) {
-        this.#sizes = [];
-        this.#at = this.#unsent = 0;
-      }
+      this.#at = this.#end = this.#unsent = 0;
       return 0;
     }
-    while (this.#sizes.length - this.#at > queued) this.#unsent -= this.#sizes[this.#at++];
+    while (this.#end - this.#at > queued) this.#unsent -= this.#sizes[this.#at++];
     if (this.#at > 1024) {
-      this.#sizes = this.#sizes.slice(this.#at);
+      this.#sizes.copyWithin(0, this.#at, this.#end);
+      this.#end -= this.#at;
       this.#at = 0;
     }
     return this.#unsent;
@@ -141,12 +143,9 @@ export class StreamSink implements Sink {
 
   #enqueue(bytes: Uint8Array<ArrayBuffer>): boolean {
     if (this.#closed || bytes.length === 0) return false;
-    const controller = this.#controller;
-    controller.enqueue(bytes);
-    if (controller.desiredSize! < 1) {
-      this.#sizes.push(bytes.length);
-      this.#unsent += bytes.length;
-    }
+    this.#controller.enqueue(bytes);
+    this.#sizes[this.#end++] = bytes.length;
+    this.#unsent += bytes.length;
     if (!this.#started) {
       this.#started = true;
       this.#onStart?.();
