@@ -448,7 +448,9 @@ export class RawConnection implements Disposable {
   async response(): Promise<Answer> {
     const [status, ...fields] = (await this.until("\r\n\r\n")).trimEnd().split("\r\n");
     const headers = new Headers(
-      fields.map((field) => [field.split(":", 1)[0], field.slice(field.indexOf(":") + 1).trim()]),
+      fields.map((
+        field,
+      ): [string, string] => [field.split(":", 1)[0], field.slice(field.indexOf(":") + 1).trim()]),
     );
     const length = Number(headers.get("content-length") ?? 0);
     while (this.#text.length < length && await this.#read());
