@@ -30,9 +30,11 @@ const commands = {
   publish: `curl -d "name=${CHANNEL}&data=hello" ${base}publish`,
   catchup: `curl -N "${base}subscribe?name=${CHANNEL}&seq=0"`,
   embed: `<script type="module">
-  import { River } from "${base}client.js";
-  new River("${base}").subscribe("${CHANNEL}",
-    ({ data }) => console.log(data));
+import { River } from
+  "${base}client.js";
+const river = new River("${base}");
+river.subscribe("${CHANNEL}",
+  ({ data }) => alert(data));
 </script>`,
 };
 for (const [id, command] of Object.entries(commands)) element(id).textContent = command;
@@ -179,7 +181,8 @@ function drawPlot() {
   /** @param {string} name */
   const colour = (name) => getComputedStyle(element(name)).color;
   const quiet = getComputedStyle(element("note")).color;
-  const axis = { stroke: quiet, grid: { stroke: quiet, width: 0.15 }, ticks: { show: false } };
+  const grid = { stroke: getComputedStyle(element("messages")).borderTopColor, width: 1 };
+  const axis = { stroke: quiet, grid, ticks: { show: false } };
   const line = { width: 2, points: { show: false } };
   const { uPlot } = /** @type {any} */ (globalThis);
   plot = new uPlot(
