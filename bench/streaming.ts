@@ -1,119 +1,161 @@
 /**
- * How many messages a second one server delivers to streaming readers over raw TCP, beside a bare
- * `Deno.serve` that writes the same bytes to the same readers without any channel logic.
- *
- * `deno task bench --readers 200 --messages 2000 --rounds 3`
+ * Deliveries a second: readers spread over channels, and publishers that go as fast as the slowest
+ * reader of their channel.
  *
  * @module
  */
-import { parseArgs } from "@std/cli/parse-args";
+import { openAll, Requester, subscribe } from "./lib/connection.ts";
+import type { Transport } from "./lib/dialect.ts";
+import { Checker } from "./lib/scanner.ts";
+import { type Kind, NAMES, type Server } from "./lib/servers.ts";
+import { Napper, Trial } from "./lib/trial.ts";
+import { Window } from "./lib/window.ts";
+import { dataOf, requestTemplate, type Template } from "./lib/wire.ts";
+import type { Contestant, Options, Sample, Workload } from "./lib/workload.ts";
 
-const { readers, messages, rounds } = parseArgs(Deno.args, {
-  string: ["readers", "messages", "rounds"],
-}) as Record<string, string | undefined>;
-const READERS = Number(readers ?? 200);
-const MESSAGES = Number(messages ?? 2000);
-const ROUNDS = Number(rounds ?? 3);
-/** Messages published at a time, in one request. */
-const BURST = 50;
-const DATA = "x".repeat(100);
 const utf8 = new TextEncoder();
 
-/** Serves `/subscribe` and `/publish` with constant bytes: what the runtime alone can do. */
-const BARE = `
-const controllers = new Set();
-const line = new TextEncoder().encode(
-  '["msg", {"channel": "bench", "seq": 1000, "data": "' + "x".repeat(100) + '"}]\\n');
-const burst = new Uint8Array(line.length * ${BURST});
-for (let i = 0; i < ${BURST}; i++) burst.set(line, i * line.length);
-Deno.serve({ port: 0, hostname: "127.0.0.1", onListen({ port }) {
-  console.log("listening on http://127.0.0.1:" + port + "/");
-} }, async (request) => {
-  if (request.method === "POST") {
-    await request.text();
-    for (const controller of controllers) controller.enqueue(burst);
-    return new Response("ok");
-  }
-  let mine;
-  return new Response(new ReadableStream({
-    start(controller) { controllers.add(mine = controller); },
-    cancel() { controllers.delete(mine); },
-  }));
-});`;
+/** `deno task bench streaming` */
+export const streaming: Workload = {
+  name: "streaming",
+  about:
+    "deliveries a second over HTTP streaming, SSE and WebSocket, readers x channels x publishers",
+  options: { readers: 800, channels: 2, publishers: 20, window: 64, seconds: 1.5 },
+  cases(options) {
+    const units = { deliveries: "deliveries/s" };
+    const over = (transport: Transport) => (kind: Kind, name = NAMES[kind]): Contestant => ({
+      name,
+      spec: { kind },
+      run: (server) => run(server, transport, options),
+    });
+    const [stream, sse] = [over("stream"), over("sse")];
+    const [plain, lines] = [over("websocket"), over("river.v1")];
+    return [
+      {
+        name: "HTTP stream",
+        units,
+        contestants: [stream("river"), stream("nchan"), stream("bare")],
+      },
+      { name: "SSE", units, contestants: [sse("river"), sse("nchan"), sse("bare")] },
+      {
+        name: "WebSocket",
+        units,
+        contestants: [
+          lines("river", "river, river.v1"),
+          plain("river", "river, plain"),
+          plain("nchan"),
+          plain("ws"),
+          lines("bare", "bare Deno, many lines a frame"),
+          plain("bare", "bare Deno, plain"),
+        ],
+      },
+    ];
+  },
+};
 
-async function start(args: string[]): Promise<{ port: number; process: Deno.ChildProcess }> {
-  const process = new Deno.Command(Deno.execPath(), { args, stdout: "piped" }).spawn();
-  const reader = process.stdout.getReader();
-  const { value } = await reader.read();
-  reader.releaseLock();
-  const port = /:(\d+)\//.exec(new TextDecoder().decode(value));
-  if (port === null) throw new Error("the server did not start");
-  return { port: Number(port[1]), process };
+/** A publisher: its connection, and its request with a number in it. */
+interface Publisher {
+  readonly requester: Requester;
+  readonly template: Template;
+  number: number;
 }
 
-/** Counts newlines until `expected` messages were read; the head's lines are not counted. */
-async function count(connection: Deno.Conn, expected: number): Promise<void> {
-  const buffer = new Uint8Array(256 * 1024);
-  let found = 0;
-  while (found < expected) {
-    const length = await connection.read(buffer);
-    if (length === null) throw new Error(`ended after ${found} of ${expected} messages`);
-    // A message ends with `}]` and a line feed.
-    for (let i = 0; i < length; i++) if (buffer[i] === 10 && buffer[i - 1] === 93) found++;
-  }
-}
-
-async function measure(args: string[]): Promise<number> {
-  const { port, process } = await start(args);
-  const connections: Deno.Conn[] = [];
-  try {
-    for (let i = 0; i < READERS; i++) {
-      const connection = await Deno.connect({ hostname: "127.0.0.1", port });
-      await connection.write(
-        utf8.encode("GET /subscribe?name=bench HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"),
-      );
-      const head = new Uint8Array(1024);
-      await connection.read(head);
-      connections.push(connection);
+function run(server: Server, transport: Transport, options: Options): Promise<Sample> {
+  return Trial.run(async (trial) => {
+    const channels = Array.from(
+      { length: options.channels },
+      (_, index) => new Channel(trial, `bench${index}`, server, transport, options),
+    );
+    const share = (all: number, index: number) =>
+      Math.floor(all / options.channels) + (index < all % options.channels ? 1 : 0);
+    for (const [index, channel] of channels.entries()) {
+      await channel.open(share(options.readers, index), share(options.publishers, index));
     }
-    const body = `${JSON.stringify({ name: "bench", data: DATA })}\n`.repeat(BURST);
-    const started = performance.now();
-    const done = Promise.all(connections.map((connection) => count(connection, MESSAGES)));
-    for (let sent = 0; sent < MESSAGES; sent += BURST) {
-      const response = await fetch(`http://127.0.0.1:${port}/publish`, {
-        method: "POST",
-        body,
-        headers: { "content-type": "application/x-ndjson" },
-      });
-      await response.text();
+    for (const channel of channels) channel.publish();
+    const sample = await trial.rate(server, {
+      metric: "deliveries",
+      seconds: options.seconds,
+      count: () => channels.reduce((sum, { delivered }) => sum + delivered, 0),
+    });
+    for (const channel of channels) await trial.watch(channel.finish());
+    return sample;
+  });
+}
+
+/** A channel, with the readers and publishers that it has. */
+class Channel {
+  readonly #checker: Checker;
+  readonly #napper: Napper;
+  #window!: Window;
+  /** Publishers that have their answer. */
+  #idle: Publisher[] = [];
+  #stopped = false;
+
+  constructor(
+    readonly trial: Trial,
+    readonly name: string,
+    readonly server: Server,
+    readonly transport: Transport,
+    readonly options: Options,
+  ) {
+    this.#checker = new Checker(server.constant);
+    this.#napper = new Napper(options.readers);
+  }
+
+  get delivered(): number {
+    return this.#window.delivered;
+  }
+
+  async open(readers: number, publishers: number): Promise<void> {
+    const { trial, name, server: { port, dialect }, transport, options } = this;
+    const window = this.#window = new Window(options.window, readers);
+    const request = utf8.encode(dialect.subscribe(name, transport));
+    trial.keep(
+      await openAll(readers, (index) =>
+        subscribe({
+          port,
+          dialect,
+          transport,
+          request,
+          fail: trial.fail,
+          checker: index === 0 ? this.#checker : undefined,
+          onMessages: (messages, bytes) => {
+            this.#napper.read(bytes);
+            if (window.receive(index, messages)) this.publish();
+          },
+        })),
+    );
+    this.#idle = await openAll(publishers, async (index) => {
+      const publisher: Publisher = {
+        requester: await Requester.open(port, () => {
+          this.#idle.push(publisher);
+          this.publish();
+        }, trial.fail),
+        template: requestTemplate(dialect.publish(name, dataOf(index))),
+        number: 0,
+      };
+      return publisher;
+    });
+    trial.keep(this.#idle.map(({ requester }) => requester));
+  }
+
+  /** Lets everybody publish who has an answer, as far as there is room. */
+  publish(): void {
+    while (!this.#stopped && this.#window.room > 0) {
+      const publisher = this.#idle.shift();
+      if (publisher === undefined) return;
+      publisher.template.set(0, publisher.number++);
+      this.#window.published++;
+      publisher.requester.send(publisher.template.bytes);
     }
-    await done;
-    return READERS * MESSAGES / (performance.now() - started) * 1000;
-  } finally {
-    for (const connection of connections) connection.close();
-    process.kill("SIGKILL");
-    await process.status;
+  }
+
+  /** Resolves when all that was published has arrived, and what was checked is right. */
+  async finish(): Promise<void> {
+    this.#stopped = true;
+    await this.#window.drained();
+    if (this.#checker.checked !== this.#window.published) {
+      throw new Error(`Checked ${this.#checker.checked} of ${this.#window.published} messages`);
+    }
   }
 }
-
-const median = (numbers: number[]) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1];
-
-const bare = await Deno.makeTempFile({ suffix: ".js" });
-await Deno.writeTextFile(bare, BARE);
-const main = new URL("../main.ts", import.meta.url).pathname;
-const results: { river: number; bare: number }[] = [];
-for (let round = 1; round <= ROUNDS; round++) {
-  const result = {
-    river: await measure(["run", "-A", main, "--port", "0", "--max-queue", "64MiB"]),
-    bare: await measure(["run", "-A", bare]),
-  };
-  results.push(result);
-  const rate = (n: number) => `${(n / 1e6).toFixed(2)} M/s`;
-  console.log(
-    `round ${round}: river ${rate(result.river)}, bare Deno ${rate(result.bare)}, ratio ${
-      (result.river / result.bare).toFixed(2)
-    }`,
-  );
-}
-console.log(`median ratio ${median(results.map(({ river, bare }) => river / bare)).toFixed(2)}`);
-await Deno.remove(bare);

@@ -1,0 +1,220 @@
+/**
+ * Connections of the load: raw TCP, one buffer for all.
+ *
+ * @module
+ */
+import { connect, type Socket } from "node:net";
+import { type Checker, Dechunker, FrameScanner, type Scanner, StreamScanner } from "./scanner.ts";
+import type { Dialect, Transport } from "./dialect.ts";
+
+/** Connections opened at a time. */
+const OPEN_AT_ONCE = 50;
+/** How long opening, or an answer, may take, in milliseconds. */
+export const PATIENCE_MS = 10_000;
+
+const buffer = new Uint8Array(256 * 1024);
+const ascii = new TextDecoder("latin1");
+
+/** Takes what arrives: the first `length` bytes, which are overwritten afterwards. */
+type Receive = (bytes: Uint8Array, length: number) => void;
+
+/** One connection. */
+export class Connection {
+  readonly #socket: Socket;
+  #closed = false;
+
+  private constructor(port: number, receive: Receive, fail: (error: Error) => void) {
+    this.#socket = connect({
+      host: "127.0.0.1",
+      port,
+      noDelay: true,
+      onread: {
+        buffer,
+        callback: (length: number, bytes: Uint8Array) => {
+          try {
+            if (!this.#closed) receive(bytes, length);
+          } catch (error) {
+            fail(error as Error);
+          }
+          return true;
+        },
+      },
+    });
+    this.#socket.on("error", (error) => this.#closed || fail(error));
+    this.#socket.on("close", () => this.#closed || fail(new Error("The server hung up")));
+  }
+
+  /** Connects to a port of this machine. */
+  static open(
+    port: number,
+    receive: Receive,
+    fail: (error: Error) => void,
+  ): Promise<Connection> {
+    return new Promise((resolve, reject) => {
+      const connection = new Connection(port, receive, (error) => {
+        reject(error);
+        fail(error);
+      });
+      connection.#socket.on("connect", () => resolve(connection));
+    });
+  }
+
+  /** Sends bytes; they must stay as they are until the server has answered them. */
+  write(bytes: Uint8Array): void {
+    this.#socket.write(bytes);
+  }
+
+  /** Ends the connection; nothing more is received. */
+  close(): void {
+    this.#closed = true;
+    this.#socket.destroy();
+  }
+}
+
+/** Opens `count` things, some at a time, in order. */
+export async function openAll<T>(count: number, open: (index: number) => Promise<T>): Promise<T[]> {
+  const all: T[] = [];
+  while (all.length < count) {
+    const some = Math.min(OPEN_AT_ONCE, count - all.length);
+    all.push(...await Promise.all(Array.from({ length: some }, (_, i) => open(all.length + i))));
+  }
+  return all;
+}
+
+/** What a subscription is opened with. */
+export interface SubscriptionOptions {
+  /** The server's port. */
+  readonly port: number;
+  /** How the server is spoken to. */
+  readonly dialect: Dialect;
+  /** How messages come. */
+  readonly transport: Transport;
+  /** The request for it. */
+  readonly request: Uint8Array;
+  /** Takes the number of messages that ended in what just arrived, and its bytes. */
+  readonly onMessages: (messages: number, bytes: number) => void;
+  /** Takes what went wrong. */
+  readonly fail: (error: Error) => void;
+  /** Looks at everything that arrives. */
+  readonly checker?: Checker;
+}
+
+/** Subscribes; resolves when the response's head is here. */
+export async function subscribe(options: SubscriptionOptions): Promise<Connection> {
+  const { port, request, onMessages, fail } = options;
+  let scanner: Scanner | undefined;
+  let take: ((bytes: Uint8Array) => void) | undefined;
+  let head = "";
+  const started = Promise.withResolvers<void>();
+  // Who waits for it may have gone already.
+  started.promise.catch(() => {});
+  const connection = await Connection.open(port, (bytes, length) => {
+    let start = 0;
+    if (scanner === undefined) {
+      const before = head.length;
+      head += ascii.decode(bytes.subarray(0, length));
+      const end = head.indexOf("\r\n\r\n") + 4;
+      if (end < 4) return;
+      start = end - before;
+      if (!/^HTTP\/1.1 (200|101) /.test(head)) {
+        throw new Error(`Cannot subscribe: ${head.slice(0, 300)}`);
+      }
+      [scanner, take] = scannerFor(options, /\ntransfer-encoding: *chunked/i.test(head));
+      started.resolve();
+    }
+    take?.(bytes.subarray(start, length));
+    const messages = scanner.scan(bytes, length, start);
+    if (messages > 0) onMessages(messages, length);
+  }, (error) => {
+    started.reject(error);
+    fail(error);
+  });
+  connection.write(request);
+  await within(started.promise, "a subscription was answered");
+  return connection;
+}
+
+function scannerFor(
+  { dialect, transport, checker }: SubscriptionOptions,
+  chunked: boolean,
+): [Scanner, ((bytes: Uint8Array) => void) | undefined] {
+  const overhead = dialect.overhead(transport);
+  const check = checker && ((bytes: Uint8Array) => checker.take(bytes));
+  if (transport === "websocket" || transport === "river.v1") {
+    return [new FrameScanner(overhead, check), undefined];
+  }
+  if (check === undefined || !chunked) return [new StreamScanner(overhead), check];
+  const dechunker = new Dechunker(check);
+  return [new StreamScanner(overhead), (bytes) => dechunker.take(bytes)];
+}
+
+/** A keep-alive connection for requests with short answers. */
+export class Requester {
+  #connection!: Connection;
+  readonly #onAnswer: () => void;
+  #text = "";
+
+  private constructor(onAnswer: () => void) {
+    this.#onAnswer = onAnswer;
+  }
+
+  /**
+   * Connects.
+   *
+   * @param onAnswer Called once for every request, in order.
+   */
+  static async open(
+    port: number,
+    onAnswer: (requester: Requester) => void,
+    fail: (error: Error) => void,
+  ): Promise<Requester> {
+    const requester: Requester = new Requester(() => onAnswer(requester));
+    const receive: Receive = (bytes, length) => requester.#receive(bytes, length);
+    requester.#connection = await Connection.open(port, receive, fail);
+    return requester;
+  }
+
+  /** Sends a request, or several, as they are. */
+  send(bytes: Uint8Array): void {
+    this.#connection.write(bytes);
+  }
+
+  /** Ends the connection. */
+  close(): void {
+    this.#connection.close();
+  }
+
+  #receive(bytes: Uint8Array, length: number): void {
+    this.#text += ascii.decode(bytes.subarray(0, length));
+    for (;;) {
+      const head = this.#text.indexOf("\r\n\r\n");
+      if (head < 0) return;
+      if (!this.#text.startsWith("HTTP/1.1 2")) {
+        throw new Error(`A request failed: ${this.#text.slice(0, 500)}`);
+      }
+      const size = /\ncontent-length: *(\d+)/i.exec(this.#text);
+      const end = head + 4 + Number(size?.[1] ?? 0);
+      if (this.#text.length < end) return;
+      this.#text = this.#text.slice(end);
+      this.#onAnswer();
+    }
+  }
+}
+
+/** Rejects if something takes too long. */
+export async function within<T>(promise: Promise<T>, what: string, ms = PATIENCE_MS): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`Waited ${ms} ms in vain until ${what}`)), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Resolves after so many milliseconds. */
+export function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,53 @@
+/**
+ * How servers are spoken to: river's way, which the bare controls and the hub on Node understand
+ * too, and nchan's.
+ *
+ * @module
+ */
+import { get, post, upgrade } from "./wire.ts";
+
+/** How messages reach a reader. */
+export type Transport = "stream" | "sse" | "websocket" | "river.v1";
+
+/** The requests that a server understands. */
+export interface Dialect {
+  /** Publishes one message with a POST request. */
+  publish(channel: string, data: string): string;
+  /** Subscribes, from the oldest message kept or from now on. */
+  subscribe(channel: string, transport: Transport, replay?: boolean): string;
+  /** What a WebSocket sends to publish: the payloads of frames. */
+  frames(channel: string, transport: Transport, data: string[]): string[];
+  /** Bytes between the data of two messages, at the least. */
+  overhead(transport: Transport): number;
+}
+
+const LINE = '["msg", {"channel": "bench0", "seq": 1, "data": ""}]\n';
+
+/** River's interface. */
+export const river: Dialect = {
+  publish: (channel, data) => post(`/publish?name=${channel}`, "text/plain", data),
+  subscribe(channel, transport, replay) {
+    const query = `name=${channel}${replay ? "&seq=0" : ""}`;
+    if (transport === "websocket") return upgrade(`/websocket?${query}`);
+    if (transport === "river.v1") return upgrade(`/websocket?${query}`, "river.v1");
+    return get(`/subscribe?${query}${transport === "sse" ? "&format=sse" : ""}`);
+  },
+  frames(channel, transport, data) {
+    if (transport === "websocket") return data;
+    return [data.map((data) => `["pub", {"channel": "${channel}", "data": "${data}"}]`).join("\n")];
+  },
+  overhead: (transport) => transport === "sse" ? "\n\nid: 0-1\ndata: ".length : LINE.length,
+};
+
+/** Nchan's interface, as `nginxConfig` sets it up. */
+export const nchan: Dialect = {
+  publish: (channel, data) => post(`/publish?name=${channel}`, "text/plain", data),
+  subscribe(channel, transport, replay) {
+    const path = `/${replay ? "replay" : "subscribe"}/${transport}?name=${channel}`;
+    return transport === "websocket"
+      ? upgrade(path)
+      : get(path, transport === "sse" ? ["Accept: text/event-stream"] : []);
+  },
+  frames: (_channel, _transport, data) => data,
+  overhead: (transport) => transport === "stream" ? 1 : 0,
+};

@@ -1,0 +1,167 @@
+/**
+ * Processes: started on a processor of their own, measured through /proc, and ended by id.
+ *
+ * @module
+ */
+
+/** The processor that servers run on, and the one for the load. */
+const SERVER_CPU = "0";
+const LOAD_CPU = "1";
+/** Clock ticks a second in /proc/PID/stat; the same on every Linux. */
+const TICKS = 100;
+/** How long a server may take to say where it listens, in milliseconds. */
+const START_MS = 15_000;
+
+const running = new Set<Child>();
+const temporary = new Set<string>();
+
+/** A process that was started here. */
+export class Child {
+  readonly #process: Deno.ChildProcess;
+
+  /** Takes charge of a process: it is ended with this one. */
+  constructor(process: Deno.ChildProcess) {
+    this.#process = process;
+    running.add(this);
+  }
+
+  /** Its id and those of its children. */
+  get pids(): number[] {
+    return descendants(this.#process.pid);
+  }
+
+  /** Ends it, and waits until it is gone. */
+  async stop(): Promise<void> {
+    if (!running.delete(this)) return;
+    this.kill();
+    await this.#process.status;
+  }
+
+  /** Ends it without waiting. */
+  kill(): void {
+    // Children first: nginx's worker would outlive a killed master.
+    for (const pid of this.pids.reverse()) {
+      try {
+        Deno.kill(pid, "SIGKILL");
+      } catch {
+        // Gone already.
+      }
+    }
+  }
+
+  /** Resolves with the first line that it prints. */
+  async firstLine(): Promise<string> {
+    const reader = this.#process.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    const timer = setTimeout(() => this.kill(), START_MS);
+    let text = "";
+    while (!text.includes("\n")) {
+      const { value, done } = await reader.read();
+      if (done) throw new Error("A server ended before it listened");
+      text += value;
+    }
+    clearTimeout(timer);
+    // Goes on in the background, so that the server never blocks on its output.
+    (async () => {
+      while (!(await reader.read()).done);
+    })();
+    return text;
+  }
+}
+
+/** Starts a server program on the servers' processor. */
+export function spawn(command: string, args: string[], env: Record<string, string> = {}): Child {
+  const pinned = canPin() ? ["taskset", "-c", SERVER_CPU, command, ...args] : [command, ...args];
+  return new Child(
+    new Deno.Command(pinned[0], {
+      args: pinned.slice(1),
+      env,
+      stdin: "null",
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn(),
+  );
+}
+
+/** Keeps this process, the load, on the other processor. */
+export function pinLoad(): void {
+  if (canPin()) run("taskset", ["-a", "-p", "-c", LOAD_CPU, String(Deno.pid)]);
+}
+
+/** Whether servers and load can be kept on processors of their own. */
+export function canPin(): boolean {
+  return navigator.hardwareConcurrency > 1 && has("taskset");
+}
+
+/** Whether a program is installed. */
+export function has(program: string): boolean {
+  return run("sh", ["-c", 'command -v "$1"', "sh", program]) !== undefined;
+}
+
+/** What a program prints on stdout and stderr; undefined if it fails or is not there. */
+export function run(command: string, args: string[]): string | undefined {
+  try {
+    const { success, stdout, stderr } = new Deno.Command(command, { args }).outputSync();
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    return success ? `${text(stdout)}${text(stderr)}`.trim() : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A directory that is removed at the end. */
+export function temporaryDirectory(): string {
+  const path = Deno.makeTempDirSync({ prefix: "river-bench-" });
+  temporary.add(path);
+  return path;
+}
+
+/** Ends every process and removes every directory that was made here. */
+export function cleanUp(): void {
+  for (const child of running) child.kill();
+  running.clear();
+  for (const path of temporary) Deno.removeSync(path, { recursive: true });
+  temporary.clear();
+}
+
+/** Makes Ctrl-C and SIGTERM leave nothing behind. */
+export function cleanUpOnSignals(): void {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, () => {
+      cleanUp();
+      Deno.exit(130);
+    });
+  }
+}
+
+/** Seconds of processor time that processes have used; 0 where there is no /proc. */
+export function cpuSeconds(pids: number[]): number {
+  let ticks = 0;
+  for (const pid of pids) {
+    // The name, in parentheses, may hold anything.
+    const stat = read(`/proc/${pid}/stat`).replace(/^.*\) /s, "").split(" ");
+    ticks += Number(stat[11] ?? 0) + Number(stat[12] ?? 0);
+  }
+  return ticks / TICKS;
+}
+
+/** Bytes that processes have in memory; 0 where there is no /proc. */
+export function residentBytes(pids: number[]): number {
+  let bytes = 0;
+  for (const pid of pids) {
+    bytes += Number(/^VmRSS:\s+(\d+) kB/m.exec(read(`/proc/${pid}/status`))?.[1] ?? 0) * 1024;
+  }
+  return bytes;
+}
+
+function descendants(pid: number): number[] {
+  const children = read(`/proc/${pid}/task/${pid}/children`).trim();
+  return [pid, ...(children === "" ? [] : children.split(" ").map(Number).flatMap(descendants))];
+}
+
+function read(path: string): string {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch {
+    return "";
+  }
+}
