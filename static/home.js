@@ -134,6 +134,20 @@ function short(value) {
   return value >= 1e4 ? `${(value / 1e3).toFixed(0)}k` : String(Math.round(value));
 }
 
+/** @param {number} seconds */
+function clock(seconds) {
+  return new Date(seconds * 1000).toLocaleTimeString();
+}
+
+/**
+ * Labels for an axis.
+ *
+ * @param {(value: number) => string} label
+ */
+function eachTick(label) {
+  return (/** @type {unknown} */ _plot, /** @type {number[]} */ ticks) => ticks.map(label);
+}
+
 /** @param {Map<string, number>} metrics */
 function showFigures(metrics) {
   const at = performance.now();
@@ -183,6 +197,7 @@ function drawPlot() {
   const quiet = getComputedStyle(element("note")).color;
   const grid = { stroke: getComputedStyle(element("messages")).borderTopColor, width: 1 };
   const axis = { stroke: quiet, grid, ticks: { show: false } };
+  const font = `12px ${style.fontFamily}`;
   const line = { width: 2, points: { show: false } };
   const { uPlot } = /** @type {any} */ (globalThis);
   plot = new uPlot(
@@ -207,13 +222,8 @@ function drawPlot() {
         },
       },
       axes: [
-        { ...axis, font: `12px ${style.fontFamily}` },
-        {
-          ...axis,
-          font: `12px ${style.fontFamily}`,
-          size: 48,
-          values: (/** @type {unknown} */ _, /** @type {number[]} */ ticks) => ticks.map(short),
-        },
+        { ...axis, font, space: 90, values: eachTick(clock) },
+        { ...axis, font, size: 48, values: eachTick(short) },
       ],
       series: [
         {},
