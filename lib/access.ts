@@ -65,17 +65,29 @@ export class Access {
    */
   checkOrigin(headers: Headers): string | undefined {
     const origin = headers.get("origin");
-    if (origin === null) return undefined;
+    if (origin === null || this.#isAllowed(origin, headers)) return origin ?? undefined;
+    throw forbidden(origin);
+  }
+
+  /**
+   * Checks what pages load without telling their origin: scripts (JSONP), images, links. Browsers say
+   * that it comes from another site, and mostly from which.
+   *
+   * @throws {HttpError} 403 if it comes from a page of an origin that is not allowed.
+   */
+  checkEmbedding(headers: Headers): void {
+    const site = headers.get("sec-fetch-site");
+    if (headers.has("origin") || (site !== "cross-site" && site !== "same-site")) return;
+    const referrer = headers.get("referer") ?? "";
+    const origin = URL.canParse(referrer) ? new URL(referrer).origin : "null";
+    if (!this.#isAllowed(origin, headers)) throw forbidden(origin);
+  }
+
+  #isAllowed(origin: string, headers: Headers): boolean {
     const host = headers.get("host")?.toLowerCase();
     const text = origin.toLowerCase();
     const own = host !== undefined && (text === `http://${host}` || text === `https://${host}`);
-    if (own) return origin;
-    if (this.#origins.some((pattern) => matches(pattern, text))) return origin;
-    throw new HttpError(
-      403,
-      "forbidden_origin",
-      `Pages of the origin ${quote(origin)} are not allowed here (--origin)`,
-    );
+    return own || this.#origins.some((pattern) => matches(pattern, text));
   }
 
   #holdsKey(headers: Headers, token: string | undefined): boolean {
@@ -90,6 +102,14 @@ export function unauthorized(action: string): HttpError {
   return new HttpError(401, "unauthorized", `A key is needed to ${action}`, {
     "www-authenticate": 'Bearer realm="river"',
   });
+}
+
+function forbidden(origin: string): HttpError {
+  return new HttpError(
+    403,
+    "forbidden_origin",
+    `Pages of the origin ${quote(origin)} are not allowed here (--origin)`,
+  );
 }
 
 /** Keys of different lengths compare in the same time when their digests are compared. */

@@ -188,6 +188,7 @@ export function createApp(options: AppOptions): App {
   }
 
   function publish({ request, search }: Call): Response | Promise<Response> {
+    access.checkEmbedding(request.headers);
     const read = readPublications(request, search, limits);
     return read instanceof Promise ? read.then(publishAll) : publishAll(read);
 
@@ -203,6 +204,7 @@ export function createApp(options: AppOptions): App {
   }
 
   function subscribe(call: Call): Response | Promise<Response> {
+    access.checkEmbedding(call.request.headers);
     const params = readParams(call.request, call.search, limits);
     return params instanceof Promise
       ? params.then((params) => openStream(call, params))

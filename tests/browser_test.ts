@@ -344,6 +344,32 @@ inBrowser("a page whose origin is not allowed gets nothing and cannot publish", 
   assertEquals(server.hub.size, 0);
 });
 
+for (const allowed of [true, false]) {
+  inBrowser(
+    `scripts and images of a page ${allowed ? "that is allowed" : "that is not allowed"} ${
+      allowed ? "" : "neither "
+    }get messages by JSONP ${allowed ? "and" : "nor"} publish`,
+    async () => {
+      await using site = serveSite();
+      await using server = await serveHere(
+        "--origin",
+        allowed ? site.origin : "https://example.com",
+      );
+      publishNow(server);
+      await using opened = await openPage(browser);
+      site.html = `<script>var got = []; function take([, { data }]) { got.push(data); }</script>
+      <img src="${server.url}/publish?name=y&data=hi">
+      <script src="${server.url}/subscribe?name=x&seq=0&callback=take"></script>
+      <img referrerpolicy="no-referrer" src="${server.url}/publish?name=z&data=hi">`;
+      await opened.page.goto(site.origin);
+      assertEquals(await opened.page.evaluate("got"), allowed ? ["0"] : []);
+      assertEquals(await metric(server, "river_messages_published_total"), allowed ? 2 : 1);
+      await opened.page.goto(server.url);
+      await opened.page.locator("#state[data-state=open]").waitFor();
+    },
+  );
+}
+
 /** Opens the chat and waits until it is connected. */
 async function openChat(
   { url }: { url: string },
