@@ -4,13 +4,22 @@
  *
  * @module
  */
+import chromiumBinary from "@sparticuz/chromium";
 
-/** Programs that tests run, and the Debian package that each comes in. */
-const PROGRAMS = { curl: "curl" };
+/** What tests run, and the Debian packages that it comes in or needs. */
+const PROGRAMS = [
+  { name: "curl", path: "curl", packages: ["curl"] },
+  // The browser itself comes with an npm package; the libraries and a font do not.
+  {
+    name: "Chromium",
+    path: await chromiumBinary.executablePath(),
+    packages: ["libnss3", "libnspr4", "fonts-dejavu-core"],
+  },
+];
 
-function works(program: string): boolean {
+function works(path: string): boolean {
   try {
-    return new Deno.Command(program, { args: ["--version"], stdout: "null", stderr: "null" })
+    return new Deno.Command(path, { args: ["--version"], stdout: "null", stderr: "null" })
       .outputSync().success;
   } catch {
     return false;
@@ -26,13 +35,17 @@ function install(packages: string[]): void {
   }
 }
 
-const missing = Object.entries(PROGRAMS).filter(([program]) => !works(program));
+const missing = PROGRAMS.filter(({ path }) => !works(path));
 if (missing.length > 0) {
   try {
-    install(missing.map(([, name]) => name));
+    install(missing.flatMap(({ packages }) => packages));
   } catch (error) {
-    const names = missing.map(([program]) => program).join(", ");
-    console.error(`The tests need ${names}. Installing failed: ${error}`);
-    Deno.exit(1);
+    console.error(`Cannot install what the tests need: ${error}`);
+  }
+  for (const { name, packages } of missing.filter(({ path }) => !works(path))) {
+    console.error(
+      `The tests need ${name}, which does not run here: install ${packages.join(", ")}`,
+    );
+    Deno.exitCode = 1;
   }
 }
