@@ -152,7 +152,8 @@ function scannerFor(
 export class Requester {
   #connection!: Connection;
   readonly #onAnswer: () => void;
-  #text = "";
+  /** The beginning of an answer whose end has not come. */
+  #rest: Uint8Array | undefined;
 
   private constructor(onAnswer: () => void) {
     this.#onAnswer = onAnswer;
@@ -185,19 +186,53 @@ export class Requester {
   }
 
   #receive(bytes: Uint8Array, length: number): void {
-    this.#text += ascii.decode(bytes.subarray(0, length));
-    for (;;) {
-      const head = this.#text.indexOf("\r\n\r\n");
-      if (head < 0) return;
-      if (!this.#text.startsWith("HTTP/1.1 2")) {
-        throw new Error(`A request failed: ${this.#text.slice(0, 500)}`);
+    let all: Uint8Array = bytes.subarray(0, length);
+    if (this.#rest !== undefined) {
+      all = new Uint8Array(this.#rest.length + length);
+      all.set(this.#rest);
+      all.set(bytes.subarray(0, length), this.#rest.length);
+      this.#rest = undefined;
+    }
+    for (let start = 0; start < all.length;) {
+      const end = endOfAnswer(all, start);
+      if (end > all.length) {
+        // Copied, for the buffer is everybody's.
+        this.#rest = all.slice(start);
+        return;
       }
-      const size = /\ncontent-length: *(\d+)/i.exec(this.#text);
-      const end = head + 4 + Number(size?.[1] ?? 0);
-      if (this.#text.length < end) return;
-      this.#text = this.#text.slice(end);
+      start = end;
       this.#onAnswer();
     }
+  }
+}
+
+const SPACE = " ".charCodeAt(0);
+const TWO = "2".charCodeAt(0);
+const LINE_FEED = 10;
+const COLON = ":".charCodeAt(0);
+/** The place of the status. */
+const STATUS_AT = "HTTP/1.1 ".length;
+const CONTENT_LENGTH = "content-length".length;
+
+/** Where an answer that starts at `start` ends; infinity if that cannot be told yet. */
+function endOfAnswer(bytes: Uint8Array, start: number): number {
+  if (bytes.length < start + STATUS_AT + 1) return Infinity;
+  if (bytes[start + STATUS_AT] !== TWO) {
+    throw new Error(`A request failed: ${ascii.decode(bytes.subarray(start, start + 500))}`);
+  }
+  let size = 0;
+  for (let line = start;;) {
+    const next = bytes.indexOf(LINE_FEED, line) + 1;
+    if (next === 0) return Infinity;
+    if (next - line <= 2) return next + size;
+    // The only header with a name of this length and a C that a short answer has.
+    if (bytes[line + CONTENT_LENGTH] === COLON && (bytes[line] | 32) === 99) {
+      size = 0;
+      for (let at = line + CONTENT_LENGTH + 1; at < next - 2; at++) {
+        if (bytes[at] !== SPACE) size = size * 10 + bytes[at] - 48;
+      }
+    }
+    line = next;
   }
 }
 
