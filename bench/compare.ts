@@ -5,7 +5,7 @@
  * @module
  */
 import { drawChart, goalText, isMet, type Ratio } from "./lib/chart.ts";
-import { canPin } from "./lib/process.ts";
+import { canPin, run } from "./lib/process.ts";
 import { NAMES, versions } from "./lib/servers.ts";
 import { median } from "./lib/stats.ts";
 import {
@@ -198,6 +198,7 @@ async function compare({ rounds, ...given }: Options): Promise<void> {
   const at = (file: string) => new URL(file, import.meta.url);
   await Deno.writeTextFile(at("results.json"), JSON.stringify(report, undefined, 2) + "\n");
   await Deno.writeTextFile(at("results.svg"), svg);
+  run(Deno.execPath(), ["fmt", "--quiet", at("results.json").pathname, at("results.svg").pathname]);
   console.log(`\n${table(ratios)}\n\n${words(about)}\n${words(taking)}`);
   const slow = results.flatMap(({ workload, name, samples }) =>
     [...samples].filter(([, all]) =>

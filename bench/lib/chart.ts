@@ -11,9 +11,11 @@ import { scaleLog } from "d3-scale";
 export interface Ratio {
   /** What is compared. */
   readonly name: string;
-  /** The median over the rounds, and the ends. */
+  /** The median over the rounds. */
   readonly median: number;
+  /** The lowest round. */
   readonly min: number;
+  /** The highest round. */
   readonly max: number;
   /** What is hoped for: at least, or at most, so much. */
   readonly goal: { readonly atLeast: number } | { readonly atMost: number };

@@ -19,7 +19,11 @@ export class StreamScanner implements Scanner {
   readonly #stride: number;
   #skip = DATA_LENGTH - 1;
 
-  /** @param overhead Bytes that the server puts between the data of two messages, at the least. */
+  /**
+   * At the start of a body.
+   *
+   * @param overhead Bytes that the server puts between the data of two messages, at the least.
+   */
   constructor(overhead: number) {
     this.#stride = DATA_LENGTH + overhead;
   }
@@ -49,6 +53,8 @@ export class FrameScanner implements Scanner {
   #skip = 0;
 
   /**
+   * At the start of a frame.
+   *
    * @param overhead Bytes that the server puts between the data of two messages in one frame, at
    * the least.
    * @param onPayload Takes the payload, piece by piece.
@@ -120,7 +126,11 @@ export class Checker {
   /** Messages found to be right. */
   checked = 0;
 
-  /** @param constant The server sends the same message all the time. */
+  /**
+   * Has not seen anything yet.
+   *
+   * @param constant The server sends the same message all the time.
+   */
   constructor(constant: boolean) {
     this.#constant = constant;
   }
@@ -165,7 +175,11 @@ export class Dechunker {
   #line = "";
   #left = 0;
 
-  /** @param take Takes the body, piece by piece. */
+  /**
+   * At the start of a body.
+   *
+   * @param take Takes the body, piece by piece.
+   */
   constructor(take: (bytes: Uint8Array) => void) {
     this.#take = take;
   }

@@ -11,7 +11,8 @@ import { type Sample, watchBusy } from "./workload.ts";
 const WARM_UP = 0.3;
 
 /** Something that is closed at the end. */
-interface Closable {
+export interface Closable {
+  /** Lets go of it. */
   close(): void;
 }
 
@@ -76,7 +77,11 @@ export class Napper {
   #reads = 0;
   #bytes = 0;
 
-  /** @param readers How many connections are looked at in turn. */
+  /**
+   * Has not read anything yet.
+   *
+   * @param readers How many connections are looked at in turn.
+   */
   constructor(readers: number) {
     this.#readers = readers;
   }

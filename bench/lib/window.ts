@@ -24,7 +24,11 @@ export class Window {
   /** Messages that readers got, counted once for each. */
   delivered = 0;
 
-  /** @param size Most messages under way. */
+  /**
+   * Nothing is under way.
+   *
+   * @param size Most messages under way.
+   */
   constructor(size: number, readers: number) {
     this.#size = size;
     this.#readers = readers;

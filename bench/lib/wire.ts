@@ -9,7 +9,7 @@
  */
 
 /** Ends the data of every message, and occurs nowhere else. */
-export const MARK = "~".charCodeAt(0);
+export const MARK: number = "~".charCodeAt(0);
 /** Characters of data in a message. */
 export const DATA_LENGTH = 100;
 
@@ -33,7 +33,7 @@ export class Template {
   /**
    * Bytes in which every run of eight zeros is the place of a number.
    *
-   * @param frames Where each masked WebSocket payload starts; without any, the bytes are plain.
+   * @param parts Requests or frames; where the payload of each starts, and whether it is masked.
    */
   constructor(parts: { bytes: Uint8Array; masked: boolean; payload: number }[]) {
     this.#masks = [];
