@@ -42,8 +42,8 @@ export abstract class SocketSink implements Sink {
   abstract write(frame: Frame): boolean;
   abstract heartbeat(): void;
 
-  backlog(): number {
-    return this.socket.bufferedAmount;
+  exceeds(limit: number): boolean {
+    return this.socket.bufferedAmount > limit;
   }
 
   /** Sends one text frame, unless the socket is closing. */

@@ -9,6 +9,9 @@ import type { CloseReason, Sink } from "./subscriber.ts";
 
 const utf8 = new TextEncoder();
 
+/** Chunks written after which the queue is looked at, however small they are. */
+const RECOUNT = 64;
+
 /** Breaks off a response on purpose: nothing is wrong with the server. */
 export class CutError extends Error {
   /** Names the error in logs and stack traces. */
@@ -84,6 +87,13 @@ export class StreamSink implements Sink {
     });
   }
 
+  exceeds(limit: number): boolean {
+    // Never more is unsent than was written since the queue was last seen empty.
+    if (this.#end < RECOUNT && this.#unsent <= limit) return false;
+    return this.backlog() > limit;
+  }
+
+  /** Bytes written that the transport has not taken. */
   backlog(): number {
     if (this.#closed) return 0;
     // The stream's high-water mark is one chunk.

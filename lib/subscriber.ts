@@ -35,8 +35,11 @@ export interface Sink {
   /** Whether one answer ends it: long-poll and JSONP. */
   readonly once: boolean;
 
-  /** MUST tell how many bytes it has taken that the transport has not; 0 if unknown. */
-  backlog(): number;
+  /**
+   * MUST tell whether more than `limit` bytes are unsent: taken by the sink, but not by the
+   * transport. Asked before every message: MUST be cheap.
+   */
+  exceeds(limit: number): boolean;
 
   /**
    * A channel was joined; what follows on it comes after `position`. Called once a channel, before
@@ -150,7 +153,7 @@ export class Subscriber implements Timed {
 
   /** Room in the sink for more history. */
   get hungry(): boolean {
-    return this.#sink.backlog() < this.#replayWindow;
+    return !this.#sink.exceeds(this.#replayWindow);
   }
 
   /** Tells the sink that a channel was joined. */
@@ -161,7 +164,7 @@ export class Subscriber implements Timed {
   /** Sends messages; ends the subscriber when it has what it asked for or is too far behind. */
   write(batch: Batch): void {
     try {
-      if (this.#sink.backlog() > this.#options.maxQueue) return this.close("slow");
+      if (this.#sink.exceeds(this.#options.maxQueue)) return this.close("slow");
       const { length } = batch.messages;
       const sent = Math.min(length, this.#left);
       this.#sink.write(sent < length ? batch.slice(0, sent) : batch);

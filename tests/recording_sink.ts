@@ -57,8 +57,8 @@ export class RecordingSink implements Sink {
     this.#unsent = 0;
   }
 
-  backlog(): number {
-    return this.#unsent;
+  exceeds(limit: number): boolean {
+    return this.#unsent > limit;
   }
 
   open(...[channel, position]: Parameters<Sink["open"]>): void {

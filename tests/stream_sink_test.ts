@@ -96,6 +96,7 @@ Deno.test("StreamSink.backlog() counts what nobody reads, to the byte", async ()
   const sink = streamSink(raw);
   for (let n = 1; n <= 5; n++) sink.write(message("x".repeat(n * 10 - 1)));
   assertEquals(sink.backlog(), 150);
+  assertEquals([sink.exceeds(149), sink.exceeds(150)], [true, false]);
   const reader = sink.body.getReader();
   await reader.read();
   await reader.read();
@@ -105,6 +106,21 @@ Deno.test("StreamSink.backlog() counts what nobody reads, to the byte", async ()
   while (sink.backlog() > 0) await reader.read();
   sink.write(message("123"));
   assertEquals(sink.backlog(), 4);
+  await reader.cancel();
+});
+
+Deno.test("StreamSink.exceeds() is right however many small chunks have gone before", async () => {
+  const sink = streamSink(raw);
+  const reader = sink.body.getReader();
+  for (let i = 0; i < 200; i++) {
+    sink.write(message("x".repeat(99)));
+    assertEquals(sink.exceeds(100), false);
+    await reader.read();
+  }
+  for (let n = 1; n <= 200; n++) {
+    sink.write(message("x".repeat(99)));
+    assertEquals([sink.exceeds(n * 100 - 1), sink.exceeds(n * 100)], [true, false]);
+  }
   await reader.cancel();
 });
 
