@@ -70,22 +70,25 @@ export interface CaseResult {
   readonly samples: Map<string, Sample[]>;
 }
 
-/** Reads `--option number` for each option. */
+/** Reads `--option number` for each option; ends the program if one is wrong. */
 export function readOptions(defaults: Options, args: string[]): Options {
   const known = Object.keys(defaults);
   const given = parseArgs(args, {
     string: known,
-    unknown: (name) => {
-      throw new RangeError(`Unknown option ${name}: expected --${known.join(", --")}`);
-    },
+    unknown: (name) => wrongUsage(`Unknown option ${name}: expected --${known.join(", --")}`),
   });
   const options = { ...defaults };
   for (const name of known) {
     if (given[name] === undefined) continue;
     options[name] = Number(given[name]);
-    if (!(options[name] > 0)) throw new RangeError(`--${name} must be a number above 0`);
+    if (!(options[name] > 0)) wrongUsage(`--${name} must be a number above 0`);
   }
   return options;
+}
+
+function wrongUsage(message: string): never {
+  console.error(message);
+  Deno.exit(2);
 }
 
 /** Runs something that starts processes, and leaves none behind, however it ends. */
