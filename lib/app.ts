@@ -21,7 +21,7 @@ import {
   wishesOf,
 } from "./params.ts";
 import { LineSession, PlainSession } from "./socket_session.ts";
-import { CLOSE_CODES, LineSocketSink, PlainSocketSink } from "./socket_sink.ts";
+import { LineSocketSink, PlainSocketSink } from "./socket_sink.ts";
 import { CutError, StreamSink } from "./stream_sink.ts";
 import type { Subscriber } from "./subscriber.ts";
 
@@ -222,7 +222,11 @@ export function createApp(options: AppOptions): App {
       retryMs,
       onGone: () => subscriber.close("gone"),
     });
-    const subscriber = connect(sink, asked.transport, { limit, timeout });
+    const subscriber = hub.connect(sink, {
+      transport: asked.transport,
+      limit,
+      lifetime: lifetime(timeout),
+    });
     const subscribed = join(subscriber, () => hub.subscribe(subscriber, asked.wishes));
     const respond = () => streamResponse(sink, subscriber, format.contentType);
     // The status can say that nothing came only if it has not been sent before. An event stream
@@ -283,43 +287,21 @@ export function createApp(options: AppOptions): App {
     if (lines) response.headers.set("sec-websocket-protocol", SUBPROTOCOL);
     busy++;
     const sink = lines ? new LineSocketSink(socket, retryMs) : new PlainSocketSink(socket, retryMs);
-    const subscriber = connect(sink, lines ? "river.v1" : "websocket", {});
+    const subscriber = hub.connect(sink, {
+      transport: lines ? SUBPROTOCOL : "websocket",
+      lifetime: lifetime(),
+    });
+    const context = { hub, subscriber, wishes, grant, limits, report, release };
     const session = sink instanceof LineSocketSink
-      ? new LineSession(sink, { hub, subscriber, grant, limits, report })
-      : new PlainSession(sink, wishes[0].channel, { hub, subscriber, grant, limits, report });
-    socket.onopen = () => {
-      try {
-        hub.subscribe(subscriber, wishes)?.catch(failSocket);
-      } catch (error) {
-        failSocket(error);
-      }
-    };
-    socket.onmessage = ({ data }) => session.receive(data);
-    socket.onerror = () => subscriber.close("gone");
-    // Two close events may come for one socket.
-    socket.addEventListener("close", release, { once: true });
-    socket.onclose = () => subscriber.close("gone");
+      ? new LineSession(sink, context)
+      : new PlainSession(sink, context);
+    for (const event of ["open", "message", "close"]) socket.addEventListener(event, session);
     return response;
-
-    function failSocket(error: unknown): void {
-      if (error instanceof EngineFullError) sink.end(CLOSE_CODES.full, "no room for the channel");
-      else report(error);
-      subscriber.close("error");
-    }
   }
 
-  /** Makes a subscriber for a sink, counted under its transport. */
-  function connect(
-    sink: StreamSink | LineSocketSink | PlainSocketSink,
-    transport: string,
-    { limit, timeout = Infinity }: { limit?: number; timeout?: number },
-  ): Subscriber {
-    metrics.connected(transport);
-    return hub.connect(sink, {
-      limit,
-      lifetime: Math.min(timeout, limits.clientTimeout || Infinity),
-      onClose: (reason) => metrics.disconnected(transport, reason),
-    });
+  /** How long a subscriber may live, in milliseconds, if it asked for `timeout`. */
+  function lifetime(timeout = Infinity): number {
+    return Math.min(timeout, limits.clientTimeout || Infinity);
   }
 
   /** Closes a subscriber whose joining fails, and lets the failure go on. */

@@ -164,7 +164,7 @@ class Log {
   epoch: string;
   seq = 0;
   watched = false;
-  /** When it was last published to or left by its last subscriber. */
+  /** When it was last published to or left by its last subscriber, within `TOUCH_MS`. */
   touched = 0;
   older: Log | undefined;
   newer: Log | undefined;
@@ -176,6 +176,11 @@ class Log {
   }
 }
 
+/**
+ * How exactly the order of last touches is kept, in milliseconds: moving a channel to the end of the
+ * list on every publish would cost as much as the publish where there are very many.
+ */
+const TOUCH_MS = 1000;
 /** How often channels past their time are looked for, in milliseconds. */
 const SWEEP_MS = 1000;
 /** Channels dropped, or keys forgotten, in one go; more wait for the next turn of the event loop. */
@@ -355,8 +360,8 @@ export class MemoryEngine implements Engine {
     }
     for (let log = this.#oldest; log !== undefined; log = this.#oldest) {
       if (log.touched > now - this.#limits.historyTtl || --budget < 0) break;
-      this.#evict(log, 0, Infinity);
-      if (log.watched) this.#touch(log);
+      this.#expire(log);
+      if (log.watched || log.history.length > 0) this.#touch(log);
       else this.#drop(log);
     }
     if (budget < 0) this.#sweeping = setImmediate(() => this.sweep());
@@ -387,7 +392,9 @@ export class MemoryEngine implements Engine {
     log.history.push(message);
     this.#messages++;
     this.#bytes += message.bytes;
-    this.#touch(log, message.time);
+    if (message.time - log.touched >= TOUCH_MS || log === this.#oldest) {
+      this.#touch(log, message.time);
+    }
     this.#evict(log, this.#limits.history, message.time - this.#limits.historyTtl);
     while (this.#cost > this.#limits.maxMemory && this.#messages > 0) {
       const idlest = this.#oldest!;

@@ -8,7 +8,13 @@ import type { Cursor } from "./cursor.ts";
 import { type Engine, EngineFullError, type Local, type Receipt, type Replay } from "./engine.ts";
 import type { Message } from "./message.ts";
 import { type Metrics, noMetrics } from "./metrics.ts";
-import { type CloseReason, type Sink, Subscriber, Subscription } from "./subscriber.ts";
+import {
+  type Sink,
+  Subscriber,
+  type SubscriberContext,
+  type SubscriberOptions,
+  Subscription,
+} from "./subscriber.ts";
 import type { TimerWheel } from "./timer_wheel.ts";
 
 /** A message to be published. */
@@ -53,7 +59,7 @@ const RETRY_MS = 10;
 /** The channels of this process. */
 export class Hub implements ChannelOwner, Local {
   readonly #engine: Engine;
-  readonly #options: HubOptions;
+  readonly #context: SubscriberContext;
   readonly #metrics: Metrics;
   readonly #report: (error: unknown) => void;
   readonly #schedule: (flush: () => void) => void;
@@ -67,9 +73,20 @@ export class Hub implements ChannelOwner, Local {
   /** A hub without channels and subscribers; `start()` joins it to the engine. */
   constructor(options: HubOptions) {
     this.#engine = options.engine;
-    this.#options = options;
     this.#metrics = options.metrics ?? noMetrics;
     this.#report = options.report ?? (() => {});
+    const { wheel, maxQueue, heartbeat } = options;
+    this.#context = {
+      wheel,
+      maxQueue,
+      heartbeat,
+      metrics: this.#metrics,
+      report: this.#report,
+      onClose: (subscriber, reason) => {
+        this.#subscribers.delete(subscriber);
+        this.#metrics.disconnected(subscriber.transport, reason);
+      },
+    };
     this.#schedule = options.schedule ?? setImmediate;
   }
 
@@ -99,33 +116,10 @@ export class Hub implements ChannelOwner, Local {
     return Promise.all(publications.map((publication) => this.publish(publication)));
   }
 
-  /**
-   * Makes a subscriber for a sink. It is forgotten when it closes.
-   *
-   * @param options `limit` in messages, `lifetime` in milliseconds.
-   */
-  connect(
-    sink: Sink,
-    { limit, lifetime, onClose }: {
-      limit?: number;
-      lifetime?: number;
-      onClose?: (reason: CloseReason) => void;
-    } = {},
-  ): Subscriber {
-    const { wheel, maxQueue, heartbeat } = this.#options;
-    const subscriber = new Subscriber(sink, {
-      wheel,
-      maxQueue,
-      heartbeat,
-      limit,
-      lifetime,
-      metrics: this.#metrics,
-      report: this.#report,
-      onClose: (reason, subscriber) => {
-        this.#subscribers.delete(subscriber);
-        onClose?.(reason);
-      },
-    });
+  /** Makes a subscriber for a sink. It is forgotten when it closes. */
+  connect(sink: Sink, options: SubscriberOptions = {}): Subscriber {
+    const subscriber = new Subscriber(sink, this.#context, options);
+    this.#metrics.connected(subscriber.transport);
     this.#subscribers.add(subscriber);
     if (this.#closed) subscriber.close("shutdown");
     return subscriber;

@@ -410,14 +410,24 @@ function seconds(params: Params, name: Name, max: number): number | undefined {
  */
 export function checkName(parameter: string, value: string): void {
   if (value === "") throw badParameter(parameter, "it is empty");
-  const bytes = utf8Length(value);
+  // No code unit takes more than three bytes, so that few names have to be measured.
+  const bytes = value.length * 3 > MAX_NAME ? utf8Length(value) : 0;
   if (bytes > MAX_NAME) {
     throw badParameter(parameter, `${bytes} bytes, but ${MAX_NAME} are allowed: ${quote(value)}`);
   }
-  if (/\p{Cc}/u.test(value)) {
+  if (hasControl(value)) {
     throw badParameter(parameter, `control characters are not allowed: ${quote(value)}`);
   }
   checkUnicode(parameter, value);
+}
+
+/** Whether a text holds one of the 65 control characters, C0 or C1. */
+function hasControl(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code < 0x20 || (code >= 0x7f && code < 0xa0)) return true;
+  }
+  return false;
 }
 
 /**

@@ -10,68 +10,100 @@ import { HttpError } from "./http_error.ts";
 import type { Hub, Wish } from "./hub.ts";
 import { line, utf8Length } from "./message.ts";
 import { checkData, checkName, type RequestLimits } from "./params.ts";
-import { CLOSE_CODES, type LineSocketSink, type PlainSocketSink } from "./socket_sink.ts";
+import { CLOSE_CODES, type SocketSink } from "./socket_sink.ts";
 import type { Subscriber } from "./subscriber.ts";
 
 /** What a session works with. */
-export interface SessionOptions {
+export interface SessionContext {
   /** Publishes and subscribes. */
   readonly hub: Hub;
   /** The client's subscriptions. */
   readonly subscriber: Subscriber;
+  /** What to subscribe to when the socket is open. */
+  readonly wishes: readonly Wish[];
   /** What the client may do. */
   readonly grant: Grant;
   /** What frames and messages are held to. */
   readonly limits: RequestLimits;
   /** Takes errors that are nobody's fault but ours. */
   readonly report: (error: unknown) => void;
+  /** Called once, when the socket is closed. */
+  readonly release: () => void;
 }
 
-/** Takes the frames of one socket. */
-export interface Session {
-  /** Takes one frame as the socket gave it: a string if it is a text frame. */
-  receive(data: unknown): void;
-}
+/**
+ * Takes the events of one socket: `open`, `message` and `close`. One object for all of them, as
+ * thousands of idle sockets are held.
+ */
+export abstract class SocketSession implements EventListenerObject {
+  /** Sends to the same socket. */
+  protected readonly sink: SocketSink;
+  /** What the session works with. */
+  protected readonly context: SessionContext;
+  #released = false;
 
-/** Closes the socket if a frame is no text or too large. */
-function acceptable(
-  data: unknown,
-  sink: PlainSocketSink | LineSocketSink,
-  limits: RequestLimits,
-): data is string {
-  if (typeof data !== "string") {
-    sink.end(CLOSE_CODES.unsupported, "text frames only");
-    return false;
+  /** A session that answers through `sink`. */
+  constructor(sink: SocketSink, context: SessionContext) {
+    this.sink = sink;
+    this.context = context;
   }
-  if (data.length * 3 > limits.maxBody && utf8Length(data) > limits.maxBody) {
-    sink.end(CLOSE_CODES.tooLarge, `a frame may have ${limits.maxBody} bytes`);
-    return false;
+
+  /** Takes one text frame. */
+  protected abstract receive(text: string): void;
+
+  /** Takes an event of the socket. */
+  handleEvent(event: Event): void {
+    if (event.type === "open") this.#open();
+    else if (event.type === "close") this.#close();
+    else if (event instanceof MessageEvent) this.#message(event.data);
   }
-  return true;
+
+  #open(): void {
+    const { hub, subscriber, wishes } = this.context;
+    try {
+      hub.subscribe(subscriber, wishes)?.catch((error) => this.#refuse(error));
+    } catch (error) {
+      this.#refuse(error);
+    }
+  }
+
+  #refuse(error: unknown): void {
+    if (error instanceof EngineFullError) {
+      this.sink.end(CLOSE_CODES.full, "no room for the channel");
+    } else this.context.report(error);
+    this.context.subscriber.close("error");
+  }
+
+  #message(data: unknown): void {
+    const { maxBody } = this.context.limits;
+    if (typeof data !== "string") {
+      this.sink.end(CLOSE_CODES.unsupported, "text frames only");
+    } else if (data.length * 3 > maxBody && utf8Length(data) > maxBody) {
+      this.sink.end(CLOSE_CODES.tooLarge, `a frame may have ${maxBody} bytes`);
+    } else {
+      this.receive(data);
+    }
+  }
+
+  #close(): void {
+    // Two close events may come for one socket.
+    if (this.#released) return;
+    this.#released = true;
+    this.context.subscriber.close("gone");
+    this.context.release();
+  }
 }
 
 /** Publishes each frame to the one channel of a plain socket. */
-export class PlainSession implements Session {
-  readonly #sink: PlainSocketSink;
-  readonly #channel: string;
-  readonly #options: SessionOptions;
-
-  /** A session that publishes to `channel`, and closes the socket through `sink`. */
-  constructor(sink: PlainSocketSink, channel: string, options: SessionOptions) {
-    this.#sink = sink;
-    this.#channel = channel;
-    this.#options = options;
-  }
-
-  receive(data: unknown): void {
-    const { hub, grant, limits } = this.#options;
-    if (!acceptable(data, this.#sink, limits)) return;
-    if (!grant.mayPublish(this.#channel)) {
-      return this.#sink.end(CLOSE_CODES.forbidden, "not allowed to publish");
+export class PlainSession extends SocketSession {
+  protected override receive(data: string): void {
+    const { hub, grant, limits, wishes: [{ channel }] } = this.context;
+    if (!grant.mayPublish(channel)) {
+      return this.sink.end(CLOSE_CODES.forbidden, "not allowed to publish");
     }
     try {
       checkData("data", data, limits.maxMessage);
-      const receipt = hub.publish({ channel: this.#channel, data });
+      const receipt = hub.publish({ channel, data });
       if (receipt instanceof Promise) receipt.catch((error) => this.#fail(error));
     } catch (error) {
       this.#fail(error);
@@ -80,15 +112,15 @@ export class PlainSession implements Session {
 
   #fail(error: unknown): void {
     if (error instanceof HttpError) {
-      this.#sink.end(
+      this.sink.end(
         CLOSE_CODES.tooLarge,
-        `a message may have ${this.#options.limits.maxMessage} bytes`,
+        `a message may have ${this.context.limits.maxMessage} bytes`,
       );
     } else if (error instanceof EngineFullError) {
-      this.#sink.end(CLOSE_CODES.full, "no room for the channel: try again later");
+      this.sink.end(CLOSE_CODES.full, "no room for the channel: try again later");
     } else {
-      this.#options.report(error);
-      this.#sink.end(CLOSE_CODES.error, "internal error");
+      this.context.report(error);
+      this.sink.end(CLOSE_CODES.error, "internal error");
     }
   }
 }
@@ -96,20 +128,11 @@ export class PlainSession implements Session {
 type Fields = Record<string, unknown>;
 
 /** Carries out the commands of `river.v1`: a line that fails is answered, the socket lives. */
-export class LineSession implements Session {
-  readonly #sink: LineSocketSink;
-  readonly #options: SessionOptions;
+export class LineSession extends SocketSession {
   /** Answers to the frame at hand; they leave in one frame. */
-  #answers: string[] = [];
+  #answers: string[] | undefined;
 
-  /** A session that answers through `sink`. */
-  constructor(sink: LineSocketSink, options: SessionOptions) {
-    this.#sink = sink;
-    this.#options = options;
-  }
-
-  receive(data: unknown): void {
-    if (!acceptable(data, this.#sink, this.#options.limits)) return;
+  protected override receive(data: string): void {
     for (const text of data.split("\n")) {
       if (text !== "") this.#carryOut(text);
     }
@@ -153,7 +176,7 @@ export class LineSession implements Session {
    * @throws {HttpError} 400 if it is joined already or one too many, 403 if it is not allowed.
    */
   subscribe(wish: Wish): Promise<void> | void {
-    const { hub, subscriber, grant, limits } = this.#options;
+    const { hub, subscriber, grant, limits } = this.context;
     const name = quote(wish.channel);
     if (!grant.maySubscribe(wish.channel)) {
       throw new HttpError(403, "forbidden", `Not allowed to subscribe to ${name}`);
@@ -173,13 +196,13 @@ export class LineSession implements Session {
   }
 
   #unsubscribe(channel: string): void {
-    if (!this.#options.subscriber.remove(channel)) {
+    if (!this.context.subscriber.remove(channel)) {
       throw new HttpError(400, "not_subscribed", `Not subscribed to ${quote(channel)}`);
     }
   }
 
   #publish(fields: Fields): Promise<void> | void {
-    const { hub, grant, limits } = this.#options;
+    const { hub, grant, limits } = this.context;
     const channel = textField(fields, "channel");
     const data = textField(fields, "data");
     const id = fields.id === undefined ? undefined : textField(fields, "id");
@@ -194,7 +217,7 @@ export class LineSession implements Session {
   }
 
   #ack(id: string | undefined, { channel, seq }: Receipt): void {
-    if (id !== undefined) this.#answers.push(line("ack", { id, channel, seq }));
+    if (id !== undefined) (this.#answers ??= []).push(line("ack", { id, channel, seq }));
   }
 
   #refuse(error: unknown, { id, channel }: Fields): void {
@@ -202,27 +225,29 @@ export class LineSession implements Session {
     if (typeof id === "string") context.id = id;
     if (typeof channel === "string") context.channel = channel;
     if (error instanceof HttpError && error.status === 413) {
-      this.#sink.end(
+      this.sink.end(
         CLOSE_CODES.tooLarge,
-        `a message may have ${this.#options.limits.maxMessage} bytes`,
+        `a message may have ${this.context.limits.maxMessage} bytes`,
       );
     } else if (error instanceof HttpError) {
       const { code, message } = error;
-      this.#answers.push(line("error", { code, message, ...context }));
+      (this.#answers ??= []).push(line("error", { code, message, ...context }));
     } else if (error instanceof EngineFullError) {
       const { message } = error;
-      this.#answers.push(line("error", { code: "too_many_channels", message, ...context }));
+      (this.#answers ??= []).push(
+        line("error", { code: "too_many_channels", message, ...context }),
+      );
     } else {
-      this.#options.report(error);
+      this.context.report(error);
       const message = "Something broke; see the server's log";
-      this.#answers.push(line("error", { code: "internal_error", message, ...context }));
+      (this.#answers ??= []).push(line("error", { code: "internal_error", message, ...context }));
     }
   }
 
   #answer(): void {
-    if (this.#answers.length === 0) return;
-    this.#sink.send(this.#answers.join("\n"));
-    this.#answers = [];
+    if (this.#answers === undefined) return;
+    this.sink.send(this.#answers.join("\n"));
+    this.#answers = undefined;
   }
 }
 

@@ -72,11 +72,11 @@ export interface Feed {
   leave(subscription: Subscription): void;
 }
 
-/** What a subscriber may be given. Times are in milliseconds. */
-export interface SubscriberOptions {
-  /** Times its heartbeats and its end. */
+/** What all subscribers of a hub share. Times are in milliseconds. */
+export interface SubscriberContext {
+  /** Where its heartbeats and the end of its life are set. */
   readonly wheel: TimerWheel;
-  /** Counts the messages and gaps it is sent. */
+  /** Takes what is delivered and what is lost. */
   readonly metrics: Metrics;
   /** Takes an error that closed the subscriber. */
   readonly report: (error: unknown) => void;
@@ -84,24 +84,33 @@ export interface SubscriberOptions {
   readonly maxQueue: number;
   /** Silence after which a heartbeat is sent. */
   readonly heartbeat: number;
+  /** Called once, after a subscriber was closed. */
+  readonly onClose?: (subscriber: Subscriber, reason: CloseReason) => void;
+}
+
+/** What one subscriber asks for. */
+export interface SubscriberOptions {
+  /** What the metrics count it under. */
+  readonly transport?: string;
   /** Messages after which it is done. */
   readonly limit?: number;
-  /** How long it may live. */
+  /** How long it may live, in milliseconds. */
   readonly lifetime?: number;
-  /** Called once, after it was closed. */
-  readonly onClose?: (reason: CloseReason, subscriber: Subscriber) => void;
 }
 
 /** Most bytes of history handed to a sink in one go. */
 const REPLAY_CHUNK = 64 * 1024;
+/** Unsent bytes beyond which a sink gets no more history for now. */
+const REPLAY_WINDOW = 4 * REPLAY_CHUNK;
 
 /** One client's subscriptions, and the sink that they share. */
 export class Subscriber implements Timed {
+  /** What the metrics count it under. */
+  readonly transport: string;
   readonly #sink: Sink;
-  readonly #options: SubscriberOptions;
-  readonly #replayWindow: number;
+  readonly #context: SubscriberContext;
   readonly #endsAt: number;
-  readonly #subscriptions: Subscription[] = [];
+  #subscriptions: Subscription[] = [];
   #left: number;
   #lastWrite: number;
   #written = false;
@@ -111,11 +120,15 @@ export class Subscriber implements Timed {
   due = 0;
 
   /** A subscriber without subscriptions that sends through `sink`; its lifetime starts now. */
-  constructor(sink: Sink, options: SubscriberOptions) {
-    const { wheel, maxQueue, heartbeat, limit = Infinity, lifetime = Infinity } = options;
+  constructor(
+    sink: Sink,
+    context: SubscriberContext,
+    { transport = "", limit = Infinity, lifetime = Infinity }: SubscriberOptions = {},
+  ) {
+    const { wheel, heartbeat } = context;
+    this.transport = transport;
     this.#sink = sink;
-    this.#options = options;
-    this.#replayWindow = Math.min(maxQueue, 4 * REPLAY_CHUNK);
+    this.#context = context;
     this.#left = limit;
     this.#lastWrite = wheel.now;
     this.#endsAt = wheel.now + lifetime;
@@ -139,7 +152,9 @@ export class Subscriber implements Timed {
 
   /** Adds a subscription that has yet to catch up. */
   add(subscription: Subscription): void {
-    this.#subscriptions.push(subscription);
+    // A list of one takes less memory than one that was pushed to, and most have one.
+    if (this.#subscriptions.length === 0) this.#subscriptions = [subscription];
+    else this.#subscriptions.push(subscription);
   }
 
   /** Leaves a channel; false if it was not subscribed to it. */
@@ -153,7 +168,7 @@ export class Subscriber implements Timed {
 
   /** Room in the sink for more history. */
   get hungry(): boolean {
-    return !this.#sink.exceeds(this.#replayWindow);
+    return !this.#sink.exceeds(Math.min(this.#context.maxQueue, REPLAY_WINDOW));
   }
 
   /** Tells the sink that a channel was joined. */
@@ -164,27 +179,27 @@ export class Subscriber implements Timed {
   /** Sends messages; ends the subscriber when it has what it asked for or is too far behind. */
   write(batch: Batch): void {
     try {
-      if (this.#sink.exceeds(this.#options.maxQueue)) return this.close("slow");
+      if (this.#sink.exceeds(this.#context.maxQueue)) return this.close("slow");
       const { length } = batch.messages;
       const sent = Math.min(length, this.#left);
       this.#sink.write(sent < length ? batch.slice(0, sent) : batch);
       this.#left -= sent;
-      this.#options.metrics.delivered(sent);
+      this.#context.metrics.delivered(sent);
     } catch (error) {
       return this.fail(error);
     }
-    this.#lastWrite = this.#options.wheel.now;
+    this.#lastWrite = this.#context.wheel.now;
     this.#written = true;
     if (this.#left === 0) this.close("done");
   }
 
   /** Sends a gap. */
   writeGap(gap: Gap): void {
-    this.#options.metrics.gap(gap.reason);
+    this.#context.metrics.gap(gap.reason);
     this.#guard(() => {
       if (this.#sink.write(gap)) this.#written = true;
     });
-    this.#lastWrite = this.#options.wheel.now;
+    this.#lastWrite = this.#context.wheel.now;
   }
 
   /** An answer is complete: ends the subscriber if it wanted no more than one. */
@@ -194,7 +209,7 @@ export class Subscriber implements Timed {
   }
 
   onDue(): void {
-    const { wheel, heartbeat } = this.#options;
+    const { wheel, heartbeat } = this.#context;
     if (wheel.now >= this.#endsAt) return this.close("timeout");
     if (wheel.now - this.#lastWrite >= heartbeat) {
       // A client that took none of its history for so long will not take a heartbeat either.
@@ -210,20 +225,20 @@ export class Subscriber implements Timed {
   close(reason: CloseReason): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
-    this.#options.wheel.clear(this);
+    this.#context.wheel.clear(this);
     for (const subscription of this.#subscriptions) subscription.end();
-    this.#subscriptions.length = 0;
+    this.#subscriptions = [];
     try {
       this.#sink.close(reason);
     } catch (error) {
-      this.#options.report(error);
+      this.#context.report(error);
     }
-    this.#options.onClose?.(reason, this);
+    this.#context.onClose?.(this, reason);
   }
 
   /** Closes after an error that it had no part in. */
   fail(error: unknown): void {
-    this.#options.report(error);
+    this.#context.report(error);
     this.close("error");
   }
 

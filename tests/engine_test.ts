@@ -41,6 +41,19 @@ Deno.test("MemoryEngine forgets a message when its time is over", () => {
   assertHeld(engine, 1, 1, 1);
 });
 
+Deno.test("MemoryEngine keeps each message its whole time, however often a channel is published to", () => {
+  using river = memory({ historyTtl: 1000 });
+  const { engine, tick } = river;
+  for (let i = 0; i < 30; i++) {
+    engine.publish("a", String(i));
+    tick(100);
+    const { head, messages } = engine.since("a", { seq: 0 }, 1e9);
+    assertEquals([head, messages.length], [i + 1, Math.min(i + 1, 9)]);
+  }
+  tick(900);
+  assertHeld(engine, 0, 0, 0);
+});
+
 Deno.test("MemoryEngine drops a channel when its history is gone, and it comes back with a new epoch", () => {
   using river = memory({ historyTtl: 1000 });
   const { engine, tick } = river;

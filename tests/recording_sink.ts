@@ -6,7 +6,7 @@
 import { printCursor } from "../lib/cursor.ts";
 import { Batch, type Frame, type Gap } from "../lib/message.ts";
 import { noMetrics } from "../lib/metrics.ts";
-import type { CloseReason, Sink, SubscriberOptions } from "../lib/subscriber.ts";
+import type { CloseReason, Sink, SubscriberContext } from "../lib/subscriber.ts";
 import { TimerWheel } from "../lib/timer_wheel.ts";
 
 /** What happened to a sink, in order. */
@@ -100,8 +100,8 @@ export function stoppedWheel(): { wheel: TimerWheel; pass: (ms: number) => void 
   };
 }
 
-/** Options for a subscriber in a test; `changes` on top of roomy defaults. */
-export function subscriberOptions(changes: Partial<SubscriberOptions> = {}): SubscriberOptions {
+/** The context of a subscriber in a test; `changes` on top of roomy defaults. */
+export function subscriberContext(changes: Partial<SubscriberContext> = {}): SubscriberContext {
   return {
     wheel: stoppedWheel().wheel,
     metrics: noMetrics,

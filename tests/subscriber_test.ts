@@ -6,10 +6,11 @@ import {
   type CloseReason,
   type Feed,
   Subscriber,
+  type SubscriberContext,
   type SubscriberOptions,
   Subscription,
 } from "../lib/subscriber.ts";
-import { RecordingSink, stoppedWheel, subscriberOptions } from "./recording_sink.ts";
+import { RecordingSink, stoppedWheel, subscriberContext } from "./recording_sink.ts";
 
 function messages(first: number, last: number, epoch = "e", channel = "c"): Message[] {
   return Array.from({ length: last - first + 1 }, (_, i) => {
@@ -60,10 +61,10 @@ class ListFeed implements Feed {
 function subscribe(
   feed: Feed,
   cursor?: Cursor,
-  { once, ...options }: Partial<SubscriberOptions> & { once?: boolean } = {},
+  { once, ...options }: Partial<SubscriberContext> & SubscriberOptions & { once?: boolean } = {},
 ) {
   const sink = new RecordingSink({ once });
-  const subscriber = new Subscriber(sink, subscriberOptions(options));
+  const subscriber = new Subscriber(sink, subscriberContext(options), options);
   const subscription = new Subscription(subscriber, feed, cursor);
   subscriber.add(subscription);
   return { sink, subscriber, subscription };
@@ -318,7 +319,7 @@ Deno.test("Subscriber ends when its time is over, however busy it is", () => {
     wheel,
     heartbeat: 1000,
     lifetime: 2500,
-    onClose: (reason) => reasons.push(reason),
+    onClose: (_subscriber, reason) => reasons.push(reason),
   });
   subscription.catchUp();
   for (let seq = 1; seq <= 24; seq++) {
@@ -361,7 +362,7 @@ Deno.test("Subscriber survives a sink that throws, and everybody learns of it", 
       wheel,
       heartbeat: 1000,
       report: (error) => errors.push(error),
-      onClose: (reason) => reasons.push(reason),
+      onClose: (_subscriber, reason) => reasons.push(reason),
     });
     sink[broken] = () => {
       throw new Error(broken);
