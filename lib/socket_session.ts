@@ -96,6 +96,7 @@ export abstract class SocketSession implements EventListenerObject {
 
 /** Publishes each frame to the one channel of a plain socket. */
 export class PlainSession extends SocketSession {
+  /** Publishes the frame. */
   protected override receive(data: string): void {
     const { hub, grant, limits, wishes: [{ channel }] } = this.context;
     if (!grant.mayPublish(channel)) {
@@ -132,6 +133,7 @@ export class LineSession extends SocketSession {
   /** Answers to the frame at hand; they leave in one frame. */
   #answers: string[] | undefined;
 
+  /** Carries out the frame's lines, and answers them in one frame. */
   protected override receive(data: string): void {
     for (const text of data.split("\n")) {
       if (text !== "") this.#carryOut(text);
