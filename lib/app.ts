@@ -7,7 +7,7 @@ import { type Access, type Grant, unauthorized } from "./access.ts";
 import { ASSETS, serveAsset } from "./assets.ts";
 import { quote } from "./cursor.ts";
 import { type Engine, EngineFullError, type Receipt } from "./engine.ts";
-import { HttpError } from "./http_error.ts";
+import { HttpError, internalError } from "./http_error.ts";
 import type { Hub } from "./hub.ts";
 import type { PrometheusMetrics, Reading } from "./metrics.ts";
 import {
@@ -184,7 +184,7 @@ export function createApp(options: AppOptions): App {
       });
     }
     report(error);
-    return new HttpError(500, "internal_error", "Something broke; see the server's log");
+    return internalError();
   }
 
   function publish({ request, search }: Call): Response | Promise<Response> {
@@ -228,37 +228,22 @@ export function createApp(options: AppOptions): App {
       lifetime: lifetime(timeout),
     });
     const subscribed = join(subscriber, () => hub.subscribe(subscriber, asked.wishes));
-    const respond = () => streamResponse(sink, subscriber, format.contentType);
     // The status can say that nothing came only if it has not been sent before. An event stream
     // says so by ending: 204 would tell its client never to come back.
     const mayBeEmpty = timeout !== undefined && !format.contentType.includes("event-stream");
+    const respond = () => {
+      if (subscriber.closed === "error") throw internalError();
+      const headers = { ...NO_CACHE, "river-cursor": sink.cursor };
+      return mayBeEmpty && !sink.started
+        ? new Response(null, { status: 204, headers })
+        : new Response(sink.body, { headers: { ...headers, "content-type": format.contentType } });
+    };
     if (subscribed === undefined && !mayBeEmpty) return respond();
     // The stream is not being read yet, so it cannot tell that the client went away.
     request.signal.addEventListener("abort", () => subscriber.close("gone"));
     return Promise.resolve(subscribed)
       .then(() => mayBeEmpty ? sink.begun() : undefined)
-      .then(() => mayBeEmpty && !sink.started ? emptyResponse(sink, subscriber) : respond());
-  }
-
-  function streamResponse(sink: StreamSink, subscriber: Subscriber, type: string): Response {
-    checkAlive(subscriber);
-    return new Response(sink.body, {
-      headers: { ...NO_CACHE, "content-type": type, "river-cursor": sink.cursor },
-    });
-  }
-
-  function emptyResponse(sink: StreamSink, subscriber: Subscriber): Response {
-    checkAlive(subscriber);
-    return new Response(null, {
-      status: 204,
-      headers: { ...NO_CACHE, "river-cursor": sink.cursor },
-    });
-  }
-
-  function checkAlive(subscriber: Subscriber): void {
-    if (subscriber.closed === "error") {
-      throw new HttpError(500, "internal_error", "Something broke; see the server's log");
-    }
+      .then(respond);
   }
 
   function websocket({ request, search }: Call): Response {
@@ -334,19 +319,22 @@ export function createApp(options: AppOptions): App {
     }
   }
 
-  async function showChannel(call: Call): Promise<Response> {
-    checkMayOperate(call.request, new Params().addForm(call.search));
-    const name = channelOf(call.path);
+  function showChannel({ request, path, search }: Call): Promise<Response> {
+    checkMayOperate(request, new Params().addForm(search));
+    return describe(channelOf(path));
+  }
+
+  async function resetChannel({ request, path, search }: Call): Promise<Response> {
+    checkMayOperate(request, new Params().addForm(search));
+    const name = channelOf(path);
+    if (!await engine.reset(name)) throw unknownChannel(name);
+    return describe(name);
+  }
+
+  async function describe(name: string): Promise<Response> {
     const info = await engine.info(name);
     if (info === undefined) throw unknownChannel(name);
     return json(withSubscribers(info));
-  }
-
-  async function resetChannel(call: Call): Promise<Response> {
-    checkMayOperate(call.request, new Params().addForm(call.search));
-    const name = channelOf(call.path);
-    if (!await engine.reset(name)) throw unknownChannel(name);
-    return showChannel(call);
   }
 
   function withSubscribers<T extends { channel: string; seq: number; epoch: string }>(info: T) {

@@ -53,3 +53,8 @@ export class HttpError extends Error {
 export function badParameter(name: string, message: string): HttpError {
   return new HttpError(400, "bad_parameter", `Bad parameter "${name}": ${message}`);
 }
+
+/** 500 for what is nobody's fault but ours; the log knows more. */
+export function internalError(): HttpError {
+  return new HttpError(500, "internal_error", "Something broke; see the server's log");
+}

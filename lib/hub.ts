@@ -60,8 +60,6 @@ const RETRY_MS = 10;
 export class Hub implements ChannelOwner, Local {
   readonly #engine: Engine;
   readonly #context: SubscriberContext;
-  readonly #metrics: Metrics;
-  readonly #report: (error: unknown) => void;
   readonly #schedule: (flush: () => void) => void;
   readonly #channels = new Map<string, Channel>();
   readonly #subscribers = new Set<Subscriber>();
@@ -73,18 +71,16 @@ export class Hub implements ChannelOwner, Local {
   /** A hub without channels and subscribers; `start()` joins it to the engine. */
   constructor(options: HubOptions) {
     this.#engine = options.engine;
-    this.#metrics = options.metrics ?? noMetrics;
-    this.#report = options.report ?? (() => {});
-    const { wheel, maxQueue, heartbeat } = options;
+    const { wheel, maxQueue, heartbeat, metrics = noMetrics, report = () => {} } = options;
     this.#context = {
       wheel,
       maxQueue,
       heartbeat,
-      metrics: this.#metrics,
-      report: this.#report,
+      metrics,
+      report,
       onClose: (subscriber, reason) => {
         this.#subscribers.delete(subscriber);
-        this.#metrics.disconnected(subscriber.transport, reason);
+        metrics.disconnected(subscriber.transport, reason);
       },
     };
     this.#schedule = options.schedule ?? setImmediate;
@@ -119,7 +115,7 @@ export class Hub implements ChannelOwner, Local {
   /** Makes a subscriber for a sink. It is forgotten when it closes. */
   connect(sink: Sink, options: SubscriberOptions = {}): Subscriber {
     const subscriber = new Subscriber(sink, this.#context, options);
-    this.#metrics.connected(subscriber.transport);
+    this.#context.metrics.connected(subscriber.transport);
     this.#subscribers.add(subscriber);
     if (this.#closed) subscriber.close("shutdown");
     return subscriber;
@@ -235,9 +231,9 @@ export class Hub implements ChannelOwner, Local {
   /** Does something whose failure nobody waits for. */
   #background(action: () => Promise<void> | void): void {
     try {
-      action()?.catch(this.#report);
+      action()?.catch(this.#context.report);
     } catch (error) {
-      this.#report(error);
+      this.#context.report(error);
     }
   }
 }

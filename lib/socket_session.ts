@@ -6,7 +6,7 @@
 import type { Grant } from "./access.ts";
 import { parseCursor, quote } from "./cursor.ts";
 import { EngineFullError, type Receipt } from "./engine.ts";
-import { HttpError } from "./http_error.ts";
+import { HttpError, internalError } from "./http_error.ts";
 import type { Hub, Wish } from "./hub.ts";
 import { line, utf8Length } from "./message.ts";
 import { checkData, checkName, type RequestLimits } from "./params.ts";
@@ -50,6 +50,12 @@ export abstract class SocketSession implements EventListenerObject {
 
   /** Takes one text frame. */
   protected abstract receive(text: string): void;
+
+  /** Closes the socket after a message over the limit. */
+  protected endTooLarge(): void {
+    const { maxMessage } = this.context.limits;
+    this.sink.end(CLOSE_CODES.tooLarge, `a message may have ${maxMessage} bytes`);
+  }
 
   /** Takes an event of the socket. */
   handleEvent(event: Event): void {
@@ -113,10 +119,7 @@ export class PlainSession extends SocketSession {
 
   #fail(error: unknown): void {
     if (error instanceof HttpError) {
-      this.sink.end(
-        CLOSE_CODES.tooLarge,
-        `a message may have ${this.context.limits.maxMessage} bytes`,
-      );
+      this.endTooLarge();
     } else if (error instanceof EngineFullError) {
       this.sink.end(CLOSE_CODES.full, "no room for the channel: try again later");
     } else {
@@ -158,7 +161,7 @@ export class LineSession extends SocketSession {
   #command(kind: string, fields: Fields): Promise<void> | void {
     switch (kind) {
       case "sub":
-        return this.subscribe(wishOf(fields));
+        return this.#subscribe(wishOf(fields));
       case "unsub":
         return this.#unsubscribe(textField(fields, "channel"));
       case "pub":
@@ -172,12 +175,7 @@ export class LineSession extends SocketSession {
     }
   }
 
-  /**
-   * Joins a channel.
-   *
-   * @throws {HttpError} 400 if it is joined already or one too many, 403 if it is not allowed.
-   */
-  subscribe(wish: Wish): Promise<void> | void {
+  #subscribe(wish: Wish): Promise<void> | void {
     const { hub, subscriber, grant, limits } = this.context;
     const name = quote(wish.channel);
     if (!grant.maySubscribe(wish.channel)) {
@@ -227,23 +225,20 @@ export class LineSession extends SocketSession {
     if (typeof id === "string") context.id = id;
     if (typeof channel === "string") context.channel = channel;
     if (error instanceof HttpError && error.status === 413) {
-      this.sink.end(
-        CLOSE_CODES.tooLarge,
-        `a message may have ${this.context.limits.maxMessage} bytes`,
-      );
-    } else if (error instanceof HttpError) {
-      const { code, message } = error;
-      (this.#answers ??= []).push(line("error", { code, message, ...context }));
-    } else if (error instanceof EngineFullError) {
-      const { message } = error;
-      (this.#answers ??= []).push(
-        line("error", { code: "too_many_channels", message, ...context }),
-      );
+      this.endTooLarge();
     } else {
-      this.context.report(error);
-      const message = "Something broke; see the server's log";
-      (this.#answers ??= []).push(line("error", { code: "internal_error", message, ...context }));
+      const { code, message } = this.#explain(error);
+      (this.#answers ??= []).push(line("error", { code, message, ...context }));
     }
+  }
+
+  #explain(error: unknown): { code: string; message: string } {
+    if (error instanceof HttpError) return error;
+    if (error instanceof EngineFullError) {
+      return { code: "too_many_channels", message: error.message };
+    }
+    this.context.report(error);
+    return internalError();
   }
 
   #answer(): void {
