@@ -70,14 +70,14 @@ export class Access {
   }
 
   /**
-   * Checks what pages load without telling their origin: scripts (JSONP), images, links. Browsers say
-   * that it comes from another site, and mostly from which.
+   * Checks a request without an `Origin`. Pages load scripts (JSONP), images and links without telling
+   * it; browsers say that these come from another site, and mostly from which.
    *
    * @throws {HttpError} 403 if it comes from a page of an origin that is not allowed.
    */
   checkEmbedding(headers: Headers): void {
     const site = headers.get("sec-fetch-site");
-    if (headers.has("origin") || (site !== "cross-site" && site !== "same-site")) return;
+    if (site !== "cross-site" && site !== "same-site") return;
     const referrer = headers.get("referer") ?? "";
     const origin = URL.canParse(referrer) ? new URL(referrer).origin : "null";
     if (!this.#isAllowed(origin, headers)) throw forbidden(origin);

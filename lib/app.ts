@@ -84,6 +84,8 @@ interface Call {
   readonly path: string;
   /** The query string without its question mark. */
   readonly search: string;
+  /** The origin of the page that asks, which is allowed; undefined if none says so. */
+  readonly origin: string | undefined;
 }
 
 type Route = (call: Call) => Response | Promise<Response>;
@@ -113,10 +115,10 @@ export function createApp(options: AppOptions): App {
     let origin: string | undefined;
     try {
       if (drained !== undefined) throw shuttingDown();
-      const call = parseUrl(request);
+      const { path, search } = parseUrl(request.url);
       // What every page may load says nothing about the page that loads it.
-      if (!ASSETS.get(call.path)?.shared) origin = access.checkOrigin(request.headers);
-      const response = dispatch(call);
+      if (!ASSETS.get(path)?.shared) origin = access.checkOrigin(request.headers);
+      const response = dispatch({ request, path, search, origin });
       if (!(response instanceof Promise)) return withCors(response, origin);
       busy++;
       return response.then((response) => {
@@ -187,8 +189,8 @@ export function createApp(options: AppOptions): App {
     return internalError();
   }
 
-  function publish({ request, search }: Call): Response | Promise<Response> {
-    access.checkEmbedding(request.headers);
+  function publish({ request, search, origin }: Call): Response | Promise<Response> {
+    if (origin === undefined) access.checkEmbedding(request.headers);
     const read = readPublications(request, search, limits);
     return read instanceof Promise ? read.then(publishAll) : publishAll(read);
 
@@ -204,7 +206,7 @@ export function createApp(options: AppOptions): App {
   }
 
   function subscribe(call: Call): Response | Promise<Response> {
-    access.checkEmbedding(call.request.headers);
+    if (call.origin === undefined) access.checkEmbedding(call.request.headers);
     const params = readParams(call.request, call.search, limits);
     return params instanceof Promise
       ? params.then((params) => openStream(call, params))
@@ -433,8 +435,7 @@ function shuttingDown(): HttpError {
 }
 
 /** Splits the address as it came, without the cost and the surprises of `new URL`. */
-function parseUrl(request: Request): Call {
-  const { url } = request;
+function parseUrl(url: string): { path: string; search: string } {
   const start = url.indexOf("/", url.indexOf("://") + 3);
   const question = url.indexOf("?");
   const hash = url.indexOf("#");
@@ -442,7 +443,7 @@ function parseUrl(request: Request): Call {
   const pathEnd = question < 0 || question > end ? end : question;
   // A target in absolute form may have no path: then no slash comes before the query.
   const path = start < 0 || start > pathEnd ? "/" : url.slice(start, pathEnd);
-  return { request, path, search: url.slice(pathEnd + 1, end) };
+  return { path, search: url.slice(pathEnd + 1, end) };
 }
 
 function channelOf(path: string): string {

@@ -126,17 +126,14 @@ export class Params {
     if (names.length > max) {
       throw badParameter("name", `it is given ${names.length} times, but ${max} are allowed`);
     }
-    const seen = new Set<string>();
-    for (const name of names) {
-      checkName("name", name);
-      if (seen.has(name)) {
-        throw new HttpError(
-          400,
-          "duplicate_parameter",
-          `Parameter "name" gives the channel ${quote(name)} twice`,
-        );
-      }
-      seen.add(name);
+    for (const name of names) checkName("name", name);
+    if (names.length > 1 && new Set(names).size < names.length) {
+      const twice = names.find((name, i) => names.indexOf(name) < i)!;
+      throw new HttpError(
+        400,
+        "duplicate_parameter",
+        `Parameter "name" gives the channel ${quote(twice)} twice`,
+      );
     }
     return names;
   }
@@ -537,19 +534,24 @@ function contentType(request: Request): string {
 }
 
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const lenientUtf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** The body as text, read no further than the limit. */
-async function readBody(request: Request, max: number): Promise<string> {
+function readBody(request: Request, max: number): Promise<string> {
   const length = request.headers.get("content-length");
   if (length !== null && Number(length) > max) throw bodyTooLarge(max);
-  let bytes: Uint8Array;
-  try {
-    bytes = length === null ? await readChunked(request, max) : await request.bytes();
-  } catch (error) {
+  const bytes = length === null ? readChunked(request, max) : request.bytes();
+  return bytes.then(decodeBody, (error) => {
     if (error instanceof HttpError) throw error;
     // The client is gone: nobody reads this, but it is counted as a refusal, not as our error.
     throw new HttpError(400, "body_incomplete", "The body ended before its end");
-  }
+  });
+}
+
+/** The runtime's lenient decoder is up to ten times faster, and says where it was needed. */
+function decodeBody(bytes: Uint8Array): string {
+  const text = lenientUtf8.decode(bytes);
+  if (!text.includes("\uFFFD")) return text;
   try {
     return strictUtf8.decode(bytes);
   } catch {
