@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 
 /** One published message, numbered. Immutable, shared by everybody it is delivered to. */
 export interface Message {
@@ -283,11 +284,5 @@ function escapeForScript(json: string): string {
 
 /** Bytes of `text` in UTF-8. */
 export function utf8Length(text: string): number {
-  let bytes = text.length;
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    // Half of a surrogate pair counts two: the pair is four bytes and two code units.
-    if (code > 0x7f) bytes += code > 0x7ff && (code < 0xd800 || code > 0xdfff) ? 2 : 1;
-  }
-  return bytes;
+  return Buffer.byteLength(text);
 }

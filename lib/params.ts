@@ -75,8 +75,8 @@ export class Params {
   addJson(text: string): this {
     const object = parseObject(text, "the body");
     const found = new Map<string, string[]>();
-    for (const name of KNOWN) {
-      if (!Object.hasOwn(object, name)) continue;
+    for (const name of Object.keys(object)) {
+      if (!known.has(name)) continue;
       const value = object[name];
       const items: unknown[] = name === "name" && Array.isArray(value) ? value : [value];
       found.set(name, items.map((item) => jsonText(name, item)));
