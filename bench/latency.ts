@@ -29,7 +29,7 @@ const WARM_UP = 30;
 export const latency: Workload = {
   name: "latency",
   about: "p50, p99 and p99.9 at a fixed rate and fan-out",
-  options: { readers: 1000, rate: 100, seconds: 2 },
+  options: { readers: 1000, rate: 100, messages: 300 },
   cases(options) {
     const units = { p50: "ms p50", p99: "ms p99", p999: "ms p99.9" };
     const over = (transport: Transport) => (kind: Kind): Contestant => ({
@@ -48,9 +48,9 @@ export const latency: Workload = {
 
 function run(server: Server, transport: Transport, options: Options): Promise<Sample> {
   return Trial.run(async (trial) => {
-    const { readers, rate, seconds } = options;
+    const { readers, rate } = options;
     const { port, dialect } = server;
-    const messages = WARM_UP + Math.ceil(rate * seconds);
+    const messages = WARM_UP + options.messages;
     const times = new Float64Array((messages - WARM_UP) * readers);
     const window = new Window(messages, readers);
     const received = new Int32Array(readers);
