@@ -11,6 +11,7 @@ import { type Config, ConfigError, helpText, readConfig } from "./lib/config.ts"
 import { type Engine, MemoryEngine } from "./lib/engine.ts";
 import { Hub } from "./lib/hub.ts";
 import { createLog, errorFields, type Log } from "./lib/log.ts";
+import { Listener } from "./lib/listener.ts";
 import { PrometheusMetrics } from "./lib/metrics.ts";
 import { TimerWheel } from "./lib/timer_wheel.ts";
 
@@ -58,6 +59,8 @@ export interface River {
   readonly engine: Engine;
   /** Times the subscribers; to be started before the first one. */
   readonly wheel: TimerWheel;
+  /** Counts. */
+  readonly metrics: PrometheusMetrics;
 }
 
 /**
@@ -81,6 +84,7 @@ export function build(config: Config, report: (error: unknown) => void): River {
   const app = createApp({
     hub,
     engine,
+    wheel,
     metrics,
     report,
     access: new Access({ publishKey: config["publish-key"], origins: config.origin }),
@@ -91,9 +95,13 @@ export function build(config: Config, report: (error: unknown) => void): River {
       maxChannelsPerClient: config["max-channels-per-client"],
       maxConnections: config["max-connections"] || connectionBudget(),
       clientTimeout: config["client-timeout"],
+      bodyTimeout: config["body-timeout"],
+      publishRate: config["publish-rate"],
+      connectionRate: config["connection-rate"],
+      trustProxy: config["trust-proxy"],
     },
   });
-  return { app, hub, engine, wheel };
+  return { app, hub, engine, wheel, metrics };
 }
 
 /** Serves until a signal comes; then ends the process. */
@@ -105,23 +113,26 @@ async function serve(config: Config): Promise<void> {
     event.preventDefault();
     report(event.reason);
   });
-  const { app, hub, wheel } = build(config, report);
+  const { app, hub, wheel, metrics } = build(config, report);
   await hub.start();
   wheel.start();
-  const server = listen(config, app);
-  const { hostname, port } = server.addr;
+  const listener = listen(config, app, (error) => {
+    metrics.acceptFailed();
+    log.error("cannot accept connections for now", { error: String(error) });
+  });
+  const { hostname, port } = listener.address;
   const host = hostname.includes(":") ? `[${hostname}]` : hostname;
   print(`river ${manifest.version} listening on http://${host}:${port}/\n`);
   await terminated(log);
-  await shutDown(server, app, hub, config.grace, log);
+  await shutDown(listener, app, hub, config.grace, log);
   wheel.stop();
   Deno.exit(0);
 }
 
-function listen({ host, port }: Config, app: App): Deno.HttpServer<Deno.NetAddr> {
+function listen({ host, port }: Config, app: App, onFailure: (error: unknown) => void): Listener {
   const hostname = host.replace(/^\[(.*)\]$/, "$1");
   try {
-    return Deno.serve({ hostname, port, onListen() {}, onError: app.fail }, app.handle);
+    return new Listener({ hostname, port }, app, onFailure);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new ConfigError(`Cannot listen on ${host} port ${port}: ${reason}`);
@@ -147,7 +158,7 @@ function terminated(log: Log): Promise<void> {
  * milliseconds.
  */
 async function shutDown(
-  server: Deno.HttpServer,
+  listener: Listener,
   app: App,
   hub: Hub,
   grace: number,
@@ -159,7 +170,7 @@ async function shutDown(
   const drained = app.drain();
   hub.drain();
   await within(grace, drained);
-  if (!await within(Math.max(LAST_MS, deadline - Date.now()), server.shutdown())) {
+  if (!await within(Math.max(LAST_MS, deadline - Date.now()), listener.shutdown())) {
     log.error("connections dropped at the end of the grace period");
   }
   await hub.close();

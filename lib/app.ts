@@ -20,10 +20,12 @@ import {
   wholeNumber,
   wishesOf,
 } from "./params.ts";
-import { LineSession, PlainSession } from "./socket_session.ts";
+import { clientAddress, RateLimit } from "./rate_limit.ts";
+import { LineSession, PlainSession, type SessionContext } from "./socket_session.ts";
 import { LineSocketSink, PlainSocketSink } from "./socket_sink.ts";
 import { CutError, StreamSink } from "./stream_sink.ts";
 import type { Subscriber } from "./subscriber.ts";
+import type { TimerWheel } from "./timer_wheel.ts";
 
 /** What the routes work with. Times are in milliseconds. */
 export interface AppOptions {
@@ -33,11 +35,21 @@ export interface AppOptions {
   readonly engine: Engine;
   /** Decides who may do what. */
   readonly access: Access;
+  /** Times the reading of bodies. */
+  readonly wheel: TimerWheel;
   /** Counts connections and refusals, and prints all counts. */
   readonly metrics: PrometheusMetrics;
   /** What clients are held to. */
   readonly limits: RequestLimits & {
     readonly maxConnections: number;
+    /** How long the body of one request may take. */
+    readonly bodyTimeout: number;
+    /** Messages a second and client address; 0: no limit. */
+    readonly publishRate: number;
+    /** Subscriptions and sockets a second and client address; 0: no limit. */
+    readonly connectionRate: number;
+    /** Whether `X-Forwarded-For` is the word of a proxy in front. */
+    readonly trustProxy: boolean;
     /** 0: no end. */
     readonly clientTimeout: number;
     readonly heartbeat: number;
@@ -47,7 +59,10 @@ export interface AppOptions {
 }
 
 /** Answers a request; at once wherever nothing has to be waited for. */
-export type Handler = (request: Request) => Response | Promise<Response>;
+export type Handler = (request: Request, info: Connection) => Response | Promise<Response>;
+
+/** What the runtime tells about the connection of a request. */
+export type Connection = Deno.ServeHandlerInfo<Deno.NetAddr>;
 
 /** The server, but for the listening. */
 export interface App {
@@ -56,8 +71,8 @@ export interface App {
   /** Takes what goes wrong while a response is sent. */
   fail(error: unknown): Response;
   /**
-   * Refuses every request from now on. Resolves when those under way are answered and all sockets
-   * are closed, which is for the hub to see to.
+   * Refuses every request from now on. Resolves when those under way are answered and all streams and
+   * sockets are closed, which is for the hub to see to.
    */
   drain(): Promise<void>;
 }
@@ -81,6 +96,7 @@ const NO_CACHE = {
 /** What is known of a request before it is looked into. */
 interface Call {
   readonly request: Request;
+  readonly connection: Connection;
   readonly path: string;
   /** The query string without its question mark. */
   readonly search: string;
@@ -92,9 +108,16 @@ type Route = (call: Call) => Response | Promise<Response>;
 
 /** Builds the server from its parts. */
 export function createApp(options: AppOptions): App {
-  const { hub, engine, access, metrics, limits, report } = options;
-  /** Requests that have to wait for something, and open sockets. */
+  const { hub, engine, access, wheel, metrics, limits, report } = options;
+  const publishLimit = new RateLimit(limits.publishRate);
+  const connectionLimit = new RateLimit(limits.connectionRate);
+  /** Requests that have to wait for something. */
   let busy = 0;
+  /**
+   * Connections that are, or were, a subscriber's: a client that takes nothing may hold on to one long
+   * after its subscriber was cut.
+   */
+  let connections = 0;
   let drained: PromiseWithResolvers<void> | undefined;
 
   const routes: Record<string, Record<string, Route>> = {
@@ -111,14 +134,14 @@ export function createApp(options: AppOptions): App {
 
   return { handle, fail, drain };
 
-  function handle(request: Request): Response | Promise<Response> {
+  function handle(request: Request, connection: Connection): Response | Promise<Response> {
     let origin: string | undefined;
     try {
       if (drained !== undefined) throw shuttingDown();
       const { path, search } = parseUrl(request.url);
       // What every page may load says nothing about the page that loads it.
       if (!ASSETS.get(path)?.shared) origin = access.checkOrigin(request.headers);
-      const response = dispatch({ request, path, search, origin });
+      const response = dispatch({ request, connection, path, search, origin });
       if (!(response instanceof Promise)) return withCors(response, origin);
       busy++;
       return response.then((response) => {
@@ -140,12 +163,22 @@ export function createApp(options: AppOptions): App {
 
   function drain(): Promise<void> {
     drained ??= Promise.withResolvers();
-    if (busy === 0) drained.resolve();
+    checkDrained();
     return drained.promise;
   }
 
   function release(): void {
-    if (--busy === 0) drained?.resolve();
+    busy--;
+    checkDrained();
+  }
+
+  function leave(): void {
+    connections--;
+    checkDrained();
+  }
+
+  function checkDrained(): void {
+    if (busy === 0 && connections === 0) drained?.resolve();
   }
 
   function dispatch(call: Call): Response | Promise<Response> {
@@ -189,16 +222,20 @@ export function createApp(options: AppOptions): App {
     return internalError();
   }
 
-  function publish({ request, search, origin }: Call): Response | Promise<Response> {
+  function publish(call: Call): Response | Promise<Response> {
+    const { request, search, origin } = call;
     if (origin === undefined) access.checkEmbedding(request.headers);
+    const address = publishLimit.enabled ? addressOf(call) : "";
+    checkRate(publishLimit, address, `${limits.publishRate} messages a second (--publish-rate)`);
     const read = readPublications(request, search, limits);
-    return read instanceof Promise ? read.then(publishAll) : publishAll(read);
+    return read instanceof Promise ? inTime(read, publishAll) : publishAll(read);
 
     function publishAll({ params, publications }: Awaited<typeof read>) {
       const grant = grantOf(request, params);
       if (!publications.every(({ channel }) => grant.mayPublish(channel))) {
         throw unauthorized("publish");
       }
+      publishLimit.spend(address, publications.length);
       if (publications.length > 1) return hub.publishAll(publications).then(json);
       const receipt = hub.publish(publications[0]);
       return receipt instanceof Promise ? receipt.then(json) : json(receipt);
@@ -209,21 +246,60 @@ export function createApp(options: AppOptions): App {
     if (call.origin === undefined) access.checkEmbedding(call.request.headers);
     const params = readParams(call.request, call.search, limits);
     return params instanceof Promise
-      ? params.then((params) => openStream(call, params))
+      ? inTime(params, (params) => openStream(call, params))
       : openStream(call, params);
   }
 
-  function openStream({ request }: Call, params: Params): Response | Promise<Response> {
+  /**
+   * Answers when a body has been read; with 408 if that takes too long. The runtime ends the connection
+   * after the body's last byte. One promise for all of it, as every POST comes through here.
+   */
+  function inTime<T>(
+    reading: Promise<T>,
+    answer: (read: T) => Response | Promise<Response>,
+  ): Promise<Response> {
+    return new Promise((resolve, reject) => {
+      let late = false;
+      const timed = {
+        due: 0,
+        onDue() {
+          late = true;
+          reject(bodyTooSlow(limits.bodyTimeout));
+        },
+      };
+      wheel.set(timed, limits.bodyTimeout);
+      reading.then((read) => {
+        if (late) return;
+        wheel.clear(timed);
+        try {
+          resolve(answer(read));
+        } catch (error) {
+          reject(error);
+        }
+      }, (error) => {
+        wheel.clear(timed);
+        reject(error);
+      });
+    });
+  }
+
+  function openStream(call: Call, params: Params): Response | Promise<Response> {
+    const { request, connection } = call;
     const asked = subscribeRequest(params, request.headers, limits);
     checkMaySubscribe(grantOf(request, params), asked.wishes.map(({ channel }) => channel));
-    checkRoom();
+    checkRoom(call);
     const { format, once, positions, limit, timeout } = asked;
     const sink = new StreamSink(format, {
       once,
       positions,
       retryMs,
-      onGone: () => subscriber.close("gone"),
+      onGone() {
+        leave();
+        subscriber.close("gone");
+      },
+      onEnd: (unsent) => unsent === 0 ? leave() : connection.completed.then(leave, leave),
     });
+    connections++;
     const subscriber = hub.connect(sink, {
       transport: asked.transport,
       limit,
@@ -248,7 +324,8 @@ export function createApp(options: AppOptions): App {
       .then(respond);
   }
 
-  function websocket({ request, search }: Call): Response {
+  function websocket(call: Call): Response {
+    const { request, search } = call;
     checkUpgrade(request.headers);
     const params = new Params().addForm(search);
     const protocols = request.headers.get("sec-websocket-protocol")?.split(",") ?? [];
@@ -265,20 +342,32 @@ export function createApp(options: AppOptions): App {
     }
     const grant = grantOf(request, params);
     checkMaySubscribe(grant, wishes.map(({ channel }) => channel));
-    checkRoom();
+    checkRoom(call);
+    const pace = publishLimit.enabled
+      ? { limit: publishLimit, address: addressOf(call) }
+      : undefined;
     // From here on nothing may throw: the upgrade cannot be taken back.
     const { socket, response } = Deno.upgradeWebSocket(request, {
       idleTimeout: Math.ceil(limits.heartbeat / 1000),
     });
     // The runtime's own choice fails on a list without spaces.
     if (lines) response.headers.set("sec-websocket-protocol", SUBPROTOCOL);
-    busy++;
+    connections++;
     const sink = lines ? new LineSocketSink(socket, retryMs) : new PlainSocketSink(socket, retryMs);
     const subscriber = hub.connect(sink, {
       transport: lines ? SUBPROTOCOL : "websocket",
       lifetime: lifetime(),
     });
-    const context = { hub, subscriber, wishes, grant, limits, report, release };
+    const context: SessionContext = {
+      hub,
+      subscriber,
+      wishes,
+      grant,
+      limits,
+      pace,
+      report,
+      onClose: leave,
+    };
     const session = sink instanceof LineSocketSink
       ? new LineSession(sink, context)
       : new PlainSession(sink, context);
@@ -354,6 +443,13 @@ export function createApp(options: AppOptions): App {
     const { rss } = Deno.memoryUsage();
     const readings: Reading[] = [
       ["river_messages_published_total", "counter", "Messages numbered and stored.", published],
+      ["river_connections", "gauge", "Connections that subscribers hold.", connections],
+      [
+        "river_connections_stuck",
+        "gauge",
+        "Of these, whose subscriber has ended, but whose client takes no end.",
+        Math.max(0, connections - hub.size),
+      ],
       ["river_channels", "gauge", "Channels known.", channels],
       ["river_history_messages", "gauge", "Messages kept.", messages],
       ["river_history_bytes", "gauge", "Bytes of data kept.", bytes],
@@ -382,8 +478,15 @@ export function createApp(options: AppOptions): App {
     if (!grantOf(request, params).mayOperate) throw unauthorized("see this");
   }
 
-  function checkRoom(): void {
-    if (hub.size < limits.maxConnections) return;
+  /** Makes sure that another subscriber may come. */
+  function checkRoom(call: Call): void {
+    if (connectionLimit.enabled) {
+      const address = addressOf(call);
+      const most = `${limits.connectionRate} subscriptions a second (--connection-rate)`;
+      checkRate(connectionLimit, address, most);
+      connectionLimit.spend(address, 1);
+    }
+    if (connections < limits.maxConnections) return;
     throw new HttpError(
       503,
       "too_many_connections",
@@ -391,6 +494,27 @@ export function createApp(options: AppOptions): App {
       { "retry-after": RETRY_AFTER },
     );
   }
+
+  function addressOf({ request, connection }: Call): string {
+    const forwarded = limits.trustProxy ? request.headers.get("x-forwarded-for") : null;
+    return clientAddress(connection.remoteAddr.hostname, forwarded);
+  }
+}
+
+function checkRate(limit: RateLimit, address: string, most: string): void {
+  const wait = limit.wait(address);
+  if (wait === 0) return;
+  throw new HttpError(429, "too_many_requests", `One client address is allowed ${most}`, {
+    "retry-after": String(Math.ceil(wait / 1000)),
+  });
+}
+
+function bodyTooSlow(ms: number): HttpError {
+  return new HttpError(
+    408,
+    "body_too_slow",
+    `The body took more than ${ms / 1000} s (--body-timeout)`,
+  );
 }
 
 function checkMaySubscribe(grant: Grant, channels: string[]): void {

@@ -65,6 +65,13 @@ export const OPTIONS = {
     help: "body of one request, or one WebSocket frame",
     beyond: "413; a WebSocket is closed with 1009",
   },
+  "body-timeout": {
+    kind: "duration",
+    default: "10s",
+    min: 1,
+    help: "how long the body of one request may take",
+    beyond: "408, and the connection is closed",
+  },
   "max-queue": {
     kind: "bytes",
     default: "1MiB",
@@ -74,8 +81,27 @@ export const OPTIONS = {
   "max-connections": {
     kind: "count",
     default: "0",
-    help: "subscribers at a time; 0: as many as file descriptors allow, less a reserve",
+    help:
+      "subscribers at a time, stuck ones included; 0: as many as file descriptors allow, less a reserve",
     beyond: "503 with Retry-After",
+  },
+  "connection-rate": {
+    kind: "count",
+    default: "0",
+    help: "subscriptions and sockets that one client address may open a second; 0: no limit",
+    beyond: "429 with Retry-After",
+  },
+  "publish-rate": {
+    kind: "count",
+    default: "0",
+    help: "messages that one client address may publish a second, on average; 0: no limit",
+    beyond: "429 with Retry-After; a plain WebSocket is closed with 1013",
+  },
+  "trust-proxy": {
+    kind: "boolean",
+    help:
+      "take the client's address from the last item of X-Forwarded-For, which the reverse proxy " +
+      "in front must set",
   },
   "max-channels": {
     kind: "count",

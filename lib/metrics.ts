@@ -17,6 +17,8 @@ export interface Metrics {
   disconnected(transport: string, reason: string): void;
   /** A request was refused with this status. */
   refused(status: number): void;
+  /** Connections could not be accepted. */
+  acceptFailed(): void;
 }
 
 /** Takes no notice. */
@@ -26,6 +28,7 @@ export const noMetrics: Metrics = {
   connected() {},
   disconnected() {},
   refused() {},
+  acceptFailed() {},
 };
 
 /** A value read when the metrics are asked for: name, type, help text, value. */
@@ -39,6 +42,7 @@ export type Reading = readonly [
 /** Counts events and prints them. Labels have few values; a channel's name is never one. */
 export class PrometheusMetrics implements Metrics {
   #delivered = 0;
+  #acceptFailures = 0;
   readonly #gaps = new Map<string, number>();
   readonly #connected = new Map<string, number>();
   readonly #subscribers = new Map<string, number>();
@@ -67,6 +71,10 @@ export class PrometheusMetrics implements Metrics {
     add(this.#refused, `status="${status}"`, 1);
   }
 
+  acceptFailed(): void {
+    this.#acceptFailures++;
+  }
+
   /** Everything in the Prometheus text format, version 0.0.4. */
   text(readings: readonly Reading[]): string {
     const counter = (name: string, help: string, values: number | Map<string, number>) =>
@@ -77,6 +85,11 @@ export class PrometheusMetrics implements Metrics {
       counter("connections_total", "Subscribers that came.", this.#connected),
       counter("disconnections_total", "Subscribers that went.", this.#disconnected),
       counter("refusals_total", "Requests that were refused.", this.#refused),
+      counter(
+        "accept_failures_total",
+        "Times that no connection could be accepted: no file descriptor was free.",
+        this.#acceptFailures,
+      ),
       family("river_subscribers", "gauge", "Subscribers connected.", this.#subscribers),
       ...readings.map((reading) => family(...reading)),
     ].join("");

@@ -10,6 +10,7 @@ import { HttpError, internalError } from "./http_error.ts";
 import type { Hub, Wish } from "./hub.ts";
 import { line, utf8Length } from "./message.ts";
 import { checkData, checkName, type RequestLimits } from "./params.ts";
+import type { RateLimit } from "./rate_limit.ts";
 import { CLOSE_CODES, type SocketSink } from "./socket_sink.ts";
 import type { Subscriber } from "./subscriber.ts";
 
@@ -27,8 +28,10 @@ export interface SessionContext {
   readonly limits: RequestLimits;
   /** Takes errors that are nobody's fault but ours. */
   readonly report: (error: unknown) => void;
+  /** How fast the client may publish; none: as fast as it likes. */
+  readonly pace?: { readonly limit: RateLimit; readonly address: string };
   /** Called once, when the socket is closed. */
-  readonly release: () => void;
+  readonly onClose: () => void;
 }
 
 /**
@@ -55,6 +58,15 @@ export abstract class SocketSession implements EventListenerObject {
   protected endTooLarge(): void {
     const { maxMessage } = this.context.limits;
     this.sink.end(CLOSE_CODES.tooLarge, `a message may have ${maxMessage} bytes`);
+  }
+
+  /** Whether the client publishes faster than it may; counts one message if not. */
+  protected get tooFast(): boolean {
+    const { pace } = this.context;
+    if (pace === undefined) return false;
+    if (pace.limit.wait(pace.address) > 0) return true;
+    pace.limit.spend(pace.address, 1);
+    return false;
   }
 
   /** Takes an event of the socket. */
@@ -96,7 +108,7 @@ export abstract class SocketSession implements EventListenerObject {
     if (this.#released) return;
     this.#released = true;
     this.context.subscriber.close("gone");
-    this.context.release();
+    this.context.onClose();
   }
 }
 
@@ -110,6 +122,7 @@ export class PlainSession extends SocketSession {
     }
     try {
       checkData("data", data, limits.maxMessage);
+      if (this.tooFast) return this.sink.end(CLOSE_CODES.full, "publishing too fast");
       const receipt = hub.publish({ channel, data });
       if (receipt instanceof Promise) receipt.catch((error) => this.#fail(error));
     } catch (error) {
@@ -210,6 +223,9 @@ export class LineSession extends SocketSession {
     checkData("data", data, limits.maxMessage);
     if (!grant.mayPublish(channel)) {
       throw new HttpError(403, "forbidden", `Not allowed to publish to ${quote(channel)}`);
+    }
+    if (this.tooFast) {
+      throw new HttpError(429, "too_many_requests", "Publishing faster than --publish-rate allows");
     }
     const receipt = hub.publish({ channel, data });
     if (receipt instanceof Promise) return receipt.then((receipt) => this.#ack(id, receipt));

@@ -27,6 +27,7 @@ export class StreamSink implements Sink {
   readonly positions: Map<string, string>;
   readonly #format: Format;
   readonly #retryMs: () => number;
+  readonly #onEnd: (unsent: number) => void;
   #controller!: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
   /**
    * Sizes of the chunks written since the queue was last seen empty, oldest first: from `#at` up to
@@ -44,12 +45,14 @@ export class StreamSink implements Sink {
   /**
    * A sink that writes frames in `format` to a body of its own.
    *
-   * @param options `onGone` is called when the client goes away; `positions` is filled in as
-   * channels are joined; `retryMs` gives the delay told to event streams at shutdown.
+   * @param options Either `onGone` is called, when the client goes away, or `onEnd`, when the sink is
+   * closed, with the bytes that the transport has not taken; `positions` is filled in as channels
+   * are joined; `retryMs` gives the delay told to event streams at shutdown.
    */
-  constructor(format: Format, { once, onGone, positions, retryMs }: {
+  constructor(format: Format, { once, onGone, onEnd, positions, retryMs }: {
     once: boolean;
     onGone: () => void;
+    onEnd: (unsent: number) => void;
     positions: Map<string, string>;
     retryMs: () => number;
   }) {
@@ -57,12 +60,15 @@ export class StreamSink implements Sink {
     this.once = once;
     this.positions = positions;
     this.#retryMs = retryMs;
+    this.#onEnd = onEnd;
     // No `pull` and no `size`: each would cost a promise or a call a chunk.
     this.body = new ReadableStream({
       start: (controller) => {
         this.#controller = controller;
       },
       cancel: () => {
+        // A client that leaves after a clean end which it never took comes here as well.
+        if (this.#closed) return;
         this.#closed = true;
         onGone();
       },
@@ -143,11 +149,13 @@ export class StreamSink implements Sink {
     if (reason === "shutdown" && this.#format.contentType === "text/event-stream") {
       this.#enqueue(utf8.encode(`retry: ${this.#retryMs()}\n\n`));
     }
+    const unsent = this.backlog();
     this.#closed = true;
     // An error lets go of what is queued at once, where a clean end would wait for a reader that
     // takes nothing.
     if (reason === "slow" || reason === "error") this.#controller.error(new CutError(reason));
     else this.#controller.close();
+    this.#onEnd(unsent);
     this.#onStart?.();
   }
 

@@ -61,8 +61,12 @@ const DEFAULTS: Config = {
   "max-memory": 128 * 1024 * 1024,
   "max-message": 64 * 1024,
   "max-body": 1024 * 1024,
+  "body-timeout": 10_000,
   "max-queue": 1024 * 1024,
   "max-connections": 0,
+  "connection-rate": 0,
+  "publish-rate": 0,
+  "trust-proxy": false,
   "max-channels": 100_000,
   "max-channels-per-client": 128,
   "max-ids": 100_000,
@@ -90,8 +94,12 @@ const OTHERS: { [N in Exclude<Name, "config">]: [string, Config[N]] } = {
   "max-memory": ["1GiB", 2 ** 30],
   "max-message": ["32KiB", 32_768],
   "max-body": ["2MiB", 2 ** 21],
+  "body-timeout": ["4s", 4000],
   "max-queue": ["512", 512],
   "max-connections": ["10", 10],
+  "connection-rate": ["8", 8],
+  "publish-rate": ["9", 9],
+  "trust-proxy": ["true", true],
   "max-channels": ["11", 11],
   "max-channels-per-client": ["12", 12],
   "max-ids": ["13", 13],
@@ -116,7 +124,7 @@ for (const [name, [written, value]] of Object.entries(OTHERS)) {
 
 Deno.test("readConfig() takes every flag with its value as the next word", () => {
   const flags = Object.entries(OTHERS).flatMap(([name, [written]]) =>
-    name === "open" ? ["--open"] : [`--${name}`, written]
+    name === "open" || name === "trust-proxy" ? [`--${name}`] : [`--${name}`, written]
   );
   const values = Object.entries(OTHERS).map(([name, [, value]]) => [name, value]);
   assertEquals(configOf({ args: ["serve", ...flags] }), {

@@ -18,6 +18,9 @@ river_messages_delivered_total 0
 # TYPE river_disconnections_total counter
 # HELP river_refusals_total Requests that were refused.
 # TYPE river_refusals_total counter
+# HELP river_accept_failures_total Times that no connection could be accepted: no file descriptor was free.
+# TYPE river_accept_failures_total counter
+river_accept_failures_total 0
 # HELP river_subscribers Subscribers connected.
 # TYPE river_subscribers gauge
 `;
@@ -53,6 +56,7 @@ Deno.test("PrometheusMetrics counts every event under its label", () => {
   for (const transport of ["sse", "sse", "river.v1"]) metrics.connected(transport);
   metrics.disconnected("sse", "gone");
   for (const status of [400, 503, 400]) metrics.refused(status);
+  metrics.acceptFailed();
   assertEquals(samples(metrics), [
     "river_messages_delivered_total 7",
     'river_gaps_total{reason="evicted"} 2',
@@ -62,6 +66,7 @@ Deno.test("PrometheusMetrics counts every event under its label", () => {
     'river_disconnections_total{reason="gone"} 1',
     'river_refusals_total{status="400"} 2',
     'river_refusals_total{status="503"} 1',
+    "river_accept_failures_total 1",
     'river_subscribers{transport="sse"} 1',
     'river_subscribers{transport="river.v1"} 1',
   ]);
@@ -77,6 +82,7 @@ Deno.test("PrometheusMetrics shows no subscribers once all are gone, but that th
     'river_connections_total{transport="stream"} 2',
     'river_disconnections_total{reason="gone"} 1',
     'river_disconnections_total{reason="slow"} 1',
+    "river_accept_failures_total 0",
     'river_subscribers{transport="stream"} 0',
   ]);
 });

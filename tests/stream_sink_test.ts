@@ -15,10 +15,10 @@ import { sinkSuite, type SinkUnderTest } from "./sink_suite.ts";
 
 function streamSink(
   format: Format,
-  { once = false, onGone = () => {}, channels = ["c"] } = {},
+  { once = false, onGone = () => {}, onEnd = (_unsent: number) => {}, channels = ["c"] } = {},
 ): StreamSink {
   const positions = new Map(channels.map((channel) => [channel, ""]));
-  return new StreamSink(format, { once, onGone, positions, retryMs: () => 1234 });
+  return new StreamSink(format, { once, onGone, onEnd, positions, retryMs: () => 1234 });
 }
 
 /** Takes lines apart as a client of the format would. */

@@ -1,0 +1,69 @@
+/**
+ * Listening, also after the runtime has given up: without a free file descriptor it stops accepting for
+ * good, though what is connected goes on.
+ *
+ * @module
+ */
+import type { App } from "./app.ts";
+
+/** How long to wait before listening again, in milliseconds. */
+const RETRY_MS = 250;
+/** Failures within this time of the last one are one and the same, in milliseconds. */
+const SAME_MS = 10_000;
+
+/** Accepts connections for an app until it is shut down. */
+export class Listener {
+  /** Where it listens. */
+  readonly address: Deno.NetAddr;
+  readonly #app: App;
+  readonly #onFailure: (error: unknown) => void;
+  #server!: Deno.HttpServer;
+  #failedAt = -Infinity;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #ended = false;
+
+  /**
+   * Listens.
+   *
+   * @param onFailure Told when connections cannot be accepted; once for many failures in a row.
+   * @throws If the address cannot be listened on.
+   */
+  constructor(
+    { hostname, port }: { hostname: string; port: number },
+    app: App,
+    onFailure: (error: unknown) => void,
+  ) {
+    this.#app = app;
+    this.#onFailure = onFailure;
+    this.address = this.#listen(hostname, port);
+  }
+
+  /** Stops accepting; resolves when the connections accepted since the last failure have ended. */
+  async shutdown(): Promise<void> {
+    this.#ended = true;
+    clearTimeout(this.#timer);
+    await this.#server.shutdown();
+  }
+
+  #listen(hostname: string, port: number): Deno.NetAddr {
+    const { handle, fail } = this.#app;
+    const server = Deno.serve({ hostname, port, onListen() {}, onError: fail }, handle);
+    this.#server = server;
+    server.finished.catch((error) => this.#failed(error));
+    return server.addr;
+  }
+
+  #failed(error: unknown): void {
+    if (this.#ended) return;
+    const now = performance.now();
+    if (now - this.#failedAt > SAME_MS) this.#onFailure(error);
+    this.#failedAt = now;
+    this.#timer = setTimeout(() => {
+      try {
+        this.#listen(this.address.hostname, this.address.port);
+      } catch (error) {
+        this.#failed(error);
+      }
+    }, RETRY_MS);
+  }
+}

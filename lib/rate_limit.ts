@@ -1,0 +1,97 @@
+/**
+ * How often one client address may do something.
+ *
+ * @module
+ */
+
+/** How far ahead of the allowed rate an address may be, in milliseconds. */
+const BURST_MS = 1000;
+/** Addresses remembered at a time; the ones that are idle longest are forgotten first. */
+const MAX_ADDRESSES = 100_000;
+
+/**
+ * The generic cell rate algorithm (ITU-T I.371), with a burst of one second's worth: for each address
+ * only the time is kept at which all that it did would have been done at the allowed rate.
+ */
+export class RateLimit {
+  readonly #perSecond: number;
+  readonly #now: () => number;
+  readonly #maxAddresses: number;
+  /** Milliseconds by address, longest untouched first. */
+  readonly #paidUntil = new Map<string, number>();
+
+  /**
+   * A limit that nobody has come near yet.
+   *
+   * @param perSecond How often an address may do it in a second; 0: as often as it likes.
+   * @param options `now` gives milliseconds that never go back.
+   */
+  constructor(
+    perSecond: number,
+    { now = () => performance.now(), maxAddresses = MAX_ADDRESSES }: {
+      now?: () => number;
+      maxAddresses?: number;
+    } = {},
+  ) {
+    this.#perSecond = perSecond;
+    this.#now = now;
+    this.#maxAddresses = maxAddresses;
+  }
+
+  /** Whether there is a limit at all. */
+  get enabled(): boolean {
+    return this.#perSecond > 0;
+  }
+
+  /** Addresses that are remembered. */
+  get size(): number {
+    return this.#paidUntil.size;
+  }
+
+  /** Milliseconds that an address must wait; 0 if it may go on. */
+  wait(address: string): number {
+    const paidUntil = this.#paidUntil.get(address);
+    if (paidUntil === undefined) return 0;
+    return Math.max(0, paidUntil + 1000 / this.#perSecond - this.#now() - BURST_MS);
+  }
+
+  /**
+   * Notes that an address has done it so many times, after `wait` has let it pass. More at once than a
+   * second's worth is paid for by waiting longer.
+   */
+  spend(address: string, times: number): void {
+    if (!this.enabled) return;
+    const now = this.#now();
+    const from = Math.max(now, this.#paidUntil.get(address) ?? 0);
+    // Taken out first, so that the map stays in the order of the last touch.
+    this.#paidUntil.delete(address);
+    this.#paidUntil.set(address, from + times * 1000 / this.#perSecond);
+    for (const [oldest, paidUntil] of this.#paidUntil) {
+      if (paidUntil > now && this.#paidUntil.size <= this.#maxAddresses) break;
+      this.#paidUntil.delete(oldest);
+    }
+  }
+}
+
+/**
+ * The address that a client counts as: IPv6 by its network, of which one client has all 2^64.
+ *
+ * @param peer The address at the other end of the connection.
+ * @param forwarded `X-Forwarded-For`, if the proxy in front is trusted: its last item is what the
+ * proxy itself saw; all before it is the client's word.
+ */
+export function clientAddress(peer: string, forwarded: string | null): string {
+  const last = forwarded?.split(",").pop()?.trim();
+  const address = last || peer;
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
+  if (mapped !== null) return mapped[1];
+  if (!address.includes(":")) return address;
+  const [head, tail] = address.toLowerCase().split("::");
+  const groups = head.split(":");
+  if (tail !== undefined) {
+    const missing = 8 - groups.length - tail.split(":").length;
+    groups.push(...Array(Math.max(0, missing)).fill("0"), ...tail.split(":"));
+  }
+  return groups.slice(0, 4).map((group) => group.replace(/^0+(?=.)/, "") || "0").join(":") +
+    "::/64";
+}

@@ -1,0 +1,150 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import {
+  ask,
+  errorCode,
+  LineReader,
+  metric,
+  msg,
+  openSocket,
+  publish,
+  publishUntilCut,
+  RawConnection,
+  requestHead,
+  serveHere,
+  subscribe,
+  until,
+} from "./support.ts";
+
+const HEAD = requestHead("POST /publish?name=x HTTP/1.1", { "Content-Length": "100" });
+
+Deno.test("--body-timeout answers a slow body with 408 and publishes nothing", async () => {
+  await using server = await serveHere("--body-timeout", "300ms");
+  using slow = await RawConnection.open(server);
+  await slow.write(HEAD + "a");
+  const answer = await slow.response();
+  assertEquals([answer.status, errorCode(answer)], [408, "body_too_slow"]);
+  assertEquals(answer.headers.get("connection"), "close");
+  assertEquals(await metric(server, 'river_refusals_total{status="408"}'), 1);
+  assertEquals(await server.engine.info("x"), undefined);
+  // The rest of the body comes too late, and is no request of its own.
+  await slow.write("b".repeat(99) + HEAD + "c".repeat(100));
+  await slow.rest();
+  assertEquals(await server.engine.info("x"), undefined);
+  assertEquals(server.errors, []);
+});
+
+Deno.test("--body-timeout holds for chunked bodies and for /subscribe", async () => {
+  await using server = await serveHere("--body-timeout", "300ms");
+  for (const path of ["/publish?name=x", "/subscribe?name=x"]) {
+    using slow = await RawConnection.open(server);
+    await slow.write(requestHead(`POST ${path} HTTP/1.1`, { "Transfer-Encoding": "chunked" }));
+    await slow.write("5\r\nabcde\r\n");
+    assertEquals((await slow.response()).status, 408);
+  }
+  assertEquals([server.hub.size, server.errors], [0, []]);
+});
+
+Deno.test("--body-timeout lets a body pass that comes in pieces, but in time", async () => {
+  await using server = await serveHere("--body-timeout", "60s");
+  using connection = await RawConnection.open(server);
+  await connection.write(HEAD);
+  for (let i = 0; i < 10; i++) await connection.write("0123456789");
+  assertEquals((await connection.response()).status, 200);
+  assertEquals((await server.engine.info("x"))?.seq, 1);
+});
+
+Deno.test("--publish-rate refuses with 429 and Retry-After what one address publishes beyond it", async () => {
+  await using server = await serveHere("--publish-rate", "2");
+  await publish(server, "x", "1");
+  await publish(server, "x", "2");
+  const answer = await ask(`${server.url}/publish?name=x&data=3`);
+  assertEquals([answer.status, errorCode(answer)], [429, "too_many_requests"]);
+  assertMatch(answer.headers.get("retry-after")!, /^[1-9]$/);
+  assertEquals((await server.engine.info("x"))?.seq, 2);
+  assertEquals(await metric(server, 'river_refusals_total{status="429"}'), 1);
+});
+
+Deno.test("--publish-rate counts the messages of a request, and lets a large one be paid for", async () => {
+  await using server = await serveHere("--publish-rate", "10");
+  const body = '{"name":"x","data":"a"}\n'.repeat(50);
+  const headers = { "content-type": "application/x-ndjson" };
+  const first = await ask(`${server.url}/publish`, { method: "POST", body, headers });
+  assertEquals([first.status, (await server.engine.info("x"))?.seq], [200, 50]);
+  const next = await ask(`${server.url}/publish?name=x&data=b`);
+  assertEquals([next.status, next.headers.get("retry-after")], [429, "5"]);
+});
+
+Deno.test("--publish-rate counts nothing for requests that are refused", async () => {
+  await using server = await serveHere("--publish-rate", "1");
+  for (let i = 0; i < 5; i++) {
+    assertEquals((await ask(`${server.url}/publish?name=x`)).status, 400);
+  }
+  await publish(server, "x", "1");
+});
+
+Deno.test("--publish-rate holds for sockets: an error line, and the end of a plain one", async () => {
+  await using server = await serveHere("--publish-rate", "1");
+  await using lines = await openSocket(server, "", "river.v1");
+  const command = (id: string) => `["pub", {"channel": "x", "data": "${id}", "id": "${id}"}]`;
+  lines.send(command("1"), command("2"));
+  assertEquals(await lines.line(), '["ack", {"id": "1", "channel": "x", "seq": 1}]');
+  assertMatch(await lines.line(), /^\["error", \{"code": "too_many_requests", .*"id": "2"/);
+  await using plain = await openSocket(server, "name=y");
+  plain.send("a");
+  assertEquals((await plain.closed).code, 1013);
+  assertEquals((await server.engine.info("y"))?.seq, 0);
+});
+
+Deno.test("--connection-rate refuses with 429 what one address opens beyond it", async () => {
+  await using server = await serveHere("--connection-rate", "2");
+  await using _stream = await subscribe(server, "name=x");
+  await using _socket = await openSocket(server, "name=x");
+  const answer = await ask(`${server.url}/subscribe?name=x`);
+  assertEquals([answer.status, errorCode(answer)], [429, "too_many_requests"]);
+  assert(Number(answer.headers.get("retry-after")) >= 1);
+  assertEquals(server.hub.size, 2);
+});
+
+Deno.test("--trust-proxy tells clients apart by the last item of X-Forwarded-For", async () => {
+  const from = (forwarded: string) => ({ headers: { "x-forwarded-for": forwarded } });
+  for (const [flags, statuses] of [[[], [200, 429, 429]], [["--trust-proxy"], [200, 429, 200]]]) {
+    await using server = await serveHere("--publish-rate", "1", ...flags as string[]);
+    const given = [];
+    for (const forwarded of ["192.0.2.1", "192.0.2.9, 192.0.2.1", "192.0.2.1, 192.0.2.2"]) {
+      given.push((await ask(`${server.url}/publish?name=x&data=a`, from(forwarded))).status);
+    }
+    assertEquals(given, statuses, String(flags));
+  }
+});
+
+Deno.test("a stuck connection counts against --max-connections until it has gone", async () => {
+  await using server = await serveHere("--max-queue", "64KiB", "--max-connections", "2");
+  {
+    using stuck = await RawConnection.open(server);
+    await stuck.write(requestHead("GET /subscribe?name=x HTTP/1.1"));
+    await using fast = await subscribe(server, "name=x");
+    await publishUntilCut(server, fast);
+    assertEquals(await metric(server, "river_connections_stuck"), 1);
+    assertEquals(await metric(server, "river_connections"), 2);
+    const refused = await ask(`${server.url}/subscribe?name=x`);
+    assertEquals([refused.status, errorCode(refused)], [503, "too_many_connections"]);
+    assertEquals(refused.headers.get("retry-after"), "5");
+  }
+  await until(async () => await metric(server, "river_connections") === 0);
+  assertEquals(await metric(server, "river_connections_stuck"), 0);
+  const response = await fetch(`${server.url}/subscribe?name=x&seq=0&limit=1`);
+  await using reader = new LineReader(response);
+  assertEquals(await reader.next(), msg("x", 1, "a".repeat(60_000)));
+});
+
+Deno.test("a connection that has taken all counts no longer once its stream has ended", async () => {
+  await using server = await serveHere();
+  for (const query of ["limit=1", "keep=0", "callback=cb"]) {
+    const pending = fetch(`${server.url}/subscribe?name=x&${query}`);
+    await until(() => server.hub.subscribers("x") === 1);
+    await publish(server, "x", "a");
+    await (await pending).text();
+    await until(async () => await metric(server, "river_connections") === 0);
+  }
+  assertEquals(await metric(server, "river_connections_stuck"), 0);
+});
