@@ -40,7 +40,9 @@ export class History {
 
   /** Adds the next message. Its seq must be one more than the last kept. */
   push(message: Message): void {
-    this.#messages.push(message);
+    // An array made for one takes an eighth of one that was pushed to, and most channels have few.
+    if (this.#messages.length === 0) this.#messages = [message];
+    else this.#messages.push(message);
     this.#bytes += message.bytes;
   }
 
