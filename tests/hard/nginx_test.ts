@@ -1,0 +1,144 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import {
+  ask,
+  metric,
+  msg,
+  openSocket,
+  publish,
+  RawConnection,
+  requestHead,
+  type ServerProcess,
+  spawnServer,
+  subscribe,
+  until,
+  UPGRADE,
+} from "../support.ts";
+
+/** The README's time limits, cut down to what a test can wait for. */
+const SECONDS: Record<string, string> = { "10s": "1s", "30s": "2s", "60s": "4s" };
+
+/** Nginx with the configuration that the README shows, in front of a river. */
+class Nginx implements AsyncDisposable {
+  readonly port: number;
+  readonly url: string;
+  readonly #directory: string;
+  readonly #process: Deno.ChildProcess;
+
+  private constructor(port: number, directory: string, process: Deno.ChildProcess) {
+    this.port = port;
+    this.url = `http://127.0.0.1:${port}`;
+    this.#directory = directory;
+    this.#process = process;
+  }
+
+  static async start(server: ServerProcess): Promise<Nginx> {
+    const readme = await Deno.readTextFile(new URL("../../README.md", import.meta.url));
+    const shown = /```nginx\n(.*?)```/s.exec(readme)![1];
+    const port = freePort();
+    const directory = await Deno.makeTempDir();
+    const http = shown
+      .replace("listen 80;", `listen 127.0.0.1:${port};`)
+      .replace("127.0.0.1:9271", `127.0.0.1:${server.port}`)
+      .replace(/\b(10s|30s|60s)\b/g, (time) => SECONDS[time]);
+    assert(http.includes(String(port)) && http.includes(String(server.port)), http);
+    const paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+      .map((name) => `${name}_temp_path ${directory}/${name};`);
+    await Deno.writeTextFile(
+      `${directory}/nginx.conf`,
+      `daemon off;\npid ${directory}/pid;\nuser root;\nevents {}\n` +
+        `http {\naccess_log off;\n${paths.join("\n")}\n${http}\n}\n`,
+    );
+    const process = new Deno.Command("nginx", {
+      args: ["-p", directory, "-e", `${directory}/error.log`, "-c", `${directory}/nginx.conf`],
+    }).spawn();
+    const nginx = new Nginx(port, directory, process);
+    await until(async () => {
+      try {
+        return (await ask(`${nginx.url}/healthz`)).status === 200;
+      } catch {
+        return false;
+      }
+    });
+    return nginx;
+  }
+
+  async [Symbol.asyncDispose]() {
+    this.#process.kill("SIGQUIT");
+    await this.#process.status;
+    await Deno.remove(this.#directory, { recursive: true });
+  }
+}
+
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
+
+Deno.test("nginx as the README sets it up lets every transport through", async () => {
+  await using server = await spawnServer(["--heartbeat", "1s"]);
+  await using nginx = await Nginx.start(server);
+  const opened: AsyncDisposable[] = [];
+  try {
+    const stream = await subscribe(nginx, "name=x");
+    const events = await subscribe(nginx, "name=x&format=sse");
+    const plain = await openSocket(nginx, "name=x");
+    const lines = await openSocket(nginx, "name=x", "river.v1");
+    opened.push(stream, events, plain, lines);
+    assertMatch(await lines.line(), /^\["open"/);
+    await until(async () =>
+      JSON.parse((await ask(`${nginx.url}/channels/x`)).text).subscribers === 4
+    );
+    const { subscribers } = await publish(nginx, "x", "a");
+    assertEquals(subscribers, 4);
+    assertEquals(await stream.next(), msg("x", 1, "a"));
+    assertMatch(await events.next() ?? "", /^id: [0-9a-z]+-1$/);
+    assertEquals(await events.next(), "data: a");
+    assertEquals(await plain.frame(), msg("x", 1, "a"));
+    assertEquals(await lines.line(), msg("x", 1, "a"));
+    plain.send("b");
+    assertEquals(await lines.line(), msg("x", 2, "b"));
+    const polled = await ask(`${nginx.url}/subscribe?name=x&keep=0&seq=0`);
+    assertEquals(polled.text, `${msg("x", 1, "a")}\n${msg("x", 2, "b")}\n`);
+  } finally {
+    for (const each of opened) await each[Symbol.asyncDispose]();
+  }
+  await until(async () => await metric(server, "river_connections") === 0);
+});
+
+Deno.test("nginx as the README sets it up ends slow headers and bodies; river never sees them", async () => {
+  await using server = await spawnServer([]);
+  await using nginx = await Nginx.start(server);
+  using head = await RawConnection.open(nginx);
+  await head.write("POST /publish HTTP/1.1\r\nHost: x\r\n");
+  using body = await RawConnection.open(nginx);
+  await body.write(
+    requestHead("POST /publish?name=x HTTP/1.1", { "Content-Length": "100" }) + "abc",
+  );
+  await Promise.all([head.rest(), body.rest()]);
+  assertEquals((await ask(`${server.url}/channels/x`)).status, 404);
+});
+
+Deno.test("nginx as the README sets it up ends what takes nothing, and sockets that never close", async () => {
+  await using server = await spawnServer(["--max-queue", "64KiB", "--client-timeout", "3s"]);
+  await using nginx = await Nginx.start(server);
+  using stuck = await RawConnection.open(nginx);
+  await stuck.write(requestHead("GET /subscribe?name=x HTTP/1.1"));
+  using silent = await RawConnection.open(nginx);
+  await silent.write(requestHead("GET /websocket?name=y HTTP/1.1", UPGRADE));
+  await silent.until("\r\n\r\n");
+  await until(async () => await metric(server, "river_connections") === 2);
+  const data = "a".repeat(60_000);
+  const cut = async () => (await publish(server, "x", data)).subscribers === 0;
+  await until(cut, 20_000);
+  // The socket's life ends after three seconds; its client never answers the close.
+  await until(async () => await metric(server, "river_connections") === 0, 20_000);
+});
+
+Deno.test("nginx as the README sets it up tells river the client's own address", async () => {
+  await using server = await spawnServer(["--trust-proxy", "--publish-rate", "1"]);
+  await using nginx = await Nginx.start(server);
+  const from = (forwarded: string) =>
+    ask(`${nginx.url}/publish?name=x&data=a`, { headers: { "x-forwarded-for": forwarded } });
+  assertEquals((await from("192.0.2.1")).status, 200);
+  assertEquals((await from("192.0.2.2")).status, 429);
+});
