@@ -115,6 +115,7 @@ export function createApp(options: AppOptions): App {
     let origin: string | undefined;
     try {
       if (drained !== undefined) throw shuttingDown();
+      checkHead(request);
       const { path, search } = parseUrl(request.url);
       // What every page may load says nothing about the page that loads it.
       if (!ASSETS.get(path)?.shared) origin = access.checkOrigin(request.headers);
@@ -206,6 +207,7 @@ export function createApp(options: AppOptions): App {
   }
 
   function subscribe(call: Call): Response | Promise<Response> {
+    checkNoBody(call.request);
     if (call.origin === undefined) access.checkEmbedding(call.request.headers);
     const params = readParams(call.request, call.search, limits);
     return params instanceof Promise
@@ -249,6 +251,7 @@ export function createApp(options: AppOptions): App {
   }
 
   function websocket({ request, search }: Call): Response {
+    checkNoBody(request);
     checkUpgrade(request.headers);
     const params = new Params().addForm(search);
     const protocols = request.headers.get("sec-websocket-protocol")?.split(",") ?? [];
@@ -395,6 +398,37 @@ export function createApp(options: AppOptions): App {
 
 function checkMaySubscribe(grant: Grant, channels: string[]): void {
   if (!channels.every((channel) => grant.maySubscribe(channel))) throw unauthorized("subscribe");
+}
+
+/** A host as RFC 3986 has it, and a port. */
+const HOST = /^[\w.~!$&'()*+,;=:%[\]-]*$/;
+
+/** Refuses what the runtime lets pass, though a proxy on the way may take it for something else. */
+function checkHead({ method, headers }: Request): void {
+  const host = headers.get("host");
+  // The runtime builds the address with the host as it came: a slash in it makes another path.
+  if (host !== null && !HOST.test(host)) {
+    throw new HttpError(400, "bad_host", `The header "Host" is no host: ${quote(host)}`, {
+      connection: "close",
+    });
+  }
+  if (method === "POST" && headers.get("content-length")?.includes(",")) {
+    throw new HttpError(400, "bad_length", 'The header "Content-Length" is given more than once', {
+      connection: "close",
+    });
+  }
+}
+
+/**
+ * Refuses a body where none is read. Beside an answer that does not end, the runtime would keep all
+ * of it in memory.
+ */
+function checkNoBody({ method, headers }: Request): void {
+  if (method !== "GET") return;
+  if ((headers.get("content-length") ?? "0") === "0" && !headers.has("transfer-encoding")) return;
+  throw new HttpError(400, "unexpected_body", "GET takes no body here: use POST", {
+    connection: "close",
+  });
 }
 
 /** Refuses what `Deno.upgradeWebSocket` would choke on, or let pass though it should not. */
