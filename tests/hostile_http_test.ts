@@ -7,6 +7,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import {
   ask,
+  memoryOf,
   msg,
   openSocket,
   publish,
@@ -15,6 +16,7 @@ import {
   type ServerProcess,
   spawnServer,
   subscribe,
+  subscriberCount,
   until,
   UPGRADE,
 } from "./support.ts";
@@ -72,28 +74,15 @@ async function assertAlive(server: ServerProcess): Promise<void> {
   assertEquals(await lines.next(), msg("alive", seq, "yes"));
 }
 
-/** How many subscribers the server counts. */
-async function subscribers(server: ServerProcess): Promise<number> {
-  const { text } = await ask(`${server.url}/metrics`);
-  return [...text.matchAll(/^river_subscribers\{.*\} ([0-9]+)$/gm)]
-    .reduce((sum, [, count]) => sum + Number(count), 0);
-}
-
-/** A line of /proc/PID/status in bytes: `VmRSS` is the memory now, `VmHWM` the most there was. */
-async function memory({ process }: ServerProcess, what: "VmRSS" | "VmHWM"): Promise<number> {
-  const status = await Deno.readTextFile(`/proc/${process.pid}/status`);
-  return 1024 * Number(new RegExp(`^${what}:\\s+([0-9]+) kB$`, "m").exec(status)![1]);
-}
-
 /** Fails if `attack` makes the server take more than `limit` more memory at any time. */
 async function assertBounded(
   server: ServerProcess,
   limit: number,
   attack: () => Promise<void>,
 ): Promise<void> {
-  const before = await memory(server, "VmRSS");
+  const before = await memoryOf(server, "VmRSS");
   await attack();
-  const grown = await memory(server, "VmHWM") - before;
+  const grown = await memoryOf(server, "VmHWM") - before;
   assert(grown < limit, `${Math.round(grown / MiB)} MiB more`);
 }
 
@@ -381,7 +370,7 @@ Deno.test("other methods on /subscribe get 405 with Allow, and leave no subscrib
     const request = requestHead(`CONNECT ${target} HTTP/1.1`, { Connection: "close" });
     assertEquals(await statuses(server, request), [status], target);
   }
-  assertEquals([await subscribers(server), await published(server)], [0, {}]);
+  assertEquals([await subscriberCount(server), await published(server)], [0, {}]);
   await assertAlive(server);
 });
 
@@ -419,7 +408,7 @@ Deno.test("a body over --max-body gets 413, and memory stays flat", async () => 
     }
   });
   assertEquals(await published(server), { alive: 1 });
-  assertEquals(await subscribers(server), 0);
+  assertEquals(await subscriberCount(server), 0);
   await assertAlive(server);
 });
 
@@ -448,7 +437,7 @@ for (const path of ["subscribe?name=x", "websocket?name=x"]) {
     const empty = { Host: "x", "Content-Length": "0", Connection: "close" };
     const line = "GET /subscribe?name=x&timeout=0.1 HTTP/1.1";
     assertEquals(await statuses(server, requestHead(line, empty)), [204]);
-    assertEquals(await subscribers(server), 0);
+    assertEquals(await subscriberCount(server), 0);
     await assertAlive(server);
   });
 }
@@ -462,9 +451,9 @@ Deno.test("what a subscriber sends after its request is kept no longer than its 
     await connection.write(requestHead("GET /subscribe?name=x HTTP/1.1"));
     await connection.until("\r\n\r\n");
     await pour(connection, 64 * MiB);
-    await until(async () => await subscribers(server) === 0);
+    await until(async () => await subscriberCount(server) === 0);
   }
-  assert(await memory(server, "VmRSS") < 256 * MiB, "it keeps more than one of three");
+  assert(await memoryOf(server, "VmRSS") < 256 * MiB, "it keeps more than one of three");
   await assertAlive(server);
 });
 
@@ -483,10 +472,10 @@ Deno.test(`${DEAF} readers that never read are cut, memory stays bounded, and ot
   await using stream = await subscribe(server, "name=x");
   await using socket = await openSocket(server, "name=x", "river.v1");
   await socket.line();
-  await until(async () => await subscribers(server) === DEAF + 2);
+  await until(async () => await subscriberCount(server) === DEAF + 2);
   const data = "a".repeat(60_000);
   await assertBounded(server, 192 * MiB, async () => {
-    for (let seq = 1; await subscribers(server) > 2; seq++) {
+    for (let seq = 1; await subscriberCount(server) > 2; seq++) {
       assert(seq < 500, "they should have been cut by now");
       await publish(server, "x", data);
       const line = msg("x", seq, data);
