@@ -251,7 +251,6 @@ export function createApp(options: AppOptions): App {
   }
 
   function websocket({ request, search }: Call): Response {
-    checkNoBody(request);
     checkUpgrade(request.headers);
     const params = new Params().addForm(search);
     const protocols = request.headers.get("sec-websocket-protocol")?.split(",") ?? [];

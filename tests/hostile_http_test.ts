@@ -414,8 +414,15 @@ Deno.test("a body over --max-body gets 413, and memory stays flat", async () => 
 
 // Row 11: a client that sends where it should listen.
 
-for (const path of ["subscribe?name=x", "websocket?name=x"]) {
-  Deno.test(`GET /${path} with a body is refused, and 1 GiB of it is not taken in`, async () => {
+for (
+  const [path, upgrade] of [
+    ["subscribe?name=x", {}],
+    ["subscribe?name=x", UPGRADE],
+    ["websocket?name=x", UPGRADE],
+  ] as const
+) {
+  const how = upgrade === UPGRADE ? "an upgrade and a body" : "a body";
+  Deno.test(`GET /${path} with ${how} is refused, and 1 GiB of it is not taken in`, async () => {
     await using server = await spawnServer();
     await assertAlive(server);
     await assertBounded(server, 64 * MiB, async () => {
@@ -426,10 +433,9 @@ for (const path of ["subscribe?name=x", "websocket?name=x"]) {
         ]
       ) {
         const connection = await RawConnection.open(server);
-        const upgrade = Object.entries(UPGRADE).map(([name, value]) => `${name}: ${value}\r\n`);
-        await connection.write(
-          `GET /${path} HTTP/1.1\r\nHost: x\r\n${upgrade.join("")}${field}\r\n\r\n${start}`,
-        );
+        const [name, value] = field.split(": ");
+        const head = requestHead(`GET /${path} HTTP/1.1`, { ...upgrade, [name]: value });
+        await connection.write(head + start);
         assertEquals((await connection.response()).status, 400, field);
         await pour(connection, 1024 * MiB);
       }
