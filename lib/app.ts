@@ -138,6 +138,7 @@ export function createApp(options: AppOptions): App {
     let origin: string | undefined;
     try {
       if (drained !== undefined) throw shuttingDown();
+      checkHost(request.headers);
       const { path, search } = parseUrl(request.url);
       // What every page may load says nothing about the page that loads it.
       if (!ASSETS.get(path)?.shared) origin = access.checkOrigin(request.headers);
@@ -243,6 +244,7 @@ export function createApp(options: AppOptions): App {
   }
 
   function subscribe(call: Call): Response | Promise<Response> {
+    checkNoBody(call.request);
     if (call.origin === undefined) access.checkEmbedding(call.request.headers);
     const params = readParams(call.request, call.search, limits);
     return params instanceof Promise
@@ -519,6 +521,33 @@ function bodyTooSlow(ms: number): HttpError {
 
 function checkMaySubscribe(grant: Grant, channels: string[]): void {
   if (!channels.every((channel) => grant.maySubscribe(channel))) throw unauthorized("subscribe");
+}
+
+/** A host as RFC 3986 has it, and a port. */
+const HOST = /^[\w.~!$&'()*+,;=:%[\]-]*$/;
+
+/**
+ * Refuses a host that is none: the runtime builds the address with it as it came, so that a slash in it
+ * would make another path.
+ */
+function checkHost(headers: Headers): void {
+  const host = headers.get("host");
+  if (host === null || HOST.test(host)) return;
+  throw new HttpError(400, "bad_host", `The header "Host" is no host: ${quote(host)}`, {
+    connection: "close",
+  });
+}
+
+/**
+ * Refuses a body where none is read. Beside an answer that does not end, the runtime would keep all
+ * of it in memory.
+ */
+function checkNoBody({ method, headers }: Request): void {
+  if (method !== "GET") return;
+  if ((headers.get("content-length") ?? "0") === "0" && !headers.has("transfer-encoding")) return;
+  throw new HttpError(400, "unexpected_body", "GET takes no body here: use POST", {
+    connection: "close",
+  });
 }
 
 /** Refuses what `Deno.upgradeWebSocket` would choke on, or let pass though it should not. */

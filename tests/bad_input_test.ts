@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { EventSource } from "eventsource";
+import { ASSETS } from "../lib/assets.ts";
 import type { River } from "../main.ts";
 import {
   type Answer,
@@ -92,6 +93,7 @@ for (const target of ["?/publish?name=x&data=a", "?a=/publish?name=x&data=a"]) {
 const METHODS: [method: string, path: string, allow: string][] = [
   ["HEAD", "/subscribe?name=x", "GET, POST, OPTIONS"],
   ["TRACE", "/subscribe?name=x", "GET, POST, OPTIONS"],
+  ["PUT", "/subscribe?name=x", "GET, POST, OPTIONS"],
   ["PUT", "/publish?name=x&data=a", "GET, POST, OPTIONS"],
   ["HEAD", "/publish?name=x&data=a", "GET, POST, OPTIONS"],
   ["DELETE", "/subscribe?name=x", "GET, POST, OPTIONS"],
@@ -407,6 +409,17 @@ for (const [what, body, code] of MANY) {
   });
 }
 
+Deno.test("10,000 parameters in a query and in JSON do no more harm than in a form", async () => {
+  await using server = await serveHere();
+  const query = await ask(`${server.url}/publish?${"x=1&".repeat(10_000)}name=x&data=a`);
+  assertEquals([query.status, JSON.parse(query.text).seq], [200, 1]);
+  const members = Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [`x${i}`, i]));
+  const body = JSON.stringify({ ...members, name: "x", data: "a" });
+  const headers = { "content-type": "application/json" };
+  const json = await ask(`${server.url}/publish`, { method: "POST", body, headers });
+  assertEquals([json.status, JSON.parse(json.text).seq], [200, 2]);
+});
+
 // Row 17: callbacks.
 
 const BAD_CALLBACKS = [
@@ -464,6 +477,22 @@ Deno.test("every replayed message is wrapped in a call of its own", async () => 
   const { text } = await ask(`${server.url}/subscribe?name=x&seq=0&jsonp=cb`);
   assertEquals(text, data.map((text, i) => `/**/cb(${msg("x", i + 1, text)});\n`).join(""));
 });
+
+// Row 19: what the first river wrote into its script.
+
+for (const domain of ['";alert(1)//', "'-alert(1)-'", "</script><script>alert(1)</script>"]) {
+  Deno.test(`/lib.js?domain=${domain} is the same as any other /lib.js`, async () => {
+    await using server = await serveHere();
+    const plain = await ask(`${server.url}/lib.js`);
+    assertEquals(plain.text, ASSETS.get("/lib.js")!.text);
+    for (const query of [encodeURIComponent(domain), domain]) {
+      const { status, text, headers } = await ask(`${server.url}/lib.js?domain=${query}`);
+      assertEquals([status, text], [200, plain.text]);
+      for (const [name, value] of headers) assert(!value.includes("alert"), name);
+    }
+    await assertUnharmed(server);
+  });
+}
 
 // Row 20: handshakes.
 

@@ -6,6 +6,7 @@ import {
   RawConnection,
   type ServerProcess,
   spawnServer,
+  subscriberCount,
   until,
 } from "./support.ts";
 
@@ -150,7 +151,7 @@ async function run(server: ServerProcess): Promise<void> {
   });
   assertInOrder(accepted);
   await ask(`${server.url}/channels/load`, { method: "DELETE" });
-  await until(async () => (await openSubscribers(server)) === 0);
+  await until(async () => await subscriberCount(server) === 0);
 }
 
 /** Each publisher waited for its receipts, so its messages have rising numbers. */
@@ -160,12 +161,6 @@ function assertInOrder(accepted: string[]): void {
     const [publisher, i] = data.split("-").map(Number);
     assertEquals(i, next[publisher]++);
   }
-}
-
-async function openSubscribers(server: ServerProcess): Promise<number> {
-  const { text } = await ask(`${server.url}/metrics`);
-  return [...text.matchAll(/^river_subscribers\{.*\} ([0-9]+)$/gm)]
-    .reduce((sum, [, count]) => sum + Number(count), 0);
 }
 
 Deno.test(

@@ -260,6 +260,27 @@ export async function metric(server: { url: string }, name: string): Promise<num
   return Number(line.slice(name.length + 1));
 }
 
+/** How many subscribers the server counts, over all transports. */
+export async function subscriberCount(server: { url: string }): Promise<number> {
+  const { text } = await ask(`${server.url}/metrics`);
+  return [...text.matchAll(/^river_subscribers\{.*\} ([0-9]+)$/gm)]
+    .reduce((sum, [, count]) => sum + Number(count), 0);
+}
+
+/** A process's memory in bytes: `VmRSS` is what it has now, `VmHWM` the most it ever had. */
+export async function memoryOf(
+  { process }: ServerProcess,
+  what: "VmRSS" | "VmHWM",
+): Promise<number> {
+  const status = await Deno.readTextFile(`/proc/${process.pid}/status`);
+  return 1024 * Number(new RegExp(`^${what}:\\s+([0-9]+) kB$`, "m").exec(status)![1]);
+}
+
+/** How many file descriptors a process has open. */
+export async function descriptorsOf({ process }: ServerProcess): Promise<number> {
+  return (await Array.fromAsync(Deno.readDir(`/proc/${process.pid}/fd`))).length;
+}
+
 /** A curl that runs. Its lines come as they are printed. */
 export class Curl implements AsyncDisposable {
   readonly lines: LineReader;

@@ -1,0 +1,46 @@
+import { assert, assertEquals } from "@std/assert";
+import { ask, memoryOf, metric, publish, spawnServer, until } from "../support.ts";
+
+const MiB = 2 ** 20;
+const CHANNELS = 1_000_000;
+/** Channels of one request. */
+const BATCH = 20_000;
+
+Deno.test("a million distinct channels: one more is refused, idle ones are freed, and there is room again", async () => {
+  await using server = await spawnServer([
+    "--max-channels",
+    String(CHANNELS),
+    "--max-memory",
+    "1GiB",
+    "--history-ttl",
+    "1m",
+  ]);
+  const fill = async (prefix: string, count: number) => {
+    for (let start = 0; start < count; start += BATCH) {
+      const lines = Array.from(
+        { length: BATCH },
+        (_, i) => `{"name":"${prefix}${start + i}","data":""}`,
+      );
+      const { status, text } = await ask(`${server.url}/publish`, {
+        method: "POST",
+        headers: { "content-type": "application/x-ndjson" },
+        body: lines.join("\n"),
+      });
+      assertEquals(status, 200, text);
+    }
+  };
+  await fill("a", CHANNELS);
+  assertEquals(await metric(server, "river_channels"), CHANNELS);
+  for (const path of ["publish?name=more&data=a", "subscribe?name=more"]) {
+    assertEquals((await ask(`${server.url}/${path}`)).status, 503);
+  }
+  assertEquals((await publish(server, "a0", "alive")).seq, 2);
+  const full = await memoryOf(server, "VmRSS");
+  assert(full < 2048 * MiB, `${Math.round(full / MiB)} MiB`);
+  await until(async () => await metric(server, "river_channels") === 0, 180_000);
+  // The same again takes the room of those before.
+  await fill("b", CHANNELS);
+  assertEquals(await metric(server, "river_channels"), CHANNELS);
+  const again = await memoryOf(server, "VmRSS");
+  assert(again < 1.3 * full, `${Math.round(full / MiB)} MiB, then ${Math.round(again / MiB)} MiB`);
+});
