@@ -7,13 +7,14 @@
 import manifest from "./deno.json" with { type: "json" };
 import { Access } from "./lib/access.ts";
 import { type App, createApp } from "./lib/app.ts";
-import { type Config, ConfigError, helpText, readConfig } from "./lib/config.ts";
+import { type Command, type Config, ConfigError, helpText, readConfig } from "./lib/config.ts";
 import { type Engine, MemoryEngine } from "./lib/engine.ts";
 import { Hub } from "./lib/hub.ts";
 import { createLog, errorFields, type Log } from "./lib/log.ts";
 import { Listener } from "./lib/listener.ts";
 import { PrometheusMetrics } from "./lib/metrics.ts";
 import { TimerWheel } from "./lib/timer_wheel.ts";
+import { mintToken } from "./lib/token.ts";
 
 /** File descriptors kept for listening, logs and requests that do not stay. */
 const DESCRIPTOR_RESERVE = 64;
@@ -39,8 +40,9 @@ if (import.meta.main) {
       env: (name) => Deno.env.get(name),
       readFile: (path) => Deno.readTextFileSync(path),
     });
-    if (command.kind === "help") print(helpText(manifest.version));
+    if (command.kind === "help") print(helpText(manifest.version, command.of));
     else if (command.kind === "version") print(`river ${manifest.version}\n`);
+    else if (command.kind === "token") print(`${await tokenOf(command)}\n`);
     else await serve(command.config);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
@@ -87,7 +89,11 @@ export function build(config: Config, report: (error: unknown) => void): River {
     wheel,
     metrics,
     report,
-    access: new Access({ publishKey: config["publish-key"], origins: config.origin }),
+    access: new Access({
+      publishKey: config["publish-key"],
+      tokenSecrets: config["token-secret"],
+      origins: config.origin,
+    }),
     limits: {
       heartbeat,
       maxMessage: config["max-message"],
@@ -102,6 +108,12 @@ export function build(config: Config, report: (error: unknown) => void): River {
     },
   });
   return { app, hub, engine, wheel, metrics };
+}
+
+/** The token that the command line asks for. */
+function tokenOf({ secret, claims }: Extract<Command, { kind: "token" }>): Promise<string> {
+  const { ttl, ...rights } = claims;
+  return mintToken(secret, { ...rights, expires: Date.now() + ttl });
 }
 
 /** Serves until a signal comes; then ends the process. */

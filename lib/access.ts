@@ -1,34 +1,78 @@
 /**
- * Who may publish, subscribe and connect: keys and origins.
+ * Who may publish, subscribe and connect: the key, tokens and origins.
  *
  * @module
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { quote } from "./cursor.ts";
 import { HttpError } from "./http_error.ts";
+import { allows, BadTokenError, type Claims, Tokens } from "./token.ts";
 
 /** What one client may do. */
 export interface Grant {
+  /** Whether it needs no credential, or shows a good one. */
+  readonly known: boolean;
   /** May publish to this channel. */
   mayPublish(channel: string): boolean;
   /** May subscribe to this channel. */
   maySubscribe(channel: string): boolean;
-  /** May list channels and read the metrics. */
+  /** May list and reset channels, and read the metrics. */
   readonly mayOperate: boolean;
+  /** When it ends, in milliseconds since 1970; `Infinity`: never. */
+  readonly expires: number;
+  /** The refusal of what it does not allow. */
+  refusal(action: string): HttpError;
 }
 
+/** What who needs no token, or holds the key, may do. */
 const EVERYTHING: Grant = {
+  known: true,
   mayPublish: () => true,
   maySubscribe: () => true,
   mayOperate: true,
+  expires: Infinity,
+  refusal: unauthorized,
 };
 
-const LISTENING: Grant = { ...EVERYTHING, mayPublish: () => false, mayOperate: false };
+/** What a good token allows. */
+class TokenGrant implements Grant {
+  readonly known = true;
+  readonly #claims: Claims;
+
+  constructor(claims: Claims) {
+    this.#claims = claims;
+  }
+
+  mayPublish(channel: string): boolean {
+    return allows(this.#claims.publish, channel);
+  }
+
+  maySubscribe(channel: string): boolean {
+    return allows(this.#claims.subscribe, channel);
+  }
+
+  get mayOperate(): boolean {
+    return this.#claims.operate;
+  }
+
+  get expires(): number {
+    return this.#claims.expires;
+  }
+
+  refusal(action: string): HttpError {
+    const reason = `the token does not allow to ${action}`;
+    return new HttpError(403, "forbidden", `Not allowed to ${action}`, {
+      "www-authenticate": challenge("insufficient_scope", reason),
+    });
+  }
+}
 
 /** What access is decided by. */
 export interface AccessOptions {
-  /** The key that publishing and operating need; none: everybody may. */
+  /** The key that allows everything; none: everybody may do what no token is needed for. */
   readonly publishKey?: string;
+  /** What tokens are signed with; with one or more, everything needs a token or the key. */
+  readonly tokenSecrets?: readonly string[];
   /**
    * Web origins allowed besides the server's own: `https://example.com`, `example.com` (any scheme
    * and port), `*.example.com` (its subdomains) or `*`.
@@ -39,22 +83,61 @@ export interface AccessOptions {
 /** Answers every question of access. */
 export class Access {
   readonly #keyDigest: Uint8Array | undefined;
+  readonly #tokens: Tokens | undefined;
   readonly #origins: readonly string[];
 
-  /** Access with this key and from pages of these origins. */
-  constructor({ publishKey, origins = [] }: AccessOptions) {
+  /** Access with this key or these secrets, and from pages of these origins. */
+  constructor({ publishKey, tokenSecrets = [], origins = [] }: AccessOptions) {
     this.#keyDigest = publishKey === undefined ? undefined : digest(publishKey);
+    this.#tokens = tokenSecrets.length === 0 ? undefined : new Tokens(tokenSecrets);
     this.#origins = origins.map((origin) => origin.toLowerCase());
   }
 
   /**
-   * What a client may do.
+   * What a client may do; a promise only while a token is new here.
    *
-   * @param token `token=`; the `Authorization` header wins over it.
+   * @param token `token=`; the `Authorization` header wins over it, and it over the cookie.
    */
-  grant(headers: Headers, token: string | undefined): Grant {
-    if (this.#keyDigest === undefined || this.#holdsKey(headers, token)) return EVERYTHING;
-    return LISTENING;
+  grant(headers: Headers, token: string | undefined): Grant | Promise<Grant> {
+    if (this.#keyDigest === undefined && this.#tokens === undefined) return EVERYTHING;
+    const credential = bearerOf(headers) ?? token ?? this.#cookieOf(headers);
+    if (credential === undefined) return this.#stranger();
+    if (this.#keyDigest !== undefined && timingSafeEqual(digest(credential), this.#keyDigest)) {
+      return EVERYTHING;
+    }
+    if (this.#tokens === undefined) return this.#stranger("this is not the key");
+    const claims = this.#tokens.read(credential);
+    if (!(claims instanceof Promise)) return new TokenGrant(claims);
+    return claims.then((claims) => new TokenGrant(claims), (error) => {
+      if (!(error instanceof BadTokenError)) throw error;
+      return this.#stranger(error.message);
+    });
+  }
+
+  /** Who shows nothing good. Without tokens everybody may listen. */
+  #stranger(flaw?: string): Grant {
+    const mayListen = this.#tokens === undefined;
+    return {
+      known: mayListen,
+      mayPublish: () => false,
+      maySubscribe: () => mayListen,
+      mayOperate: false,
+      expires: Infinity,
+      refusal: (action) => unauthorized(action, flaw),
+    };
+  }
+
+  /**
+   * The token in the cookie, unless the browser sent it for a page that is let in only as everybody
+   * is (`--origin *`): the cookie is its user's, not the page's.
+   */
+  #cookieOf(headers: Headers): string | undefined {
+    const cookies = headers.get("cookie");
+    if (cookies === null) return undefined;
+    const token = /(?:^|; ?)river_token=([^;]*)/.exec(cookies)?.[1];
+    if (token === undefined || token === "") return undefined;
+    const page = headers.get("origin") ?? embedderOf(headers);
+    return page === undefined || this.trusts(page, headers) ? token : undefined;
   }
 
   /**
@@ -76,32 +159,53 @@ export class Access {
    * @throws {HttpError} 403 if it comes from a page of an origin that is not allowed.
    */
   checkEmbedding(headers: Headers): void {
-    const site = headers.get("sec-fetch-site");
-    if (site !== "cross-site" && site !== "same-site") return;
-    const referrer = headers.get("referer") ?? "";
-    const origin = URL.canParse(referrer) ? new URL(referrer).origin : "null";
-    if (!this.#isAllowed(origin, headers)) throw forbidden(origin);
+    const origin = embedderOf(headers);
+    if (origin !== undefined && !this.#isAllowed(origin, headers)) throw forbidden(origin);
+  }
+
+  /** Whether an origin is the server's own or listed, and not just one of all (`*`). */
+  trusts(origin: string, headers: Headers): boolean {
+    const text = origin.toLowerCase();
+    return isOwn(text, headers) ||
+      this.#origins.some((pattern) => pattern !== "*" && matches(pattern, text));
   }
 
   #isAllowed(origin: string, headers: Headers): boolean {
-    const host = headers.get("host")?.toLowerCase();
-    const text = origin.toLowerCase();
-    const own = host !== undefined && (text === `http://${host}` || text === `https://${host}`);
-    return own || this.#origins.some((pattern) => matches(pattern, text));
-  }
-
-  #holdsKey(headers: Headers, token: string | undefined): boolean {
-    const bearer = /^Bearer +(.+)$/i.exec(headers.get("authorization") ?? "");
-    const key = bearer?.[1] ?? token;
-    return key !== undefined && timingSafeEqual(digest(key), this.#keyDigest!);
+    return this.#origins.includes("*") || this.trusts(origin, headers);
   }
 }
 
-/** The refusal of somebody who may not do this. */
-export function unauthorized(action: string): HttpError {
-  return new HttpError(401, "unauthorized", `A key is needed to ${action}`, {
-    "www-authenticate": 'Bearer realm="river"',
+/** The token in the header `Authorization`. */
+function bearerOf(headers: Headers): string | undefined {
+  return /^Bearer +(.+)$/i.exec(headers.get("authorization") ?? "")?.[1];
+}
+
+/** The origin of a page of another site that embeds what is asked for; undefined if there is none. */
+function embedderOf(headers: Headers): string | undefined {
+  const site = headers.get("sec-fetch-site");
+  if (site !== "cross-site" && site !== "same-site") return undefined;
+  const referrer = headers.get("referer") ?? "";
+  return URL.canParse(referrer) ? new URL(referrer).origin : "null";
+}
+
+function isOwn(origin: string, headers: Headers): boolean {
+  const host = headers.get("host")?.toLowerCase();
+  return host !== undefined && (origin === `http://${host}` || origin === `https://${host}`);
+}
+
+/** The refusal of who shows no credential, or one with a flaw. The body is the same for all. */
+function unauthorized(action: string, flaw?: string): HttpError {
+  return new HttpError(401, "unauthorized", `A key or token is needed to ${action}`, {
+    "www-authenticate": challenge(flaw === undefined ? undefined : "invalid_token", flaw),
   });
+}
+
+/** The value of `WWW-Authenticate` (RFC 6750, 3). */
+function challenge(error?: string, reason = ""): string {
+  if (error === undefined) return 'Bearer realm="river"';
+  // A quoted string may hold neither.
+  const description = reason.replaceAll(/["\\]/g, "'");
+  return `Bearer realm="river", error="${error}", error_description="${description}"`;
 }
 
 function forbidden(origin: string): HttpError {
@@ -118,7 +222,7 @@ function digest(key: string): Uint8Array {
 }
 
 function matches(pattern: string, origin: string): boolean {
-  if (pattern === "*" || pattern === origin) return true;
+  if (pattern === origin) return true;
   if (pattern.includes("://") || !URL.canParse(origin)) return false;
   const { protocol, host, hostname } = new URL(origin);
   if (protocol !== "http:" && protocol !== "https:") return false;

@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { type Access, type Grant, unauthorized } from "./access.ts";
+import type { Access, Grant } from "./access.ts";
 import { ASSETS, serveAsset } from "./assets.ts";
 import { quote } from "./cursor.ts";
 import { type Engine, EngineFullError, type Receipt } from "./engine.ts";
 import { HttpError, internalError } from "./http_error.ts";
-import type { Hub } from "./hub.ts";
+import type { Hub, Wish } from "./hub.ts";
 import type { PrometheusMetrics, Reading } from "./metrics.ts";
 import {
   checkName,
@@ -16,6 +16,7 @@ import {
   readParams,
   readPublications,
   type RequestLimits,
+  type SubscribeRequest,
   subscribeRequest,
   wholeNumber,
   wishesOf,
@@ -232,14 +233,15 @@ export function createApp(options: AppOptions): App {
     return read instanceof Promise ? inTime(read, publishAll) : publishAll(read);
 
     function publishAll({ params, publications }: Awaited<typeof read>) {
-      const grant = grantOf(request, params);
-      if (!publications.every(({ channel }) => grant.mayPublish(channel))) {
-        throw unauthorized("publish");
-      }
-      publishLimit.spend(address, publications.length);
-      if (publications.length > 1) return hub.publishAll(publications).then(json);
-      const receipt = hub.publish(publications[0]);
-      return receipt instanceof Promise ? receipt.then(json) : json(receipt);
+      return granted(request, params, (grant) => {
+        if (!publications.every(({ channel }) => grant.mayPublish(channel))) {
+          throw grant.refusal("publish");
+        }
+        publishLimit.spend(address, publications.length);
+        if (publications.length > 1) return hub.publishAll(publications).then(json);
+        const receipt = hub.publish(publications[0]);
+        return receipt instanceof Promise ? receipt.then(json) : json(receipt);
+      });
     }
   }
 
@@ -286,9 +288,17 @@ export function createApp(options: AppOptions): App {
   }
 
   function openStream(call: Call, params: Params): Response | Promise<Response> {
+    const asked = subscribeRequest(params, call.request.headers, limits);
+    return granted(call.request, params, (grant) => streamTo(call, grant, asked));
+  }
+
+  function streamTo(
+    call: Call,
+    grant: Grant,
+    asked: SubscribeRequest,
+  ): Response | Promise<Response> {
     const { request, connection } = call;
-    const asked = subscribeRequest(params, request.headers, limits);
-    checkMaySubscribe(grantOf(request, params), asked.wishes.map(({ channel }) => channel));
+    checkMaySubscribe(grant, asked.wishes);
     checkRoom(call);
     const { format, once, positions, limit, timeout } = asked;
     const sink = new StreamSink(format, {
@@ -305,7 +315,7 @@ export function createApp(options: AppOptions): App {
     const subscriber = hub.connect(sink, {
       transport: asked.transport,
       limit,
-      lifetime: lifetime(timeout),
+      ...lifeOf(grant, timeout),
     });
     const subscribed = join(subscriber, () => hub.subscribe(subscriber, asked.wishes));
     // The status can say that nothing came only if it has not been sent before. An event stream
@@ -326,7 +336,7 @@ export function createApp(options: AppOptions): App {
       .then(respond);
   }
 
-  function websocket(call: Call): Response {
+  function websocket(call: Call): Response | Promise<Response> {
     const { request, search } = call;
     checkUpgrade(request.headers);
     const params = new Params().addForm(search);
@@ -342,14 +352,18 @@ export function createApp(options: AppOptions): App {
           `use the subprotocol ${SUBPROTOCOL}`,
       );
     }
-    const grant = grantOf(request, params);
-    checkMaySubscribe(grant, wishes.map(({ channel }) => channel));
+    return granted(request, params, (grant) => upgrade(call, grant, wishes, lines));
+  }
+
+  function upgrade(call: Call, grant: Grant, wishes: readonly Wish[], lines: boolean): Response {
+    if (!grant.known) throw grant.refusal("connect");
+    checkMaySubscribe(grant, wishes);
     checkRoom(call);
     const pace = publishLimit.enabled
       ? { limit: publishLimit, address: addressOf(call) }
       : undefined;
     // From here on nothing may throw: the upgrade cannot be taken back.
-    const { socket, response } = Deno.upgradeWebSocket(request, {
+    const { socket, response } = Deno.upgradeWebSocket(call.request, {
       idleTimeout: Math.ceil(limits.heartbeat / 1000),
     });
     // The runtime's own choice fails on a list without spaces.
@@ -358,7 +372,7 @@ export function createApp(options: AppOptions): App {
     const sink = lines ? new LineSocketSink(socket, retryMs) : new PlainSocketSink(socket, retryMs);
     const subscriber = hub.connect(sink, {
       transport: lines ? SUBPROTOCOL : "websocket",
-      lifetime: lifetime(),
+      ...lifeOf(grant),
     });
     const context: SessionContext = {
       hub,
@@ -377,9 +391,16 @@ export function createApp(options: AppOptions): App {
     return response;
   }
 
-  /** How long a subscriber may live, in milliseconds, if it asked for `timeout`. */
-  function lifetime(timeout = Infinity): number {
-    return Math.min(timeout, limits.clientTimeout || Infinity);
+  /** How long a subscriber may live, in milliseconds, if it asked for `timeout`; what ends it then. */
+  function lifeOf(
+    { expires }: Grant,
+    timeout = Infinity,
+  ): { lifetime: number; lastly: "expired" | "timeout" } {
+    const most = Math.min(timeout, limits.clientTimeout || Infinity);
+    const granted = expires - Date.now();
+    return granted < most
+      ? { lifetime: Math.max(0, granted), lastly: "expired" }
+      : { lifetime: most, lastly: "timeout" };
   }
 
   /** Closes a subscriber whose joining fails, and lets the failure go on. */
@@ -398,30 +419,31 @@ export function createApp(options: AppOptions): App {
     }
   }
 
-  async function listChannels({ request, search }: Call): Promise<Response> {
+  function listChannels({ request, search }: Call): Response | Promise<Response> {
     const params = new Params().addForm(search);
-    checkMayOperate(request, params);
-    const limit = wholeNumber(params, "limit", 1, MAX_PAGE) ?? PAGE;
-    const after = params.get("after");
-    try {
-      const { channels, next } = await engine.list(params.get("prefix") ?? "", limit, after);
-      return json({ channels: channels.map(withSubscribers), next });
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      throw new HttpError(400, "bad_parameter", `Bad parameter "after": ${error.message}`);
-    }
+    return operate(request, params, async () => {
+      const limit = wholeNumber(params, "limit", 1, MAX_PAGE) ?? PAGE;
+      const after = params.get("after");
+      try {
+        const { channels, next } = await engine.list(params.get("prefix") ?? "", limit, after);
+        return json({ channels: channels.map(withSubscribers), next });
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        throw new HttpError(400, "bad_parameter", `Bad parameter "after": ${error.message}`);
+      }
+    });
   }
 
-  function showChannel({ request, path, search }: Call): Promise<Response> {
-    checkMayOperate(request, new Params().addForm(search));
-    return describe(channelOf(path));
+  function showChannel({ request, path, search }: Call): Response | Promise<Response> {
+    return operate(request, new Params().addForm(search), () => describe(channelOf(path)));
   }
 
-  async function resetChannel({ request, path, search }: Call): Promise<Response> {
-    checkMayOperate(request, new Params().addForm(search));
-    const name = channelOf(path);
-    if (!await engine.reset(name)) throw unknownChannel(name);
-    return describe(name);
+  function resetChannel({ request, path, search }: Call): Response | Promise<Response> {
+    return operate(request, new Params().addForm(search), async () => {
+      const name = channelOf(path);
+      if (!await engine.reset(name)) throw unknownChannel(name);
+      return describe(name);
+    });
   }
 
   async function describe(name: string): Promise<Response> {
@@ -439,8 +461,11 @@ export function createApp(options: AppOptions): App {
     return json({ status: "ok" });
   }
 
-  function showMetrics({ request, search }: Call): Response {
-    checkMayOperate(request, new Params().addForm(search));
+  function showMetrics({ request, search }: Call): Response | Promise<Response> {
+    return operate(request, new Params().addForm(search), metricsText);
+  }
+
+  function metricsText(): Response {
     const { published, channels, messages, bytes } = engine.usage();
     const { rss } = Deno.memoryUsage();
     const readings: Reading[] = [
@@ -472,12 +497,26 @@ export function createApp(options: AppOptions): App {
     return serveAsset(path, request.headers)!;
   }
 
-  function grantOf(request: Request, params: Params): Grant {
-    return access.grant(request.headers, params.get("token"));
+  /** Answers with what the client may do; at once, unless its token is new here. */
+  function granted(
+    { headers }: Request,
+    params: Params,
+    answer: (grant: Grant) => Response | Promise<Response>,
+  ): Response | Promise<Response> {
+    const grant = access.grant(headers, params.get("token"));
+    return grant instanceof Promise ? grant.then(answer) : answer(grant);
   }
 
-  function checkMayOperate(request: Request, params: Params): void {
-    if (!grantOf(request, params).mayOperate) throw unauthorized("see this");
+  /** Answers operators, and nobody else. */
+  function operate(
+    request: Request,
+    params: Params,
+    answer: () => Response | Promise<Response>,
+  ): Response | Promise<Response> {
+    return granted(request, params, (grant) => {
+      if (!grant.mayOperate) throw grant.refusal("see this");
+      return answer();
+    });
   }
 
   /** Makes sure that another subscriber may come. */
@@ -519,8 +558,8 @@ function bodyTooSlow(ms: number): HttpError {
   );
 }
 
-function checkMaySubscribe(grant: Grant, channels: string[]): void {
-  if (!channels.every((channel) => grant.maySubscribe(channel))) throw unauthorized("subscribe");
+function checkMaySubscribe(grant: Grant, wishes: readonly Wish[]): void {
+  if (!wishes.every(({ channel }) => grant.maySubscribe(channel))) throw grant.refusal("subscribe");
 }
 
 /** A host as RFC 3986 has it, and a port. */

@@ -7,6 +7,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { parse as parseToml } from "@std/toml";
 import { quote } from "./cursor.ts";
+import { MIN_SECRET } from "./token.ts";
 
 type Kind = "text" | "list" | "boolean" | "count" | "bytes" | "duration" | "choice";
 
@@ -20,9 +21,15 @@ interface Option {
   readonly min?: number;
   readonly max?: number;
   readonly choices?: readonly string[];
+  /** What should stand in place of an item of a list; undefined if it is good. */
+  readonly check?: (item: string) => string | undefined;
+  /** Never shown, not even in what is said of a mistake. */
+  readonly secret?: boolean;
 }
 
 const MAX_DURATION = 366 * 86_400_000;
+
+const utf8 = new TextEncoder();
 
 /** The one list. Its order is that of `--help` and of the README. */
 export const OPTIONS = {
@@ -148,11 +155,21 @@ export const OPTIONS = {
     help: "web origin to allow besides our own: https://example.com, example.com, " +
       "*.example.com or *; repeat for more",
     beyond: "403, and no CORS headers",
+    check: expectedOrigin,
   },
   "publish-key": {
     kind: "text",
     help: "key that publishing, /channels and /metrics need, as a bearer token or token=",
     beyond: "401",
+    secret: true,
+  },
+  "token-secret": {
+    kind: "list",
+    help: "secret that tokens are signed with (HS256), 32 bytes or more: whoever publishes, " +
+      "subscribes or looks needs one; repeat to accept older ones too",
+    beyond: "401 or 403; a WebSocket is closed with 3500 when its token expires",
+    check: expectedSecret,
+    secret: true,
   },
   "open": {
     kind: "boolean",
@@ -172,6 +189,21 @@ export const OPTIONS = {
   },
 } as const satisfies Record<string, Option>;
 
+/** The flags of `river token`. */
+const TOKEN_OPTIONS = {
+  "publish": { kind: "list", help: "channel to publish to, or room.* for all that begin so" },
+  "subscribe": { kind: "list", help: "channel to subscribe to, or room.*" },
+  "operate": { kind: "boolean", help: "allow to see metrics and channels, and to reset channels" },
+  "ttl": { kind: "duration", default: "1h", min: 1000, help: "how long the token is good" },
+  "token-secret": {
+    ...OPTIONS["token-secret"],
+    help: "secret to sign with, the server's; of several the first",
+  },
+  "config": { kind: "text", help: "TOML file of the server, where the secret may be" },
+} as const satisfies Record<string, Option>;
+
+type Options = Readonly<Record<string, Option>>;
+
 /** The name of an option, as in `--name`. */
 export type Name = keyof typeof OPTIONS;
 
@@ -184,12 +216,27 @@ export type ValueOf<K> = K extends { kind: "list" } ? readonly string[]
   : number;
 
 /** All options with their values: counts, bytes, and durations in milliseconds. */
-export type Config = { readonly [N in Name]: ValueOf<typeof OPTIONS[N]> };
+export type Config = ValuesOf<typeof OPTIONS>;
+
+type ValuesOf<O> = { readonly [N in keyof O]: ValueOf<O[N]> };
+
+/** What a token is to allow, and for how many milliseconds. */
+export interface TokenClaims {
+  /** Channels to publish to, or patterns of them. */
+  readonly publish: readonly string[];
+  /** Channels to subscribe to, or patterns of them. */
+  readonly subscribe: readonly string[];
+  /** Whether channels and metrics may be seen. */
+  readonly operate: boolean;
+  /** How long, in milliseconds. */
+  readonly ttl: number;
+}
 
 /** The command line asks for this. */
 export type Command =
   | { readonly kind: "serve"; readonly config: Config }
-  | { readonly kind: "help" }
+  | { readonly kind: "token"; readonly secret: string; readonly claims: TokenClaims }
+  | { readonly kind: "help"; readonly of: "serve" | "token" }
   | { readonly kind: "version" };
 
 /** Options that make no sense; the message is one line for the user. */
@@ -218,14 +265,47 @@ export interface Sources {
  *
  * @throws {ConfigError} If anything is unknown, malformed, out of range or unreadable.
  */
-export function readConfig({ args, env, readFile }: Sources): Command {
-  const flags = parseFlags(args);
-  if (flags === "help" || flags === "version") return { kind: flags };
+export function readConfig(sources: Sources): Command {
+  const [word, ...rest] = sources.args;
+  if (word === "token") return readTokenCommand({ ...sources, args: rest });
+  const values = readOptions(OPTIONS, sources, Object.keys(OPTIONS));
+  if (values === "help") return { kind: "help", of: "serve" };
+  if (values === "version") return { kind: "version" };
+  return { kind: "serve", config: checked(values) };
+}
+
+function readTokenCommand(sources: Sources): Command {
+  // Only what the server has as well comes from elsewhere: RIVER_PUBLISH is no option of it.
+  const values = readOptions(TOKEN_OPTIONS, sources, ["token-secret", "config"]);
+  if (values === "help") return { kind: "help", of: "token" };
+  if (values === "version") return { kind: "version" };
+  const { "token-secret": secrets, config: _, ...claims } = values;
+  if (secrets.length === 0) {
+    throw new ConfigError("A token needs a secret to be signed with: set --token-secret");
+  }
+  if (claims.publish.length === 0 && claims.subscribe.length === 0 && !claims.operate) {
+    throw new ConfigError("A token must allow something: set --publish, --subscribe or --operate");
+  }
+  return { kind: "token", secret: secrets[0], claims };
+}
+
+/**
+ * The value of every option, by its name.
+ *
+ * @param shared Names of those that the environment and the file may set.
+ */
+function readOptions<O extends Options>(
+  options: O,
+  { args, env, readFile }: Sources,
+  shared: readonly string[],
+): ValuesOf<O> | "help" | "version" {
+  const flags = parseFlags(options, args);
+  if (flags === "help" || flags === "version") return flags;
   const environment = new Map<string, unknown>();
-  for (const name of names()) {
+  for (const name of shared) {
     const value = env(envName(name));
     if (value === undefined || value === "") continue;
-    if (OPTIONS[name].kind !== "list") environment.set(name, value);
+    if (options[name].kind !== "list") environment.set(name, value);
     else if (value.trim() !== "") environment.set(name, value.split(/[\s,]+/).filter(Boolean));
   }
   const path = (flags.get("config") ?? environment.get("config")) as string | undefined;
@@ -236,61 +316,79 @@ export function readConfig({ args, env, readFile }: Sources): Command {
     { values: file, called: (name: string) => `"${name}" in ${path}` },
   ];
   const config: Record<string, unknown> = {};
-  for (const name of names()) {
+  for (const [name, option] of Object.entries(options)) {
     const source = sources.find(({ values }) => values.has(name));
     config[name] = source === undefined
-      ? defaultOf(name)
-      : valueOf(name, source.values.get(name), source.called(name));
+      ? defaultOf(name, option)
+      : valueOf(option, source.values.get(name), source.called(name));
   }
-  return { kind: "serve", config: checked(config as Config) };
+  return config as ValuesOf<O>;
 }
 
-/** The text of `--help`. */
-export function helpText(version: string): string {
-  const rows = names().map((name) => {
-    const option: Option = OPTIONS[name];
+/** The text of `--help`, of the server or of `river token`. */
+export function helpText(version: string, of: "serve" | "token"): string {
+  const isServer = of === "serve";
+  const rows = Object.entries<Option>(isServer ? OPTIONS : TOKEN_OPTIONS).map(([name, option]) => {
     const value = placeholder(option);
     const flag = `--${name}${value && ` ${value}`}`;
     return `  ${flag.padEnd(36)}${option.help}${
       option.default === undefined ? "" : ` (default ${option.default})`
     }`;
   });
+  const usage = isServer
+    ? [
+      `river ${version}: a publish/subscribe push server`,
+      "",
+      "Usage: river [serve] [flags]",
+      "       river token [flags]            print a token; river token --help says more",
+    ]
+    : [
+      "river token: prints a token for a server with the same --token-secret",
+      "",
+      "Usage: river token [--publish CHANNEL] [--subscribe CHANNEL] [--operate] [flags]",
+    ];
+  const notes = isServer
+    ? [
+      "Durations are like 500ms, 25s, 5m or 1h (a bare number: seconds); sizes like 512, 64KiB, 1MiB.",
+      "Each flag can be set as RIVER_NAME in the environment (RIVER_HISTORY_TTL=2h) or by its name in",
+      'a TOML file (history-ttl = "2h"). Flags win over the environment, the environment over the file.',
+    ]
+    : [
+      "Repeat --publish and --subscribe for more channels. RIVER_TOKEN_SECRET is better than the flag:",
+      "flags show in the list of processes.",
+    ];
   return [
-    `river ${version}: a publish/subscribe push server`,
-    "",
-    "Usage: river [serve] [flags]",
+    ...usage,
     "",
     ...rows,
     `  ${"--help".padEnd(36)}show this`,
     `  ${"--version".padEnd(36)}show the version`,
     "",
-    "Durations are like 500ms, 25s, 5m or 1h (a bare number: seconds); sizes like 512, 64KiB, 1MiB.",
-    "Each flag can be set as RIVER_NAME in the environment (RIVER_HISTORY_TTL=2h) or by its name in",
-    'a TOML file (history-ttl = "2h"). Flags win over the environment, the environment over the file.',
+    ...notes,
     "",
   ].join("\n");
 }
 
 /** The README's table of options, in Markdown. */
 export function optionsTable(): string {
-  const rows = names().map((name) => {
-    const { default: value, help, beyond = "" }: Option = OPTIONS[name];
+  const rows = Object.entries<Option>(OPTIONS).map(([name, option]) => {
+    const { default: value, help, beyond = "" } = option;
     return `| \`--${name}\` | ${value ?? "none"} | ${help} | ${beyond} |`;
   });
   return ["| flag | default | what | beyond it |", "|---|---|---|---|", ...rows, ""].join("\n");
-}
-
-function names(): Name[] {
-  return Object.keys(OPTIONS) as Name[];
 }
 
 function envName(name: string): string {
   return "RIVER_" + name.toUpperCase().replaceAll("-", "_");
 }
 
-function parseFlags(args: readonly string[]): Map<string, unknown> | "help" | "version" {
+function parseFlags(
+  options: Options,
+  args: readonly string[],
+): Map<string, unknown> | "help" | "version" {
+  const names = Object.keys(options);
   const ofKind = (test: (kind: Kind) => boolean) =>
-    names().filter((name) => test(OPTIONS[name].kind));
+    names.filter((name) => test(options[name].kind));
   const unknown: string[] = [];
   // The parser would give a boolean the next word, and take any text after its `=` for true.
   const booleans: string[] = ofKind((kind) => kind === "boolean");
@@ -316,18 +414,18 @@ function parseFlags(args: readonly string[]): Map<string, unknown> | "help" | "v
   if (unknown.length > 0) {
     throw new ConfigError(`Unknown flag ${unknown[0].split("=")[0]}; try --help`);
   }
-  const words = parsed._.filter((word, i) => !(i === 0 && word === "serve"));
+  const words = parsed._.filter((word, i) => !(i === 0 && word === "serve" && options === OPTIONS));
   if (words.length > 0) {
     throw new ConfigError(`Unknown argument ${quote(String(words[0]))}; try --help`);
   }
   if (parsed.help) return "help";
   if (parsed.version) return "version";
   const flags = new Map<string, unknown>();
-  for (const name of names()) {
-    const boolean = OPTIONS[name].kind === "boolean";
+  for (const name of names) {
+    const boolean = options[name].kind === "boolean";
     const values = boolean ? switches.get(name) ?? [] : parsed[name] as string[];
     if (values.length === 0) continue;
-    if (OPTIONS[name].kind === "list") flags.set(name, values);
+    if (options[name].kind === "list") flags.set(name, values);
     else if (values.length === 1) flags.set(name, values[0]);
     else throw new ConfigError(`--${name} is given ${values.length} times`);
   }
@@ -359,18 +457,17 @@ function firstLine(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).split("\n")[0];
 }
 
-function defaultOf(name: Name): unknown {
-  const option: Option = OPTIONS[name];
+function defaultOf(name: string, option: Option): unknown {
   if (option.kind === "list") return [];
   if (option.kind === "boolean") return false;
-  return option.default === undefined ? undefined : valueOf(name, option.default, `--${name}`);
+  return option.default === undefined ? undefined : valueOf(option, option.default, `--${name}`);
 }
 
-function valueOf(name: Name, value: unknown, called: string): unknown {
-  const option: Option = OPTIONS[name];
+function valueOf(option: Option, value: unknown, called: string): unknown {
   const bad = (expected: string, wrong = value) => {
-    const shown = typeof wrong === "number" ? String(wrong) : JSON.stringify(wrong);
-    return new ConfigError(`Bad value ${shown} for ${called}: expected ${expected}`);
+    const text = typeof wrong === "number" ? String(wrong) : JSON.stringify(wrong);
+    const shown = option.secret ? "" : ` ${text}`;
+    return new ConfigError(`Bad value${shown} for ${called}: expected ${expected}`);
   };
   const { min = 0, max = Number.MAX_SAFE_INTEGER } = option;
   switch (option.kind) {
@@ -381,9 +478,8 @@ function valueOf(name: Name, value: unknown, called: string): unknown {
       const items = typeof value === "string" ? [value] : value;
       const fits = (item: unknown) => typeof item === "string" && item !== "";
       if (!Array.isArray(items) || !items.every(fits)) throw bad("one or more texts");
-      // Origins are the only list.
       for (const item of items) {
-        const expected = expectedOrigin(item);
+        const expected = option.check?.(item);
         if (expected !== undefined) throw bad(expected, item);
       }
       return items;
@@ -453,10 +549,11 @@ function placeholder({ kind, choices }: Option): string {
 }
 
 function checked(config: Config): Config {
-  if (!isLoopback(config.host) && config["publish-key"] === undefined && !config.open) {
+  const guarded = config["publish-key"] !== undefined || config["token-secret"].length > 0;
+  if (!isLoopback(config.host) && !guarded && !config.open) {
     throw new ConfigError(
       `Refusing to listen on ${config.host} where anybody could publish: ` +
-        "set --publish-key, or --open if that is what you want",
+        "set --publish-key or --token-secret, or --open if that is what you want",
     );
   }
   if (config["max-message"] > config["max-body"]) {
@@ -483,6 +580,11 @@ function expectedOrigin(text: string): string | undefined {
   const sent = URL.parse(scheme + text)?.origin.slice(scheme.length);
   if (sent === text.toLowerCase()) return undefined;
   return sent === undefined ? forms : `${sent}, as browsers send it`;
+}
+
+/** What should stand in place of a secret that is too short to sign with. */
+function expectedSecret(text: string): string | undefined {
+  return utf8.encode(text).length < MIN_SECRET ? `${MIN_SECRET} bytes or more` : undefined;
 }
 
 function isLoopback(host: string): boolean {

@@ -19,6 +19,7 @@ export const CLOSE_CODES = {
   error: 1011,
   full: 1013,
   slow: 3008,
+  expired: 3500,
 } as const;
 
 /** What plain and `river.v1` sockets share. */
@@ -59,6 +60,7 @@ export abstract class SocketSink implements Sink {
       shutdown: `shutting down: retry in ${this.#retryMs()} ms`,
       error: "internal error",
       slow: "too slow: reconnect and resume",
+      expired: "token expired: reconnect with another and resume",
     };
     this.end(CLOSE_CODES[reason], text[reason]);
   }

@@ -142,7 +142,7 @@ export class StreamSink implements Sink {
 
   close(reason: CloseReason): void {
     if (this.#closed) return;
-    if (reason === "shutdown" || reason === "timeout") {
+    if (reason === "shutdown" || reason === "timeout" || reason === "expired") {
       // The client will come back.
       this.#enqueue(utf8.encode(this.#position() ?? ""));
     }

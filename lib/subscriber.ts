@@ -18,6 +18,8 @@ export type CloseReason =
   | "gone"
   /** Its time was over. */
   | "timeout"
+  /** Its token was good until now. */
+  | "expired"
   /** More was unsent than is allowed. */
   | "slow"
   /** The server is shutting down. */
@@ -96,6 +98,8 @@ export interface SubscriberOptions {
   readonly limit?: number;
   /** How long it may live, in milliseconds. */
   readonly lifetime?: number;
+  /** Why it is closed then. */
+  readonly lastly?: "timeout" | "expired";
 }
 
 /** Most bytes of history handed to a sink in one go. */
@@ -110,6 +114,7 @@ export class Subscriber implements Timed {
   readonly #sink: Sink;
   readonly #context: SubscriberContext;
   readonly #endsAt: number;
+  readonly #lastly: CloseReason;
   #subscriptions: Subscription[] = [];
   #left: number;
   #lastWrite: number;
@@ -123,15 +128,17 @@ export class Subscriber implements Timed {
   constructor(
     sink: Sink,
     context: SubscriberContext,
-    { transport = "", limit = Infinity, lifetime = Infinity }: SubscriberOptions = {},
+    options: SubscriberOptions = {},
   ) {
     const { wheel, heartbeat } = context;
+    const { transport = "", limit = Infinity, lifetime = Infinity, lastly = "timeout" } = options;
     this.transport = transport;
     this.#sink = sink;
     this.#context = context;
     this.#left = limit;
     this.#lastWrite = wheel.now;
     this.#endsAt = wheel.now + lifetime;
+    this.#lastly = lastly;
     wheel.set(this, Math.min(heartbeat, lifetime));
   }
 
@@ -210,7 +217,7 @@ export class Subscriber implements Timed {
 
   onDue(): void {
     const { wheel, heartbeat } = this.#context;
-    if (wheel.now >= this.#endsAt) return this.close("timeout");
+    if (wheel.now >= this.#endsAt) return this.close(this.#lastly);
     if (wheel.now - this.#lastWrite >= heartbeat) {
       // A client that took none of its history for so long will not take a heartbeat either.
       if (!this.hungry && this.#subscriptions.some(({ live }) => !live)) return this.close("slow");

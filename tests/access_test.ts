@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Access, unauthorized } from "../lib/access.ts";
+import { Access } from "../lib/access.ts";
 import { HttpError } from "../lib/http_error.ts";
 
 const KEY = "s3cret";
@@ -11,6 +11,7 @@ function rights(
 ): [boolean, boolean, boolean] {
   const headers = new Headers(authorization === undefined ? {} : { authorization });
   const grant = access.grant(headers, token);
+  assert(!(grant instanceof Promise), "only tokens take their time");
   return [grant.mayPublish("x"), grant.maySubscribe("x"), grant.mayOperate];
 }
 
@@ -57,15 +58,27 @@ Deno.test("Access.grant() compares keys of any characters", () => {
   assertEquals(rights(access, { token: "Schlussel\0😀" }), SUBSCRIBE_ONLY);
 });
 
-Deno.test("unauthorized() asks for a bearer token", async () => {
-  const response = unauthorized("publish").toResponse();
-  assertEquals(response.status, 401);
-  assertEquals(response.headers.get("www-authenticate"), 'Bearer realm="river"');
-  assertEquals(
-    await response.text(),
-    '{"error":{"code":"unauthorized","message":"A key is needed to publish"}}\n',
-  );
-});
+const CHALLENGES: [what: string, token: string | undefined, challenge: string][] = [
+  ["nothing is shown", undefined, 'Bearer realm="river"'],
+  [
+    "what is shown is not the key",
+    "x",
+    'Bearer realm="river", error="invalid_token", error_description="this is not the key"',
+  ],
+];
+
+for (const [what, token, challenge] of CHALLENGES) {
+  Deno.test(`Access.grant() refuses with 401 and a challenge when ${what}`, async () => {
+    const grant = await new Access({ publishKey: KEY }).grant(new Headers(), token);
+    const response = grant.refusal("publish").toResponse();
+    assertEquals(response.status, 401);
+    assertEquals(response.headers.get("www-authenticate"), challenge);
+    assertEquals(
+      await response.text(),
+      '{"error":{"code":"unauthorized","message":"A key or token is needed to publish"}}\n',
+    );
+  });
+}
 
 /** Whether a page of `origin` may talk to the server. */
 function admits(origins: string[], origin: string, host = "river.test:9271"): boolean {

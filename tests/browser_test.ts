@@ -585,7 +585,7 @@ inBrowser("with a publish key the figures are hidden until the right key is type
   assertEquals(await page.locator("#figures").isVisible(), false);
   await page.fill("#text", "without the key");
   await page.getByRole("button", { name: "Publish" }).click();
-  await page.locator("#note", { hasText: "A key is needed to publish" }).waitFor();
+  await page.locator("#note", { hasText: "A key or token is needed to publish" }).waitFor();
   const answered = page.waitForResponse((response) =>
     response.request().headers().authorization === "Bearer wrong"
   );

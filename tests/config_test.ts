@@ -52,6 +52,9 @@ function ways(name: string, value: string, toml = JSON.stringify(value)): [strin
   ];
 }
 
+/** As short as a secret may be. */
+const SECRET = "0123456789abcdef0123456789abcdef";
+
 const DEFAULTS: Config = {
   "host": "127.0.0.1",
   "port": 9271,
@@ -75,6 +78,7 @@ const DEFAULTS: Config = {
   "heartbeat": 25_000,
   "origin": [],
   "publish-key": undefined,
+  "token-secret": [],
   "open": false,
   "grace": 10_000,
   "log-format": "text",
@@ -108,6 +112,7 @@ const OTHERS: { [N in Exclude<Name, "config">]: [string, Config[N]] } = {
   "heartbeat": ["1m", 60_000],
   "origin": ["*.example.com", ["*.example.com"]],
   "publish-key": ["s3cret", "s3cret"],
+  "token-secret": [SECRET, [SECRET]],
   "open": ["true", true],
   "grace": ["3", 3000],
   "log-format": ["json", "json"],
@@ -199,12 +204,11 @@ Deno.test("readConfig() takes an empty variable for one that is not set", () => 
 
 Deno.test("readConfig() refuses a blank value, which must never mean none", () => {
   for (const blank of [" ", "\t\n", "\u00a0"]) {
-    for (const name of ["host", "publish-key"]) {
+    for (
+      const [name, shown] of [["host", ` ${JSON.stringify(blank)}`], ["publish-key", ""]] as const
+    ) {
       for (const [way, given] of ways(name, blank)) {
-        assertEquals(
-          errorOf(given),
-          `Bad value ${JSON.stringify(blank)} for ${way}: expected some text`,
-        );
+        assertEquals(errorOf(given), `Bad value${shown} for ${way}: expected some text`);
       }
     }
     for (const name of ["port", "max-body", "grace", "open", "log-format"]) {
@@ -219,8 +223,113 @@ Deno.test("readConfig() refuses a blank value, which must never mean none", () =
 Deno.test("readConfig() does not listen everywhere with a blank key", () => {
   assertMatch(
     errorOf({ env: { RIVER_HOST: "0.0.0.0", RIVER_PUBLISH_KEY: " " } }),
-    /^Bad value " " for RIVER_PUBLISH_KEY: /,
+    /^Bad value for RIVER_PUBLISH_KEY: /,
   );
+});
+
+Deno.test("readConfig() shows no secret when it refuses one", () => {
+  const short = SECRET.slice(1);
+  const bytes = "expected 32 bytes or more";
+  for (const [way, given] of ways("token-secret", short)) {
+    assertEquals(errorOf(given), `Bad value for ${way}: ${bytes}`);
+  }
+  const env = { RIVER_TOKEN_SECRET: `${SECRET}, ${short}` };
+  assertEquals(errorOf({ env }), `Bad value for RIVER_TOKEN_SECRET: ${bytes}`);
+  for (
+    const [line, expected] of [
+      ["publish-key = 123456", '"publish-key" in river.toml: expected some text'],
+      ["token-secret = 123456", '"token-secret" in river.toml: expected one or more texts'],
+      ["token-secret = [123456]", '"token-secret" in river.toml: expected one or more texts'],
+      [`token-secret = "${short}"`, `"token-secret" in river.toml: ${bytes}`],
+    ]
+  ) {
+    const given = { args: ["--config=river.toml"], file: line };
+    assertEquals(errorOf(given), `Bad value for ${expected}`);
+  }
+  assertEquals(
+    errorOf({ args: ["--publish-key"] }),
+    "Bad value for --publish-key: expected some text",
+  );
+});
+
+Deno.test("readConfig() counts the bytes of a secret, not its characters", () => {
+  const secret = "ü".repeat(16);
+  assertEquals(configOf({ args: ["--token-secret", secret] })["token-secret"], [secret]);
+});
+
+Deno.test("readConfig() collects secrets from repeated flags and from a list in a variable", () => {
+  const secrets = [SECRET, SECRET.toUpperCase()];
+  const args = secrets.map((secret) => `--token-secret=${secret}`);
+  assertEquals(configOf({ args })["token-secret"], secrets);
+  const env = { RIVER_TOKEN_SECRET: secrets.join(",") };
+  assertEquals(configOf({ env })["token-secret"], secrets);
+});
+
+/** The command of `river token` with these flags. */
+function tokenOf(...args: string[]) {
+  return commandOf({ args: ["token", ...args], env: { RIVER_TOKEN_SECRET: SECRET } });
+}
+
+Deno.test("readConfig() takes the flags of river token", () => {
+  const nothing = { publish: [], subscribe: [], operate: false, ttl: 3_600_000 };
+  assertEquals(tokenOf("--publish", "a", "--publish=room.*", "--ttl=90s"), {
+    kind: "token",
+    secret: SECRET,
+    claims: { ...nothing, publish: ["a", "room.*"], ttl: 90_000 },
+  });
+  assertEquals(tokenOf("--subscribe=a", "--operate"), {
+    kind: "token",
+    secret: SECRET,
+    claims: { ...nothing, subscribe: ["a"], operate: true },
+  });
+});
+
+Deno.test("readConfig() takes the secret of river token from flag, environment or file, the first of several", () => {
+  const [other, third] = [SECRET.toUpperCase(), SECRET.repeat(2)];
+  const args = ["token", "--operate"];
+  const file = `token-secret = ["${third}"]\nport = 80`;
+  const env = { RIVER_TOKEN_SECRET: `${other} ${SECRET}`, RIVER_PUBLISH: "x", RIVER_PORT: "many" };
+  const secretOf = (given: Parameters<typeof commandOf>[0]) => {
+    const command = commandOf(given);
+    assert(command.kind === "token");
+    assertEquals(command.claims.publish, []);
+    return command.secret;
+  };
+  const flags = [...args, `--token-secret=${SECRET}`, `--token-secret=${third}`];
+  const config = "--config=river.toml";
+  assertEquals(secretOf({ args: [...flags, config], env, file }), SECRET);
+  assertEquals(secretOf({ args: [...args, config], env, file }), other);
+  assertEquals(secretOf({ args: [...args, config], file }), third);
+});
+
+for (
+  const [args, expected] of [
+    [["--operate"], "A token needs a secret to be signed with: set --token-secret"],
+    [
+      [`--token-secret=${SECRET}`],
+      "A token must allow something: set --publish, --subscribe or --operate",
+    ],
+    [["--port=80"], "Unknown flag --port; try --help"],
+    [["x"], 'Unknown argument "x"; try --help'],
+    [
+      ["--ttl=999ms"],
+      'Bad value "999ms" for --ttl: expected a duration like 500ms, 25s, 5m or 1h, from 1000ms to 366d',
+    ],
+    [["--publish="], 'Bad value [""] for --publish: expected one or more texts'],
+  ] as const
+) {
+  Deno.test(`readConfig() refuses river token ${args.join(" ").slice(0, 20)}`, () => {
+    assertEquals(errorOf({ args: ["token", ...args] }), expected);
+  });
+}
+
+Deno.test("helpText() of river token names every flag", () => {
+  assertEquals(commandOf({ args: ["token", "--help"] }), { kind: "help", of: "token" });
+  assertEquals(commandOf({ args: ["token", "--version"] }), { kind: "version" });
+  const help = helpText("0.1.0", "token");
+  for (const flag of ["publish", "subscribe", "operate", "ttl", "token-secret", "config"]) {
+    assert(help.includes(`  --${flag} `), flag);
+  }
 });
 
 Deno.test("readConfig() collects origins from repeated flags and from a list in a variable", () => {
@@ -512,7 +621,6 @@ for (
     ["open = []", '[] for "open"', "true or false"],
     ["host = 5", '5 for "host"', "some text"],
     ['host = ""', '"" for "host"', "some text"],
-    ["publish-key = 5", '5 for "publish-key"', "some text"],
     ["origin = 5", '5 for "origin"', "one or more texts"],
     ["origin = [1]", '[1] for "origin"', "one or more texts"],
     ['origin = ["a.test", ""]', '["a.test",""] for "origin"', "one or more texts"],
@@ -534,7 +642,6 @@ Deno.test("readConfig() refuses a flag without its value", () => {
     ["max-body", BYTES],
     ["grace", DURATION],
     ["log-format", "text or json"],
-    ["publish-key", "some text"],
   ]);
   for (const [name, what] of expected) {
     for (const args of [[`--${name}`], [`--${name}=`], [`--${name}`, "--open"]]) {
@@ -678,11 +785,12 @@ Deno.test("readConfig() refuses another address without a key, and says what to 
       assertEquals(
         errorOf(given),
         `Refusing to listen on ${host} where anybody could publish: ` +
-          "set --publish-key, or --open if that is what you want",
+          "set --publish-key or --token-secret, or --open if that is what you want",
         way,
       );
     }
     assertEquals(configOf({ args: [`--host=${host}`, "--publish-key=k"] }).host, host);
+    assertEquals(configOf({ args: [`--host=${host}`, `--token-secret=${SECRET}`] }).host, host);
     assertEquals(configOf({ args: [`--host=${host}`, "--open"] }).host, host);
   }
 });
@@ -698,12 +806,12 @@ Deno.test("readConfig() refuses a message limit that no body could reach", () =>
 
 Deno.test("readConfig() shows help or the version when asked, whatever else is set", () => {
   for (const args of [["--help"], ["-h"], ["serve", "--help"], ["--port=many", "--help"]]) {
-    assertEquals(commandOf({ args, env: { RIVER_PORT: "many" } }), { kind: "help" });
+    assertEquals(commandOf({ args, env: { RIVER_PORT: "many" } }), { kind: "help", of: "serve" });
   }
   for (const args of [["--version"], ["-V"], ["--config=lost.toml", "--version"]]) {
     assertEquals(commandOf({ args, env: { RIVER_PORT: "many" } }), { kind: "version" });
   }
-  assertEquals(commandOf({ args: ["--version", "--help"] }), { kind: "help" });
+  assertEquals(commandOf({ args: ["--version", "--help"] }), { kind: "help", of: "serve" });
 });
 
 Deno.test("readConfig() throws nothing but ConfigError of one line, whatever the arguments", () => {
@@ -726,7 +834,7 @@ Deno.test("readConfig() throws nothing but ConfigError of one line, whatever the
 });
 
 Deno.test("helpText() shows every option with its placeholder, meaning and default", () => {
-  const rows = helpText("9.8.7").split("\n");
+  const rows = helpText("9.8.7", "serve").split("\n");
   assertEquals(rows[0], "river 9.8.7: a publish/subscribe push server");
   assertEquals(rows[2], "Usage: river [serve] [flags]");
   const shown = new Map(rows.map((row) => [/^ {2}--([a-z-]+)/.exec(row)?.[1], row]));
@@ -748,7 +856,7 @@ Deno.test("helpText() shows every option with its placeholder, meaning and defau
 });
 
 Deno.test("helpText() aligns the options and shows what kind of value each takes", () => {
-  const help = helpText("0.1.0");
+  const help = helpText("0.1.0", "serve");
   for (
     const row of [
       "  --host TEXT                         address to listen on (default 127.0.0.1)",
@@ -765,7 +873,7 @@ Deno.test("helpText() aligns the options and shows what kind of value each takes
 });
 
 Deno.test("helpText() tells how options are spelt in the environment and the file", () => {
-  const help = helpText("0.1.0");
+  const help = helpText("0.1.0", "serve");
   const ttl = "2h";
   assertStringIncludes(help, `RIVER_HISTORY_TTL=${ttl}`);
   assertStringIncludes(help, `history-ttl = "${ttl}"`);
