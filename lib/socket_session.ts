@@ -54,10 +54,18 @@ export abstract class SocketSession implements EventListenerObject {
   /** Takes one text frame. */
   protected abstract receive(text: string): void;
 
+  /**
+   * Closes the socket for what the client sent. It is no subscriber from here on, for the client may
+   * take its time to answer, or never do.
+   */
+  protected end(code: keyof typeof CLOSE_CODES, words: string): void {
+    this.sink.end(CLOSE_CODES[code], words);
+    this.context.subscriber.close(code === "error" ? "error" : "gone");
+  }
+
   /** Closes the socket after a message over the limit. */
   protected endTooLarge(): void {
-    const { maxMessage } = this.context.limits;
-    this.sink.end(CLOSE_CODES.tooLarge, `a message may have ${maxMessage} bytes`);
+    this.end("tooLarge", `a message may have ${this.context.limits.maxMessage} bytes`);
   }
 
   /** Whether the client publishes faster than it may; counts one message if not. */
@@ -86,18 +94,17 @@ export abstract class SocketSession implements EventListenerObject {
   }
 
   #refuse(error: unknown): void {
-    if (error instanceof EngineFullError) {
-      this.sink.end(CLOSE_CODES.full, "no room for the channel");
-    } else this.context.report(error);
-    this.context.subscriber.close("error");
+    if (error instanceof EngineFullError) return this.end("full", "no room for the channel");
+    this.context.report(error);
+    this.end("error", "internal error");
   }
 
   #message(data: unknown): void {
     const { maxBody } = this.context.limits;
     if (typeof data !== "string") {
-      this.sink.end(CLOSE_CODES.unsupported, "text frames only");
+      this.end("unsupported", "text frames only");
     } else if (data.length * 3 > maxBody && utf8Length(data) > maxBody) {
-      this.sink.end(CLOSE_CODES.tooLarge, `a frame may have ${maxBody} bytes`);
+      this.end("tooLarge", `a frame may have ${maxBody} bytes`);
     } else {
       this.receive(data);
     }
@@ -118,11 +125,11 @@ export class PlainSession extends SocketSession {
   protected override receive(data: string): void {
     const { hub, grant, limits, wishes: [{ channel }] } = this.context;
     if (!grant.mayPublish(channel)) {
-      return this.sink.end(CLOSE_CODES.forbidden, "not allowed to publish");
+      return this.end("forbidden", "not allowed to publish");
     }
     try {
       checkData("data", data, limits.maxMessage);
-      if (this.tooFast) return this.sink.end(CLOSE_CODES.full, "publishing too fast");
+      if (this.tooFast) return this.end("full", "publishing too fast");
       const receipt = hub.publish({ channel, data });
       if (receipt instanceof Promise) receipt.catch((error) => this.#fail(error));
     } catch (error) {
@@ -134,10 +141,10 @@ export class PlainSession extends SocketSession {
     if (error instanceof HttpError) {
       this.endTooLarge();
     } else if (error instanceof EngineFullError) {
-      this.sink.end(CLOSE_CODES.full, "no room for the channel: try again later");
+      this.end("full", "no room for the channel: try again later");
     } else {
       this.context.report(error);
-      this.sink.end(CLOSE_CODES.error, "internal error");
+      this.end("error", "internal error");
     }
   }
 }
@@ -152,6 +159,8 @@ export class LineSession extends SocketSession {
   /** Carries out the frame's lines, and answers them in one frame. */
   protected override receive(data: string): void {
     for (const text of data.split("\n")) {
+      // The lines after one that ended the socket are too late.
+      if (this.context.subscriber.closed !== undefined) return;
       if (text !== "") this.#carryOut(text);
     }
     this.#answer();
@@ -241,6 +250,7 @@ export class LineSession extends SocketSession {
     if (typeof id === "string") context.id = id;
     if (typeof channel === "string") context.channel = channel;
     if (error instanceof HttpError && error.status === 413) {
+      this.#answer();
       this.endTooLarge();
     } else {
       const { code, message } = this.#explain(error);

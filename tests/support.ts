@@ -480,6 +480,12 @@ export class RawConnection implements Disposable {
     return { status: Number(status.split(" ")[1]), headers, text };
   }
 
+  /** The next `length` bytes; fewer at the end. */
+  async take(length: number): Promise<string> {
+    while (this.#text.length < length && await this.#read());
+    return this.#cut(length);
+  }
+
   /** All that comes until the end. */
   async rest(): Promise<string> {
     while (await this.#read());
