@@ -78,6 +78,8 @@ export interface App {
   drain(): Promise<void>;
 }
 
+/** Nobody is there to see it. */
+const CLIENT_GONE = 499;
 /** Seconds after which a client may try again when there was no room. */
 const RETRY_AFTER = "5";
 /** Longest time that clients are told to wait after a shutdown; each is told another. */
@@ -144,17 +146,17 @@ export function createApp(options: AppOptions): App {
       // What every page may load says nothing about the page that loads it.
       if (!ASSETS.get(path)?.shared) origin = access.checkOrigin(request.headers);
       const response = dispatch({ request, connection, path, search, origin });
-      if (!(response instanceof Promise)) return withCors(response, origin);
+      if (!(response instanceof Promise)) return withCors(response, request, origin);
       busy++;
       return response.then((response) => {
         release();
-        return withCors(response, origin);
+        return withCors(response, request, origin);
       }, (error) => {
         release();
-        return refuse(error, origin);
+        return refuse(error, request, origin);
       });
     } catch (error) {
-      return refuse(error, origin);
+      return refuse(error, request, origin);
     }
   }
 
@@ -207,10 +209,28 @@ export function createApp(options: AppOptions): App {
   }
 
   /** The one place where an error becomes a response. */
-  function refuse(error: unknown, origin: string | undefined): Response {
+  function refuse(error: unknown, request: Request, origin: string | undefined): Response {
     const refusal = toHttpError(error);
     metrics.refused(refusal.status);
-    return withCors(refusal.toResponse(), origin);
+    return withCors(refusal.toResponse(), request, origin);
+  }
+
+  /** Lets the page that asked read the response. */
+  function withCors(
+    response: Response,
+    request: Request,
+    origin: string | undefined,
+  ): Response {
+    if (origin === undefined || response.status === 101) return response;
+    const { headers } = response;
+    headers.set("access-control-allow-origin", origin);
+    headers.append("vary", "Origin");
+    headers.set("access-control-expose-headers", "River-Cursor, Retry-After, WWW-Authenticate");
+    // A page that is let in as everybody is must not read with its visitor's cookie.
+    if (access.trusts(origin, request.headers)) {
+      headers.set("access-control-allow-credentials", "true");
+    }
+    return response;
   }
 
   function toHttpError(error: unknown): HttpError {
@@ -499,12 +519,18 @@ export function createApp(options: AppOptions): App {
 
   /** Answers with what the client may do; at once, unless its token is new here. */
   function granted(
-    { headers }: Request,
+    request: Request,
     params: Params,
     answer: (grant: Grant) => Response | Promise<Response>,
   ): Response | Promise<Response> {
-    const grant = access.grant(headers, params.get("token"));
-    return grant instanceof Promise ? grant.then(answer) : answer(grant);
+    const grant = access.grant(request.headers, params.get("token"));
+    if (!(grant instanceof Promise)) return answer(grant);
+    // Without a look at it now, the signal would not tell that the client has gone meanwhile, and a
+    // socket upgraded then would never open nor close.
+    const { signal } = request;
+    return grant.then((grant) =>
+      signal.aborted ? new Response(null, { status: CLIENT_GONE }) : answer(grant)
+    );
   }
 
   /** Answers operators, and nobody else. */
@@ -670,14 +696,6 @@ function preflight(allow: string): Response {
       "access-control-max-age": "600",
     },
   });
-}
-
-function withCors(response: Response, origin: string | undefined): Response {
-  if (origin === undefined || response.status === 101) return response;
-  response.headers.set("access-control-allow-origin", origin);
-  response.headers.append("vary", "Origin");
-  response.headers.set("access-control-expose-headers", "River-Cursor, Retry-After");
-  return response;
 }
 
 /** A delay for clients that have to come back, a different one for each so that they come apart. */

@@ -100,7 +100,9 @@ export abstract class SocketSession implements EventListenerObject {
   }
 
   #message(data: unknown): void {
-    const { maxBody } = this.context.limits;
+    const { subscriber, limits: { maxBody } } = this.context;
+    // Sent before the client learnt that it was closed, for example as its token expired.
+    if (subscriber.closed !== undefined) return;
     if (typeof data !== "string") {
       this.end("unsupported", "text frames only");
     } else if (data.length * 3 > maxBody && utf8Length(data) > maxBody) {
