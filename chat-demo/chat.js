@@ -24,7 +24,9 @@ function input(id) {
   return /** @type {HTMLInputElement} */ (element(id));
 }
 
-const river = new River(new URL("..", location.href));
+/** What was typed into the front page, if the server asks for a key or token. */
+const token = sessionStorage.getItem("river:token") ?? undefined;
+const river = new River(new URL("..", location.href), { token });
 const me = Math.random().toString(36).slice(2);
 /** @type {{ close(): void }[]} */
 let subscriptions = [];

@@ -29,6 +29,8 @@
  * every request; a function
  * is asked again when the server refuses the last one.
  * @property {readonly Transport[]} [transports] Which to try, best first.
+ * @property {RequestCredentials} [credentials] As for `fetch`: with `include`, a server of another
+ * origin is sent its cookies over HTTP too.
  */
 /**
  * @typedef {object} SubscribeOptions
@@ -71,6 +73,7 @@ export class River extends EventTarget {
   /** @type {RiverOptions["token"]} */ #token;
   /** @type {string | undefined} */ #knownToken;
   /** @type {readonly Transport[]} */ #transports;
+  /** @type {RequestCredentials | undefined} */ #credentials;
   /** @type {Map<string, Channel>} */ #channels = new Map();
   /** @type {Connection | undefined} */ #connection;
   /** @type {(() => void) | undefined} */ #wake;
@@ -87,11 +90,13 @@ export class River extends EventTarget {
    * @param {string | URL} url Where the server is; in a page, relative to the page.
    * @param {RiverOptions} [options]
    */
-  constructor(url, { token, transports = ["websocket", "stream", "longpoll"] } = {}) {
+  constructor(url, options = {}) {
     super();
+    const { token, transports = ["websocket", "stream", "longpoll"], credentials } = options;
     this.#url = new URL(url, /** @type {any} */ (globalThis).document?.baseURI);
     if (!this.#url.pathname.endsWith("/")) this.#url.pathname += "/";
     this.#token = token;
+    this.#credentials = credentials;
     this.#transports = transports.filter((transport) =>
       transport !== "websocket" || typeof WebSocket === "function"
     );
@@ -157,7 +162,11 @@ export class River extends EventTarget {
       if (token !== undefined) form.set("token", token);
       let wait = Math.random() * BACKOFF_MS * 2 ** attempt;
       try {
-        const response = await fetch(new URL("publish", this.#url), { method: "POST", body: form });
+        const response = await fetch(new URL("publish", this.#url), {
+          method: "POST",
+          body: form,
+          credentials: this.#credentials,
+        });
         const answer = await response.json();
         if (response.ok) return answer;
         const error = new Error(answer.error.message);
@@ -249,6 +258,9 @@ export class River extends EventTarget {
           return this.#end("the token was refused", true);
         }
         this.#knownToken = undefined;
+      } else if (!opened && transport === "websocket") {
+        // A browser does not tell why a handshake failed: another token may be what it takes.
+        this.#knownToken = undefined;
       }
       if (!opened) failures++;
       if (opened || denied || wait !== undefined) at = this.#first();
@@ -301,6 +313,7 @@ export class River extends EventTarget {
         token,
         channels: this.#channels,
         poll: transport === "longpoll",
+        credentials: this.#credentials,
         onOpen,
       });
       end = await this.#connection.ended;
@@ -509,6 +522,7 @@ function call(listener, value) {
  * @property {string | undefined} token
  * @property {Map<string, Channel>} channels
  * @property {boolean} poll
+ * @property {RequestCredentials | undefined} credentials
  * @property {() => void} onOpen
  */
 
@@ -622,7 +636,7 @@ function overSocket({ url, token, channels, onOpen }) {
  * @param {Task} task
  * @returns {Connection}
  */
-function overHttp({ url, token, channels, poll, onOpen }) {
+function overHttp({ url, token, channels, poll, credentials, onOpen }) {
   let opened = false;
   let over = false;
   let stale = false;
@@ -668,6 +682,7 @@ function overHttp({ url, token, channels, poll, onOpen }) {
       const response = await fetch(new URL("subscribe", url), {
         method: "POST",
         body: form(),
+        credentials,
         signal,
       });
       if (!response.ok) return end(await refusal(response, opened));

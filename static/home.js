@@ -262,7 +262,9 @@ element("unlock").addEventListener("submit", (event) => {
   event.preventDefault();
   token = input("token").value;
   sessionStorage.setItem("river:token", token);
-  refresh();
+  // Given up for want of a token.
+  if (river.status.state === "closed") location.reload();
+  else refresh();
 });
 document.addEventListener("visibilitychange", refresh);
 refresh();

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import manifest from "../deno.json" with { type: "json" };
+import { mintToken } from "../lib/token.ts";
 import {
   type Gap,
   type Message,
@@ -619,6 +620,47 @@ Deno.test("a subscriber whose token is refused for good is told so, and it is ov
   assertEquals(client.river.status, { state: "closed", reason: "the token was refused" });
   assertEquals(server.tokens, ["one"]);
 });
+
+const SECRET = "0123456789abcdef0123456789abcdef";
+
+/** A token for everything that is good for `ms`, or was until so many before now. */
+function tokenFor(ms: number): Promise<string> {
+  const expires = Date.now() + ms;
+  return mintToken(SECRET, { publish: ["*"], subscribe: ["*"], operate: true, expires });
+}
+
+for (const transport of ["websocket", "stream", "longpoll"] as const) {
+  Deno.test(`over ${transport}, a subscription outlives its tokens without loss`, async () => {
+    await using server = await serveHere(`--token-secret=${SECRET}`);
+    let asked = 0;
+    // The first is too old already.
+    const token = () => tokenFor(asked++ === 0 ? -1000 : 2000);
+    using client = new TestClient(server, { transports: [transport], token });
+    const heard = client.hear("x");
+    await heard.opened();
+    for (let seq = 1; asked < 5; seq++) {
+      publishNow(server, "x");
+      await heard.reaches(seq);
+    }
+    const seqs = heard.messages.items.map(({ seq }) => seq);
+    assertEquals(seqs, seqs.map((_, i) => i + 1));
+    assertEquals([heard.gaps.items, heard.errors.items], [[], []]);
+    assertEquals(server.errors, []);
+  });
+
+  Deno.test(`over ${transport}, a token that cannot be replaced ends the subscription when it expires`, async () => {
+    await using server = await serveHere(`--token-secret=${SECRET}`);
+    using client = new TestClient(server, {
+      token: await tokenFor(2000),
+      transports: [transport, "stream"],
+    });
+    const heard = client.hear("x");
+    await heard.opened();
+    await heard.errors.until(({ length }) => length === 1);
+    assertEquals(client.river.status, { state: "closed", reason: "the token was refused" });
+    await until(() => server.hub.size === 0);
+  });
+}
 
 Deno.test("a listener that throws stops no other, and its error is reported", async () => {
   await using server = await serveHere();

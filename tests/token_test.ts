@@ -5,7 +5,7 @@ import { close, FrameClient, text } from "./frames.ts";
 import {
   ask,
   errorCode,
-  LineReader,
+  type LineReader,
   MAIN,
   msg,
   openSocket,
