@@ -2,6 +2,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { gzipSync } from "node:zlib";
 import type { Browser, Page } from "playwright-core";
 import { ASSETS } from "../lib/assets.ts";
+import { mintToken } from "../lib/token.ts";
 import {
   type ForeignSite,
   heardOnce,
@@ -601,6 +602,50 @@ inBrowser("with a publish key the figures are hidden until the right key is type
   await page.fill("#text", "with the key");
   await page.getByRole("button", { name: "Publish" }).click();
   await page.locator("#messages li", { hasText: "with the key" }).waitFor();
+});
+
+inBrowser("with tokens the front page and the chat work once one is typed", async () => {
+  const secret = "0123456789abcdef0123456789abcdef";
+  await using server = await serveHere("--token-secret", secret);
+  await using opened = await openPage(browser!);
+  const { page } = opened;
+  await page.goto(server.url);
+  await page.locator("#state[data-state=closed]").waitFor();
+  assertEquals(await page.locator("#figures").isVisible(), false);
+  const all = ["*"];
+  const expires = Date.now() + 60_000;
+  const token = await mintToken(secret, { publish: all, subscribe: all, operate: true, expires });
+  await page.fill("#token", token);
+  await page.getByRole("button", { name: "Show figures" }).click();
+  await page.locator("#figures").waitFor();
+  await page.locator("#state[data-state=open]").waitFor();
+  await page.fill("#text", "with a token");
+  await page.getByRole("button", { name: "Publish" }).click();
+  await page.locator("#messages li", { hasText: "with a token" }).waitFor();
+  await page.getByRole("link", { name: "Chat demo" }).click();
+  await page.locator("#state[data-state=open]").waitFor();
+});
+
+inBrowser("a page of another origin uses the cookie, if its origin is listed", async () => {
+  const secret = "0123456789abcdef0123456789abcdef";
+  await using app = await serveHere();
+  const claims = { publish: ["*"], subscribe: ["*"], operate: false, expires: Infinity };
+  const token = await mintToken(secret, claims);
+  for (const [origin, status] of [[app.url, "200"], ["*", "TypeError"]]) {
+    await using server = await serveHere("--token-secret", secret, "--origin", origin);
+    await using opened = await openPage(browser!);
+    const { page } = opened;
+    const url = server.url;
+    await page.context().addCookies([{ name: "river_token", value: token, url }]);
+    // A page without a policy of its own.
+    await page.goto(`${app.url}/healthz`);
+    const seen = await page.evaluate<string>(
+      `fetch("${url}/publish?name=x&data=a", { credentials: "include" })
+        .then(({ status }) => String(status), ({ name }) => name)`,
+    );
+    assertEquals(seen, status);
+    assertEquals(server.engine.usage().messages, status === "200" ? 1 : 0);
+  }
 });
 
 inBrowser("the front page, the chat and the client work under a path", async () => {
