@@ -255,7 +255,11 @@ export class River extends EventTarget {
       if (fatal !== undefined) return this.#end(fatal, true);
       if (denied) {
         if (!this.#canAskAgain() || failures > 2) {
-          return this.#end("the token was refused", true);
+          const shown = this.#knownToken ?? this.#token;
+          return this.#end(
+            typeof shown === "string" ? "the token was refused" : "a token is needed",
+            true,
+          );
         }
         this.#knownToken = undefined;
       } else if (!opened && transport === "websocket") {

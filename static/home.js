@@ -80,12 +80,13 @@ function show(text, seq) {
 }
 
 river.addEventListener("status", (event) => {
-  const { state, transport, delay } = /** @type {CustomEvent} */ (event).detail;
+  const { state, transport, delay, reason } = /** @type {CustomEvent} */ (event).detail;
   const label = element("state");
   label.dataset.state = state;
   if (state === "open") label.textContent = `live over ${transport}`;
   else if (state === "reconnecting") label.textContent = `back in ${(delay / 1000).toFixed(1)} s`;
   else label.textContent = state;
+  if (state === "closed") element("note").textContent = `No messages: ${reason}.`;
 });
 river.subscribe(CHANNEL, ({ seq, data }) => show(data, String(seq)), {
   onGap: ({ from, to, reason }) =>
