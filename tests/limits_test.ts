@@ -44,6 +44,16 @@ Deno.test("--body-timeout holds for chunked bodies and for /subscribe", async ()
   assertEquals([server.hub.size, server.errors], [0, []]);
 });
 
+Deno.test("--body-timeout ends a body whose trailers do not end", async () => {
+  await using server = await serveHere("--body-timeout", "300ms");
+  using slow = await RawConnection.open(server);
+  const head = requestHead("POST /publish?name=x HTTP/1.1", { "Transfer-Encoding": "chunked" });
+  // More of them than the runtime reads, which it does not tell.
+  await slow.write(`${head}1\r\na\r\n0\r\nA: ${"a".repeat(70_000)}\r\n\r\n`);
+  assertEquals((await slow.response()).status, 408);
+  assertEquals([server.engine.usage().published, server.errors], [0, []]);
+});
+
 Deno.test("--body-timeout lets a body pass that comes in pieces, but in time", async () => {
   await using server = await serveHere("--body-timeout", "60s");
   using connection = await RawConnection.open(server);
