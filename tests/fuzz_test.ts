@@ -415,10 +415,9 @@ function answerTo(line: string, subscribed: Set<string>): string | undefined {
   if (typeof channel === "string") context.channel = channel;
   switch (kind) {
     case "sub": {
-      const position = String(seq);
+      const position = typeof seq === "string" || typeof seq === "number" ? String(seq) : "";
       const known = seq === undefined ||
-        ((typeof seq === "string" || typeof seq === "number") &&
-          /^([0-9a-z]{1,32}-)?[0-9]{1,16}$/.test(position) &&
+        (/^([0-9a-z]{1,32}-)?[0-9]{1,16}$/.test(position) &&
           Number(position.split("-").at(-1)) <= Number.MAX_SAFE_INTEGER);
       if (!isName(channel) || !known || subscribed.has(channel) || subscribed.size >= 128) {
         return error();
@@ -459,7 +458,8 @@ Deno.test("any lines of river.v1 are answered one by one, and the next command w
   await fc.assert(
     fc.asyncProperty(fc.array(anyLine, { minLength: 1, maxLength: 8 }), async (lines) => {
       const end = JSON.stringify(["pub", { channel: "end", data: "", id: `end ${++run}` }]);
-      const frame = lines.join("\n");
+      // As UTF-8 carries it: half of a surrogate pair cannot be sent.
+      const frame = lines.join("\n").toWellFormed();
       socket.send(frame, end);
       const expected = [];
       for (const line of frame.split("\n")) {
@@ -479,7 +479,8 @@ Deno.test("any lines of river.v1 are answered one by one, and the next command w
       }
       assertEquals(answers.toSorted(), expected.toSorted());
     }),
-    { numRuns: 3000 },
+    // The channels stay subscribed to from one case to the next, so that no case can be made smaller.
+    { numRuns: 3000, endOnFailure: true },
   );
   assertEquals(server.errors, []);
   for (const each of [...CODES.slice(0, 6), "open", "ack"]) {
