@@ -489,6 +489,15 @@ for (const { kind, protocol, message } of KINDS) {
     });
   }
 
+  Deno.test(`${kind}: what comes in the same packet as an offence is dropped, and may cost the client the close`, async () => {
+    await using pair = await Pair.open(protocol);
+    await pair.client.send({ op: OP.binary }, text(message("late")), text(message("later")));
+    const ends = (await pair.untilEnd()).map((frame) => [frame.op, told(frame)]);
+    assert(ends.every(([op, words]) => op === OP.close && words === "1003 text frames only"));
+    assertEquals(pair.server.engine.usage().published, 0);
+    await pair.assertOthersUnharmed();
+  });
+
   Deno.test(`${kind}: a client that answers a close of ours is let go`, async () => {
     await using pair = await Pair.open(protocol);
     await pair.client.send({ op: OP.binary });
