@@ -602,7 +602,10 @@ for (const [originOf, flags] of ALLOWED) {
         Origin: origin,
       });
       assertEquals(headers.get("access-control-allow-origin"), origin);
-      assertEquals(headers.get("access-control-expose-headers"), "River-Cursor, Retry-After");
+      assertEquals(
+        headers.get("access-control-expose-headers"),
+        "River-Cursor, Retry-After, WWW-Authenticate",
+      );
       assertStringIncludes(headers.get("vary") ?? "", "Origin");
     }
     const upgrade = { ...UPGRADE, Host: host, Origin: origin };
