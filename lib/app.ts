@@ -89,6 +89,7 @@ const PAGE = 100;
 const MAX_PAGE = 1000;
 
 const SUBPROTOCOL = "river.v1";
+const EVENT_STREAM = "text/event-stream";
 
 const NO_CACHE = {
   "cache-control": "no-store, no-transform",
@@ -140,7 +141,7 @@ export function createApp(options: AppOptions): App {
   function handle(request: Request, connection: Connection): Response | Promise<Response> {
     let origin: string | undefined;
     try {
-      if (drained !== undefined) throw shuttingDown();
+      if (drained !== undefined && !isEventSource(request)) throw shuttingDown();
       checkHost(request.headers);
       const { path, search } = parseUrl(request.url);
       // What every page may load says nothing about the page that loads it.
@@ -266,6 +267,7 @@ export function createApp(options: AppOptions): App {
   }
 
   function subscribe(call: Call): Response | Promise<Response> {
+    if (drained !== undefined) return comeBack();
     checkNoBody(call.request);
     if (call.origin === undefined) access.checkEmbedding(call.request.headers);
     const params = readParams(call.request, call.search, limits);
@@ -649,6 +651,19 @@ function shuttingDown(): HttpError {
   return new HttpError(503, "shutting_down", "The server is shutting down", {
     "retry-after": RETRY_AFTER,
     "connection": "close",
+  });
+}
+
+/** Whether an `EventSource` asks, which gives up for good when it is refused. */
+function isEventSource({ method, headers, url }: Request): boolean {
+  return method === "GET" && headers.get("accept") === EVENT_STREAM &&
+    parseUrl(url).path === "/subscribe";
+}
+
+/** An event stream that only says when to come back. */
+function comeBack(): Response {
+  return new Response(`retry: ${retryMs()}\n\n`, {
+    headers: { ...NO_CACHE, "content-type": EVENT_STREAM, connection: "close" },
   });
 }
 

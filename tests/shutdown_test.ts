@@ -163,6 +163,25 @@ for (const line of ["GET /healthz", "GET /", "GET /subscribe?name=x", "POST /pub
   });
 }
 
+Deno.test("an EventSource that comes while the server drains is told to come back: refused, it never would", async () => {
+  await using server = await serveHere();
+  await using socket = await openSocket(server, "name=x", "river.v1");
+  await socket.line();
+  const drain = server.app.drain();
+  const headers = { accept: "text/event-stream", "last-event-id": "abc-1" };
+  const answer = await ask(`${server.url}/subscribe?name=x`, { headers });
+  assertEquals([answer.status, answer.headers.get("content-type")], [200, "text/event-stream"]);
+  assertMatch(answer.text, /^retry: [0-9]{1,4}\n\n$/);
+  assertEquals(server.hub.subscribers("x"), 1);
+  const foreign = { ...headers, origin: "https://elsewhere.example" };
+  assertEquals((await ask(`${server.url}/subscribe?name=x`, { headers: foreign })).status, 403);
+  for (const path of ["healthz", "publish?name=x&data=a"]) {
+    assertEquals((await ask(`${server.url}/${path}`, { headers })).status, 503);
+  }
+  server.hub.drain();
+  await drain;
+});
+
 Deno.test("a request that is still being sent when the signal comes is answered", async () => {
   await using server = await spawnServer();
   using connection = await RawConnection.open(server);

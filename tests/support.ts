@@ -95,11 +95,12 @@ export interface ServerProcess extends TestServer {
   stderr(): Promise<string>;
 }
 
-/** Starts `main.ts` on a free port; `nofile` limits its file descriptors. */
+/** Starts `main.ts`, on a free port unless one is given; `nofile` limits its file descriptors. */
 export async function spawnServer(
   flags: string[] = [],
-  { main = MAIN, cwd, env, nofile, run = RUN }: {
+  { main = MAIN, port = 0, cwd, env, nofile, run = RUN }: {
     main?: string;
+    port?: number;
     cwd?: string;
     env?: Record<string, string>;
     nofile?: number;
@@ -112,7 +113,7 @@ export async function spawnServer(
     ...run,
     main,
     "--port",
-    "0",
+    String(port),
     ...flags,
   ];
   const process = new Deno.Command(command, { args, cwd, env, stdout: "piped", stderr: "piped" })
