@@ -82,6 +82,8 @@ export interface App {
 const CLIENT_GONE = 499;
 /** Seconds after which a client may try again when there was no room. */
 const RETRY_AFTER = "5";
+/** The same for who comes while we shut down, as soon as the others: a restart takes no longer. */
+const RESTART_AFTER = "1";
 /** Longest time that clients are told to wait after a shutdown; each is told another. */
 const MAX_RETRY_MS = 3000;
 /** Channels listed on one page, if the client does not say, and at the most. */
@@ -649,7 +651,7 @@ function checkUpgrade(headers: Headers): void {
 
 function shuttingDown(): HttpError {
   return new HttpError(503, "shutting_down", "The server is shutting down", {
-    "retry-after": RETRY_AFTER,
+    "retry-after": RESTART_AFTER,
     "connection": "close",
   });
 }
