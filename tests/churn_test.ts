@@ -9,16 +9,14 @@ import {
   descriptorsOf,
   memoryOf,
   metric,
-  openSocket,
   publish,
-  RawConnection,
-  requestHead,
   type ServerProcess,
   spawnServer,
   subscribe,
   subscriberCount,
   until,
 } from "./support.ts";
+import { VISITS } from "./visits.ts";
 
 const MiB = 2 ** 20;
 
@@ -28,45 +26,6 @@ const CROWD = 64;
 const WARM_UP = 5;
 /** Crowds after that. */
 const CROWDS = 25;
-
-/** Ways to come and to go, some of them rude. */
-const VISITS: ((server: ServerProcess, channel: string) => Promise<void>)[] = [
-  async (server, channel) => {
-    await using lines = await subscribe(server, `name=${channel}&seq=0`);
-    await publish(server, channel, "a");
-    await lines.next();
-  },
-  async (server, channel) => {
-    await using _lines = await subscribe(server, `name=${channel}&format=sse`);
-  },
-  async (server, channel) => {
-    await publish(server, channel, "a");
-    await ask(`${server.url}/subscribe?name=${channel}&seq=0&callback=cb`);
-  },
-  async (server, channel) => {
-    await using socket = await openSocket(server, `name=${channel}`);
-    socket.send("a");
-    await socket.frame();
-  },
-  async (server, channel) => {
-    await using socket = await openSocket(server, `name=${channel}`, "river.v1");
-    await socket.line();
-  },
-  // Gone before the answer.
-  async (server, channel) => {
-    using connection = await RawConnection.open(server);
-    await connection.write(requestHead(`GET /subscribe?name=${channel}&timeout=60 HTTP/1.1`));
-  },
-  // Gone in the middle of a request.
-  async (server) => {
-    using connection = await RawConnection.open(server);
-    await connection.write("POST /publish HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc");
-  },
-  async (server) => {
-    using connection = await RawConnection.open(server);
-    await connection.write("GET /");
-  },
-];
 
 async function crowds(server: ServerProcess, count: number, name: string): Promise<void> {
   for (let i = 0; i < count; i++) {

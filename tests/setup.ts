@@ -1,26 +1,50 @@
 /**
  * Makes sure that what the tests need is on this machine, or says clearly what is missing.
- * `deno task test` runs it first.
+ * `deno task test` runs it first, and `deno task test:hard` with `--hard`, for what only those need.
  *
  * @module
  */
 import chromiumBinary from "@sparticuz/chromium";
 
-/** What tests run, and the Debian packages that it comes in or needs. */
-const PROGRAMS = [
-  { name: "curl", path: "curl", packages: ["curl"] },
+/** What tests run. */
+interface Program {
+  readonly name: string;
+  readonly path: string;
+  /** With these it ends at once, with 0 unless another code is given, if it works. */
+  readonly args: string[];
+  readonly code?: number;
+  /** The Debian packages that it comes in or needs. */
+  readonly packages: string[];
+}
+
+const PROGRAMS: Program[] = [
+  { name: "curl", path: "curl", args: ["--version"], packages: ["curl"] },
   // The browser itself comes with an npm package; the libraries and a font do not.
   {
     name: "Chromium",
     path: await chromiumBinary.executablePath(),
+    args: ["--version"],
     packages: ["libnss3", "libnspr4", "fonts-dejavu-core"],
   },
 ];
 
-function works(path: string): boolean {
+if (Deno.args.includes("--hard")) {
+  PROGRAMS.push(
+    { name: "nginx", path: "nginx", args: ["-v"], packages: ["nginx-light"] },
+    {
+      name: "slowhttptest",
+      path: "slowhttptest",
+      args: ["-h"],
+      code: 1,
+      packages: ["slowhttptest"],
+    },
+  );
+}
+
+function works({ path, args, code = 0 }: Program): boolean {
   try {
-    return new Deno.Command(path, { args: ["--version"], stdout: "null", stderr: "null" })
-      .outputSync().success;
+    const command = new Deno.Command(path, { args, stdout: "null", stderr: "null" });
+    return command.outputSync().code === code;
   } catch {
     return false;
   }
@@ -35,14 +59,14 @@ function install(packages: string[]): void {
   }
 }
 
-const missing = PROGRAMS.filter(({ path }) => !works(path));
+const missing = PROGRAMS.filter((program) => !works(program));
 if (missing.length > 0) {
   try {
     install(missing.flatMap(({ packages }) => packages));
   } catch (error) {
     console.error(`Cannot install what the tests need: ${error}`);
   }
-  for (const { name, packages } of missing.filter(({ path }) => !works(path))) {
+  for (const { name, packages } of missing.filter((program) => !works(program))) {
     console.error(
       `The tests need ${name}, which does not run here: install ${packages.join(", ")}`,
     );
