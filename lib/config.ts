@@ -218,7 +218,8 @@ export type ValueOf<K> = K extends { kind: "list" } ? readonly string[]
 /** All options with their values: counts, bytes, and durations in milliseconds. */
 export type Config = ValuesOf<typeof OPTIONS>;
 
-type ValuesOf<O> = { readonly [N in keyof O]: ValueOf<O[N]> };
+/** The values of a list of options, by name. */
+export type ValuesOf<O> = { readonly [N in keyof O]: ValueOf<O[N]> };
 
 /** What a token is to allow, and for how many milliseconds. */
 export interface TokenClaims {
