@@ -1,0 +1,166 @@
+/**
+ * A tenth of the readers stops reading: the others do not notice, and the server gives them up.
+ *
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+import {
+  LineReader,
+  memoryOf,
+  metric,
+  publish,
+  RawConnection,
+  requestHead,
+  type ServerProcess,
+  spawnServer,
+  subscriberCount,
+  until,
+} from "../support.ts";
+import { MARK, RATE, type Resumed, type Run } from "./readers.ts";
+
+const MiB = 2 ** 20;
+const READERS = 1000;
+const STOPPED = 100;
+/** Bytes of one message's data. */
+const SIZE = 1024;
+/** Seconds with all readers reading, and with some stopped. */
+const CALM_SECONDS = 30;
+const SECONDS = 60;
+/** By how much the p99 of two calm runs may differ on a shared machine, in milliseconds. */
+const NOISE_MS = 30;
+
+/** A process of readers. */
+class Readers implements AsyncDisposable {
+  readonly #process: Deno.ChildProcess;
+  readonly #lines: LineReader;
+  readonly #commands: WritableStreamDefaultWriter<Uint8Array>;
+
+  private constructor(process: Deno.ChildProcess) {
+    this.#process = process;
+    this.#lines = new LineReader(new Response(process.stdout));
+    this.#commands = process.stdin.getWriter();
+  }
+
+  static async start({ port }: ServerProcess, count: number, checked: number): Promise<Readers> {
+    const program = new URL("readers.ts", import.meta.url).pathname;
+    const command = new Deno.Command("prlimit", {
+      args: [
+        "--nofile=8192",
+        Deno.execPath(),
+        "run",
+        "-A",
+        program,
+        ...[port, count, checked].map(String),
+      ],
+      stdin: "piped",
+      stdout: "piped",
+    });
+    const readers = new Readers(command.spawn());
+    assertEquals(await readers.answer(), { ready: count });
+    return readers;
+  }
+
+  /** The next answer; waits for it. */
+  async answer<T>(): Promise<T> {
+    const line = await this.#lines.next();
+    if (line === undefined) throw new Error("the readers ended");
+    return JSON.parse(line);
+  }
+
+  async tell(...words: (string | number)[]): Promise<void> {
+    await this.#commands.write(new TextEncoder().encode(words.join(" ") + "\n"));
+  }
+
+  signal(signal: Deno.Signal): void {
+    this.#process.kill(signal);
+  }
+
+  async [Symbol.asyncDispose]() {
+    this.#process.kill("SIGKILL");
+    await this.#commands.abort().catch(() => {});
+    await this.#lines.rest();
+    await this.#process.status;
+  }
+}
+
+/** Publishes from `first` on, on time whatever becomes of the answers; gives the number after the last. */
+async function publishFor(
+  server: ServerProcess,
+  seconds: number,
+  first: number,
+  start: number,
+): Promise<number> {
+  using connection = await RawConnection.open(server);
+  const body = `${MARK}${"a".repeat(SIZE - 1)}`;
+  const request = new TextEncoder().encode(
+    requestHead("POST /publish?name=x HTTP/1.1", {
+      "Content-Type": "text/plain",
+      "Content-Length": String(SIZE),
+    }) + body,
+  );
+  const count = seconds * RATE;
+  const answered = (async () => {
+    for (let i = 0; i < count; i++) {
+      const { status, text } = await connection.response();
+      assertEquals([status, JSON.parse(text).seq], [200, first + i]);
+    }
+  })();
+  for (let i = 0; i < count; i++) {
+    const early = start + i * 1000 / RATE - (performance.timeOrigin + performance.now());
+    if (early > 0) await new Promise((resolve) => setTimeout(resolve, early));
+    await connection.write(request);
+  }
+  await answered;
+  return first + count;
+}
+
+/** When a run starts: soon, so that everybody knows before the first message. */
+function soon(): number {
+  return performance.timeOrigin + performance.now() + 500;
+}
+
+Deno.test("100 of 1,000 readers stop reading: they are cut, the others notice nothing, and they come back", async () => {
+  await using server = await spawnServer([], { nofile: 8192 });
+  const { epoch } = await publish(server, "x", "first");
+  await using others = await Readers.start(server, READERS - STOPPED, 20);
+  await using stopped = await Readers.start(server, STOPPED, STOPPED);
+  let next = 2;
+
+  let start = soon();
+  await Promise.all(
+    [others, stopped].map((each) => each.tell("run", next, CALM_SECONDS * RATE, start)),
+  );
+  next = await publishFor(server, CALM_SECONDS, next, start);
+  const calm = await others.answer<Run>();
+  await stopped.answer<Run>();
+
+  const before = await memoryOf(server, "VmRSS");
+  const cut = 'river_disconnections_total{reason="slow"}';
+  let most = before;
+  const watch = setInterval(async () => {
+    most = Math.max(most, await memoryOf(server, "VmRSS"));
+  }, 500);
+  stopped.signal("SIGSTOP");
+  start = soon();
+  await others.tell("run", next, SECONDS * RATE, start);
+  next = await publishFor(server, SECONDS, next, start);
+  const disturbed = await others.answer<Run>();
+  clearInterval(watch);
+  assertEquals(await metric(server, cut), STOPPED);
+  assertEquals(await subscriberCount(server), READERS - STOPPED);
+  assertEquals(await metric(server, "river_connections_stuck"), STOPPED);
+
+  const { seq: last } = await publish(server, "x", "last");
+  assertEquals(last, next);
+  stopped.signal("SIGCONT");
+  await stopped.tell("resume", epoch, last);
+  const { gaps, whole } = await stopped.answer<Resumed>();
+  assertEquals(gaps + whole, STOPPED);
+  await until(async () => await metric(server, "river_connections_stuck") === 0);
+  console.log(
+    `p99 ${calm.p99} ms, with ${STOPPED} stopped ${disturbed.p99} ms; memory at most ` +
+      `${Math.round((most - before) / MiB)} MiB more; back: ${gaps} with a gap, ${whole} without`,
+  );
+  assert(disturbed.p99 <= 2 * calm.p99 + NOISE_MS, `${calm.p99} ms, then ${disturbed.p99} ms`);
+  assert(most - before < 64 * MiB, `${Math.round((most - before) / MiB)} MiB more`);
+});
