@@ -365,7 +365,11 @@ export class Subscription {
     if (this.#ended) return false;
     if (this.#seq >= head) {
       this.live = true;
-      meanwhile?.forEach((batch) => this.deliver(batch));
+      for (const batch of meanwhile ?? []) {
+        // The one before may have been all that was wanted.
+        if (this.#ended) return false;
+        this.deliver(batch);
+      }
       subscriber.settle();
       return false;
     }

@@ -190,6 +190,19 @@ Deno.test("Subscription keeps what is published while it waits for an answer", a
   assertEquals(sink.seqs, [2, 3, 4, 5]);
 });
 
+Deno.test("Subscription that has all it wants sends nothing more of what it kept", async () => {
+  const answer = Promise.withResolvers<Replay>();
+  const late: Feed = { name: "c", since: () => answer.promise, retry() {}, leave() {} };
+  const { sink, subscription } = subscribe(late, { seq: 0 }, { once: true });
+  const done = subscription.catchUp();
+  subscription.deliver(new Batch(messages(1, 2)));
+  subscription.deliver(new Batch(messages(3, 3)));
+  answer.resolve({ epoch: "e", head: 0, messages: [] });
+  await done;
+  assertEquals(sink.seqs, [1, 2]);
+  assertEquals(sink.events.at(-1), { kind: "close", reason: "done" });
+});
+
 Deno.test("Subscription skips what it has, and fetches what the relay left out", () => {
   const feed = new ListFeed();
   feed.keep(messages(1, 2));
