@@ -1,6 +1,6 @@
 /**
- * One channel with local subscribers: collects what is published during a turn of the event loop,
- * then hands the same batch to everybody.
+ * One channel with local subscribers: collects what is published until the next flush, then hands
+ * the same batch to everybody.
  *
  * @module
  */
@@ -64,17 +64,21 @@ export class Channel implements Feed {
     return this.#pending.push(message) === 1;
   }
 
-  /** Delivers what was pushed since the last flush. */
-  flush(): void {
+  /** Delivers what was pushed since the last flush, and returns how many messages that is. */
+  flush(): number {
     const messages = this.#pending;
-    if (messages.length === 0) return;
+    if (messages.length === 0) return 0;
     this.#pending = [];
     const batch = new Batch(messages);
-    if (messages[messages.length - 1].epoch === batch.epoch) return this.#deliver(batch);
-    // The channel was reset during this turn.
-    for (const epoch of new Set(messages.map((message) => message.epoch))) {
-      this.#deliver(new Batch(messages.filter((message) => message.epoch === epoch)));
+    if (messages[messages.length - 1].epoch === batch.epoch) {
+      this.#deliver(batch);
+    } else {
+      // The channel was reset since the last flush.
+      for (const epoch of new Set(messages.map((message) => message.epoch))) {
+        this.#deliver(new Batch(messages.filter((message) => message.epoch === epoch)));
+      }
     }
+    return messages.length;
   }
 
   #deliver(batch: Batch): void {

@@ -1,5 +1,5 @@
 /**
- * Joins the engine to the channels: publish, subscribe, and one flush per turn of the event loop.
+ * Joins the engine to the channels: publish, subscribe, and one flush for all that came meanwhile.
  *
  * @module
  */
@@ -8,6 +8,7 @@ import type { Cursor } from "./cursor.ts";
 import { type Engine, EngineFullError, type Local, type Receipt, type Replay } from "./engine.ts";
 import type { Message } from "./message.ts";
 import { type Metrics, noMetrics } from "./metrics.ts";
+import { type Flush, Pacer } from "./pacer.ts";
 import {
   type Sink,
   Subscriber,
@@ -49,8 +50,8 @@ export interface HubOptions {
   readonly metrics?: Metrics;
   /** Takes errors that nobody waits for. */
   readonly report?: (error: unknown) => void;
-  /** Runs a flush after all that is ready now; only tests change it. */
-  readonly schedule?: (flush: () => void) => void;
+  /** Runs a flush, once, soon after what is ready now; only tests change it. */
+  readonly schedule?: (flush: Flush) => void;
 }
 
 /** How often sinks with unsent history are looked at, in milliseconds. */
@@ -60,7 +61,7 @@ const RETRY_MS = 10;
 export class Hub implements ChannelOwner, Local {
   readonly #engine: Engine;
   readonly #context: SubscriberContext;
-  readonly #schedule: (flush: () => void) => void;
+  readonly #schedule: (flush: Flush) => void;
   readonly #channels = new Map<string, Channel>();
   readonly #subscribers = new Set<Subscriber>();
   readonly #behind = new Set<Subscription>();
@@ -83,7 +84,8 @@ export class Hub implements ChannelOwner, Local {
         metrics.disconnected(subscriber.transport, reason);
       },
     };
-    this.#schedule = options.schedule ?? setImmediate;
+    const pacer = new Pacer();
+    this.#schedule = options.schedule ?? ((flush) => pacer.schedule(flush));
   }
 
   /** Starts the engine; must be called before anything else. */
@@ -222,10 +224,13 @@ export class Hub implements ChannelOwner, Local {
     return channel;
   }
 
-  #flush(): void {
+  /** Returns how many messages a channel had, on average. */
+  #flush(): number {
     const dirty = this.#dirty;
     this.#dirty = [];
-    for (const channel of dirty) channel.flush();
+    let messages = 0;
+    for (const channel of dirty) messages += channel.flush();
+    return dirty.length === 0 ? 0 : messages / dirty.length;
   }
 
   /** Does something whose failure nobody waits for. */

@@ -2,10 +2,11 @@
  * What the runtime alone can do: takes the same requests as river, and writes constant bytes to
  * everybody who asked with the same query. Nothing is parsed, numbered, encoded or kept.
  *
- * Messages that came in one turn of the event loop leave together, as the runtime does best.
+ * What it writes leaves when river would let it leave, by the same pacer.
  *
  * @module
  */
+import { Pacer } from "../../lib/pacer.ts";
 import { dataOf } from "../lib/wire.ts";
 
 /** Most messages written in one go. */
@@ -32,14 +33,15 @@ class Room {
   #pending = 0;
 
   publish(messages: number): void {
-    if (this.#pending === 0) setImmediate(() => this.#flush());
+    if (this.#pending === 0) enqueue(this);
     this.#pending += messages;
   }
 
-  #flush(): void {
+  /** Writes what is pending, and returns how many messages that is. */
+  flush(): number {
     const pending = Math.min(MOST, this.#pending);
     this.#pending -= pending;
-    if (this.#pending > 0) setImmediate(() => this.#flush());
+    if (this.#pending > 0) enqueue(this);
     for (const format of ["river", "sse"] as const) {
       const { bytes, size } = streams[format];
       const burst = bytes.subarray(0, pending * size);
@@ -50,7 +52,22 @@ class Room {
     for (const socket of this.plainSockets) {
       for (let i = 0; i < pending; i++) socket.send(LINE);
     }
+    return pending;
   }
+}
+
+const pacer = new Pacer();
+let dirty: Room[] = [];
+
+/** Puts a room among those that the next flush is for. */
+function enqueue(room: Room): void {
+  if (dirty.push(room) === 1) pacer.schedule(flush);
+}
+
+function flush(): number {
+  const flushed = dirty;
+  dirty = [];
+  return flushed.reduce((messages, room) => messages + room.flush(), 0) / flushed.length;
 }
 
 const rooms = new Map<string, Room>();
