@@ -8,19 +8,24 @@ import type { Message } from "./message.ts";
 /** What a kept message costs beyond its data, in bytes: the object, its slot, short strings. */
 export const MESSAGE_OVERHEAD = 128;
 
+/** Slots below which a list that has become too long is left as it is. */
+const FEW = 32;
+
 /**
  * A bounded run of messages with consecutive seq. Adding and evicting cost the same however many
  * are kept.
  */
 export class History {
-  #messages: Message[] = [];
-  /** Index of the oldest; the slots before it are spent and are given back now and then. */
-  #start = 0;
+  /** A ring: the message of a seq is in the slot of its last bits. The length is a power of two. */
+  #slots: (Message | undefined)[] = [];
+  /** Seq of the oldest. */
+  #first = 0;
+  #length = 0;
   #bytes = 0;
 
   /** How many messages are kept. */
   get length(): number {
-    return this.#messages.length - this.#start;
+    return this.#length;
   }
 
   /** UTF-8 bytes of all data kept. */
@@ -30,41 +35,47 @@ export class History {
 
   /** Bytes that count against the memory limit. */
   get cost(): number {
-    return this.#bytes + this.length * MESSAGE_OVERHEAD;
+    return this.#bytes + this.#length * MESSAGE_OVERHEAD;
   }
 
   /** The oldest message kept; undefined when there is none. */
   get oldest(): Message | undefined {
-    return this.#messages[this.#start];
+    return this.#slots[this.#slotOf(this.#first)];
   }
 
   /** Adds the next message. Its seq must be one more than the last kept. */
   push(message: Message): void {
-    // An array made for one takes an eighth of one that was pushed to, and most channels have few.
-    if (this.#messages.length === 0) this.#messages = [message];
-    else this.#messages.push(message);
+    if (this.#length === 0) {
+      this.#first = message.seq;
+      // Most channels have one message. A list made with it takes less than one that grew.
+      this.#slots = [message];
+    } else {
+      if (this.#length === this.#slots.length) this.#resize(this.#length * 2);
+      this.#slots[this.#slotOf(message.seq)] = message;
+    }
+    this.#length++;
     this.#bytes += message.bytes;
   }
 
   /** Forgets the oldest message; does nothing when there is none. */
   evict(): void {
-    const oldest = this.oldest;
+    const slot = this.#slotOf(this.#first);
+    const oldest = this.#slots[slot];
     if (oldest === undefined) return;
+    this.#slots[slot] = undefined;
     this.#bytes -= oldest.bytes;
-    this.#start++;
-    if (this.#start === this.#messages.length) {
-      this.#messages = [];
-      this.#start = 0;
-    } else if (this.#start >= 32 && this.#start * 2 >= this.#messages.length) {
-      this.#messages = this.#messages.slice(this.#start);
-      this.#start = 0;
+    this.#first++;
+    this.#length--;
+    if (this.#length === 0) this.#slots = [];
+    else if (this.#slots.length > FEW && this.#length * 4 <= this.#slots.length) {
+      this.#resize(this.#slots.length / 2);
     }
   }
 
   /** Forgets messages until at most `count` are left, all of them accepted after `time`. */
   trim(count: number, time: number): void {
-    while (this.length > count) this.evict();
-    while (this.length > 0 && this.oldest!.time <= time) this.evict();
+    while (this.#length > count) this.evict();
+    while (this.#length > 0 && this.oldest!.time <= time) this.evict();
   }
 
   /**
@@ -72,13 +83,27 @@ export class History {
    * there is one.
    */
   after(seq: number, maxBytes: number): Message[] {
-    if (this.length === 0) return [];
-    const start = this.#start + Math.max(0, seq + 1 - this.oldest!.seq);
-    let end = start;
-    for (let bytes = 0; end < this.#messages.length; end++) {
-      bytes += this.#messages[end].bytes + MESSAGE_OVERHEAD;
-      if (bytes > maxBytes && end > start) break;
+    const messages: Message[] = [];
+    const end = this.#first + this.#length;
+    let bytes = 0;
+    for (let next = Math.max(this.#first, seq + 1); next < end; next++) {
+      const message = this.#slots[this.#slotOf(next)]!;
+      bytes += message.bytes + MESSAGE_OVERHEAD;
+      if (bytes > maxBytes && messages.length > 0) break;
+      messages.push(message);
     }
-    return this.#messages.slice(start, end);
+    return messages;
+  }
+
+  #slotOf(seq: number): number {
+    return seq & (this.#slots.length - 1);
+  }
+
+  #resize(length: number): void {
+    const slots = new Array<Message | undefined>(length).fill(undefined);
+    for (const message of this.#slots) {
+      if (message !== undefined) slots[message.seq & (length - 1)] = message;
+    }
+    this.#slots = slots;
   }
 }

@@ -1,5 +1,7 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
+import v8 from "node:v8";
+import vm from "node:vm";
 import { History, MESSAGE_OVERHEAD } from "../lib/history.ts";
 import type { Message } from "../lib/message.ts";
 
@@ -61,15 +63,42 @@ Deno.test("History.evict() does nothing when there is nothing", () => {
   assertEquals(seqs(history.after(0, Infinity)), [2]);
 });
 
-Deno.test("History keeps its numbers straight while its spent slots are given back", () => {
+Deno.test("History keeps its numbers straight as its list grows and shrinks", () => {
   const history = new History();
-  for (let seq = 1; seq <= 1000; seq++) {
+  for (let seq = 1; seq <= 2000; seq++) {
     history.push(messageOf(seq));
-    if (history.length > 40) history.evict();
-    assertEquals(history.oldest?.seq, Math.max(1, seq - 39));
+    const most = seq < 500 ? 40 : seq < 1000 ? 400 : 3;
+    while (history.length > most) history.evict();
+    const oldest = seq < 500 ? seq - 39 : seq < 1000 ? Math.max(460, seq - 399) : seq - 2;
+    assertEquals(history.oldest?.seq, Math.max(1, oldest));
     assertEquals(seqs(history.after(seq - 2, Infinity)), seq === 1 ? [1] : [seq - 1, seq]);
   }
-  assertEquals(history.bytes, 40);
+  assertEquals(history.bytes, 3);
+});
+
+Deno.test("History starts over with other numbers when it was emptied", () => {
+  const history = historyOf([1, 1, 1], 2 ** 40);
+  history.trim(0, 0);
+  assertEquals(stateOf(history), EMPTY);
+  history.push(messageOf(1));
+  assertEquals(seqs(history.after(0, Infinity)), [1]);
+});
+
+Deno.test("History lets go of what it forgets", () => {
+  v8.setFlagsFromString("--expose-gc");
+  const gc: () => void = vm.runInNewContext("gc");
+  const history = new History();
+  const forgotten = Array.from({ length: 20 }, (_, i) => {
+    const message = messageOf(i + 1);
+    history.push(message);
+    return new WeakRef(message);
+  });
+  history.trim(2, 0);
+  return new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
+    gc();
+    const kept = forgotten.map((ref) => ref.deref()?.seq).filter((seq) => seq !== undefined);
+    assertEquals(kept, seqs(history.after(0, Infinity)));
+  });
 });
 
 for (
