@@ -77,7 +77,7 @@ export const OPTIONS = {
     default: "10s",
     min: 1,
     help: "how long the body of one request may take",
-    beyond: "408, and the connection is closed",
+    beyond: "408; the connection ends with the body",
   },
   "max-queue": {
     kind: "bytes",

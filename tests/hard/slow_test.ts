@@ -8,7 +8,6 @@ import { assert, assertEquals } from "@std/assert";
 import {
   ask,
   descriptorsOf,
-  metric,
   msg,
   publish,
   type ServerProcess,
@@ -18,8 +17,10 @@ import {
 } from "../support.ts";
 
 const CONNECTIONS = 2000;
+/** Those that must be there before and after what is timed; a few descriptors come and go with other things. */
+const ATTACKING = 0.95 * CONNECTIONS;
 /** Seconds that the attack lasts, the opening of its connections included. */
-const SECONDS = 20;
+const SECONDS = 30;
 /** Messages that are timed. */
 const SAMPLES = 400;
 /** What a calm machine may take for the slowest of a hundred, in milliseconds, noise included. */
@@ -50,7 +51,7 @@ async function latency(server: ServerProcess, channel: string): Promise<number> 
 
 for (const [what, flags, path] of ATTACKS) {
   Deno.test(`2,000 slow ${what} leave everybody else served as before`, async () => {
-    await using server = await spawnServer(["--body-timeout", "5s"], { nofile: 8192 });
+    await using server = await spawnServer(["--body-timeout", "15s"], { nofile: 8192 });
     const calm = await latency(server, "calm");
     const before = await descriptorsOf(server);
     const attack = new Deno.Command("slowhttptest", {
@@ -63,14 +64,17 @@ for (const [what, flags, path] of ATTACKS) {
       stderr: "null",
     }).spawn();
     try {
-      await until(async () => await descriptorsOf(server) >= before + CONNECTIONS, 15_000);
+      await until(async () => await descriptorsOf(server) >= before + ATTACKING, 15_000);
       const attacked = await latency(server, "attacked");
       console.log(`p99 ${calm.toFixed(1)} ms, under attack ${attacked.toFixed(1)} ms`);
       assert(attacked < 3 * calm + NOISE_MS, `p99 ${calm} ms, under attack ${attacked} ms`);
-      assert(await descriptorsOf(server) >= before + CONNECTIONS, "the attack was over");
+      assert(await descriptorsOf(server) >= before + ATTACKING, "the attack was over");
       if (what === "bodies") {
-        const refused = 'river_refusals_total{status="408"}';
-        await until(async () => await metric(server, refused) === CONNECTIONS, 20_000);
+        const refused = `river_refusals_total{status="408"} ${CONNECTIONS}\n`;
+        await until(
+          async () => (await ask(`${server.url}/metrics`)).text.includes(refused),
+          30_000,
+        );
       }
     } finally {
       attack.kill("SIGINT");
