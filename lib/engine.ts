@@ -156,11 +156,13 @@ export interface MemoryLimits {
   readonly idTtl: number;
 }
 
-/** A channel, as the memory engine keeps it. Linked into a list, longest untouched first. */
-class Log {
+/**
+ * A channel with its history, as the memory engine keeps it: one object, as there may be millions.
+ * Linked into a list, longest untouched first.
+ */
+class Log extends History {
   readonly channel: string;
   readonly order: number;
-  readonly history = new History();
   epoch: string;
   seq = 0;
   watched = false;
@@ -170,6 +172,7 @@ class Log {
   newer: Log | undefined;
 
   constructor(channel: string, epoch: string, order: number) {
+    super();
     this.channel = channel;
     this.epoch = epoch;
     this.order = order;
@@ -281,7 +284,7 @@ export class MemoryEngine implements Engine {
     const seq = cursor.epoch === undefined || cursor.epoch === epoch ? cursor.seq : 0;
     if (seq >= head) return { epoch, head, messages: [] };
     this.#expire(log);
-    return { epoch, head, messages: log.history.after(seq, maxBytes) };
+    return { epoch, head, messages: log.after(seq, maxBytes) };
   }
 
   watch(channel: string): void {
@@ -361,7 +364,7 @@ export class MemoryEngine implements Engine {
     for (let log = this.#oldest; log !== undefined; log = this.#oldest) {
       if (log.touched > now - this.#limits.historyTtl || --budget < 0) break;
       this.#expire(log);
-      if (log.watched || log.history.length > 0) this.#touch(log);
+      if (log.watched || log.length > 0) this.#touch(log);
       else this.#drop(log);
     }
     if (budget < 0) this.#sweeping = setImmediate(() => this.sweep());
@@ -389,7 +392,7 @@ export class MemoryEngine implements Engine {
   }
 
   #keep(log: Log, message: Message): void {
-    log.history.push(message);
+    log.push(message);
     this.#messages++;
     this.#bytes += message.bytes;
     if (message.time - log.touched >= TOUCH_MS || log === this.#oldest) {
@@ -398,8 +401,8 @@ export class MemoryEngine implements Engine {
     this.#evict(log, this.#limits.history, message.time - this.#limits.historyTtl);
     while (this.#cost > this.#limits.maxMemory && this.#messages > 0) {
       const idlest = this.#oldest!;
-      this.#evict(idlest, idlest.history.length - 1, -Infinity);
-      if (idlest.history.length > 0) continue;
+      this.#evict(idlest, idlest.length - 1, -Infinity);
+      if (idlest.length > 0) continue;
       if (idlest.watched || idlest === log) this.#touch(idlest);
       else this.#drop(idlest);
     }
@@ -415,10 +418,10 @@ export class MemoryEngine implements Engine {
 
   /** Keeps at most `count` messages, all later than `time`. */
   #evict(log: Log, count: number, time: number): void {
-    const { length, bytes } = log.history;
-    log.history.trim(count, time);
-    this.#messages -= length - log.history.length;
-    this.#bytes -= bytes - log.history.bytes;
+    const { length, bytes } = log;
+    log.trim(count, time);
+    this.#messages -= length - log.length;
+    this.#bytes -= bytes - log.bytes;
   }
 
   #remember(key: string, receipt: Receipt, time: number): void {
@@ -433,7 +436,7 @@ export class MemoryEngine implements Engine {
 
   #describe(log: Log): ChannelInfo {
     this.#expire(log);
-    const { length, bytes, oldest } = log.history;
+    const { length, bytes, oldest } = log;
     return {
       channel: log.channel,
       seq: log.seq,
