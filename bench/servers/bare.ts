@@ -119,7 +119,8 @@ function openStream(query: string): Response {
 function openSocket(request: Request, room: Room): Response {
   const lines = request.headers.has("sec-websocket-protocol");
   const { socket, response } = Deno.upgradeWebSocket(request, {
-    idleTimeout: 0,
+    // As river's sockets: the runtime pings, which costs memory.
+    idleTimeout: 25,
     protocol: lines ? "river.v1" : undefined,
   });
   const members = lines ? room.lineSockets : room.plainSockets;
