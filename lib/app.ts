@@ -13,6 +13,7 @@ import type { PrometheusMetrics, Reading } from "./metrics.ts";
 import {
   checkName,
   Params,
+  partOf,
   readParams,
   readPublications,
   type RequestLimits,
@@ -678,7 +679,7 @@ function parseUrl(url: string): { path: string; search: string } {
   const pathEnd = question < 0 || question > end ? end : question;
   // A target in absolute form may have no path: then no slash comes before the query.
   const path = start < 0 || start > pathEnd ? "/" : url.slice(start, pathEnd);
-  return { path, search: url.slice(pathEnd + 1, end) };
+  return { path, search: partOf(url, pathEnd + 1, end) };
 }
 
 function channelOf(path: string): string {

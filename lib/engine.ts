@@ -249,7 +249,8 @@ export class MemoryEngine implements Engine {
     }
     const log = this.#logs.get(channel) ?? this.#create(channel);
     const message: Message = {
-      channel,
+      // The one name for all: that of the request may be a copy.
+      channel: log.channel,
       epoch: log.epoch,
       seq: ++log.seq,
       data,
@@ -259,7 +260,7 @@ export class MemoryEngine implements Engine {
     this.#published++;
     this.#keep(log, message);
     const receipt: Receipt = {
-      channel,
+      channel: log.channel,
       seq: message.seq,
       epoch: message.epoch,
       subscribers: log.watched ? this.#local.subscribers(channel) : 0,

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { type Cursor, parseCursors, printCursor, quote } from "./cursor.ts";
 import { badParameter, HttpError } from "./http_error.ts";
 import type { Publication, Wish } from "./hub.ts";
@@ -49,6 +50,9 @@ export type Name = typeof KNOWN[number];
 
 const EQUALS = "=".charCodeAt(0);
 
+/** Characters of a text that a part of it may keep in memory. */
+const SPARE = 128;
+
 const known: ReadonlySet<string> = new Set(KNOWN);
 
 /** Decoded parameters by name, with all the values that each was given. */
@@ -65,7 +69,7 @@ export class Params {
       let equals = start;
       while (equals < end && text.charCodeAt(equals) !== EQUALS) equals++;
       const name = parameterName(text.slice(start, equals));
-      if (known.has(name)) push(found, name, decode(name, text.slice(equals + 1, end)));
+      if (known.has(name)) push(found, name, decode(name, partOf(text, equals + 1, end)));
       start = end + 1;
     }
     return this.#merge(found);
@@ -495,6 +499,15 @@ function push(map: Map<string, string[]>, name: string, value: string): void {
   const values = map.get(name);
   if (values === undefined) map.set(name, [value]);
   else values.push(value);
+}
+
+/**
+ * A part of a text that may be kept when the text is not. The runtime's slices point into the whole and
+ * keep all of it in memory: a few bytes of data would hold a megabyte that no limit counts.
+ */
+export function partOf(text: string, start: number, end: number): string {
+  const part = text.slice(start, end);
+  return text.length - part.length > SPARE ? Buffer.from(part).toString() : part;
 }
 
 /** A parameter's name as it is meant; one that cannot be decoded is none that we know. */
