@@ -154,11 +154,13 @@ export class Access {
 
   /**
    * Checks a request without an `Origin`. Pages load scripts (JSONP), images and links without telling
-   * it; browsers say that these come from another site, and mostly from which.
+   * it; browsers say that these come from another site, and mostly from which. All of these are GET: with
+   * any other method the origin is always told (Fetch Standard, 3.2).
    *
    * @throws {HttpError} 403 if it comes from a page of an origin that is not allowed.
    */
-  checkEmbedding(headers: Headers): void {
+  checkEmbedding({ method, headers }: Request): void {
+    if (method !== "GET") return;
     const origin = embedderOf(headers);
     if (origin !== undefined && !this.#isAllowed(origin, headers)) throw forbidden(origin);
   }

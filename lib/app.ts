@@ -250,9 +250,9 @@ export function createApp(options: AppOptions): App {
 
   function publish(call: Call): Response | Promise<Response> {
     const { request, search, origin } = call;
-    if (origin === undefined) access.checkEmbedding(request.headers);
+    if (origin === undefined) access.checkEmbedding(request);
     const address = publishLimit.enabled ? addressOf(call) : "";
-    checkRate(publishLimit, address, `${limits.publishRate} messages a second (--publish-rate)`);
+    checkRate(publishLimit, address, "messages a second (--publish-rate)");
     const read = readPublications(request, search, limits);
     return read instanceof Promise ? inTime(read, publishAll) : publishAll(read);
 
@@ -272,7 +272,7 @@ export function createApp(options: AppOptions): App {
   function subscribe(call: Call): Response | Promise<Response> {
     if (drained !== undefined) return comeBack();
     checkNoBody(call.request);
-    if (call.origin === undefined) access.checkEmbedding(call.request.headers);
+    if (call.origin === undefined) access.checkEmbedding(call.request);
     const params = readParams(call.request, call.search, limits);
     return params instanceof Promise
       ? inTime(params, (params) => openStream(call, params))
@@ -554,8 +554,7 @@ export function createApp(options: AppOptions): App {
   function checkRoom(call: Call): void {
     if (connectionLimit.enabled) {
       const address = addressOf(call);
-      const most = `${limits.connectionRate} subscriptions a second (--connection-rate)`;
-      checkRate(connectionLimit, address, most);
+      checkRate(connectionLimit, address, "subscriptions a second (--connection-rate)");
       connectionLimit.spend(address, 1);
     }
     if (connections < limits.maxConnections) return;
@@ -573,12 +572,15 @@ export function createApp(options: AppOptions): App {
   }
 }
 
-function checkRate(limit: RateLimit, address: string, most: string): void {
+function checkRate(limit: RateLimit, address: string, what: string): void {
   const wait = limit.wait(address);
   if (wait === 0) return;
-  throw new HttpError(429, "too_many_requests", `One client address is allowed ${most}`, {
-    "retry-after": String(Math.ceil(wait / 1000)),
-  });
+  throw new HttpError(
+    429,
+    "too_many_requests",
+    `One client address is allowed ${limit.perSecond} ${what}`,
+    { "retry-after": String(Math.ceil(wait / 1000)) },
+  );
 }
 
 function bodyTooSlow(ms: number): HttpError {

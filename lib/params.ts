@@ -57,10 +57,11 @@ const known: ReadonlySet<string> = new Set(KNOWN);
 
 /** Decoded parameters by name, with all the values that each was given. */
 export class Params {
-  #values = new Map<string, string[]>();
+  #values: Map<string, string[]> | undefined;
 
   /** Adds what a query string or form holds; `text` is without the question mark. */
   addForm(text: string): this {
+    if (text === "") return this;
     const found = new Map<string, string[]>();
     for (let start = 0; start < text.length;) {
       let end = text.indexOf("&", start);
@@ -90,13 +91,12 @@ export class Params {
 
   /** Sets a parameter, whatever it was before. */
   set(name: Name, value: string): this {
-    this.#values.set(name, [value]);
-    return this;
+    return this.#merge(new Map([[name, [value]]]));
   }
 
   /** Whether a parameter was given. */
   has(name: Name): boolean {
-    return this.#values.has(name);
+    return this.#values?.has(name) ?? false;
   }
 
   /**
@@ -105,7 +105,7 @@ export class Params {
    * @throws {HttpError} 400 if it was given more than once.
    */
   get(name: Name): string | undefined {
-    const values = this.#values.get(name);
+    const values = this.#values?.get(name);
     if (values !== undefined && values.length > 1) {
       throw new HttpError(
         400,
@@ -125,7 +125,7 @@ export class Params {
    * channel name.
    */
   names(max: number): string[] {
-    const names = this.#values.get("name");
+    const names = this.#values?.get("name");
     if (names === undefined || names.length === 0) throw missing("name");
     if (names.length > max) {
       throw badParameter("name", `it is given ${names.length} times, but ${max} are allowed`);
@@ -143,11 +143,8 @@ export class Params {
   }
 
   #merge(found: Map<string, string[]>): this {
-    if (this.#values.size === 0) {
-      this.#values = found;
-      return this;
-    }
-    for (const [name, values] of found) this.#values.set(name, values);
+    if (this.#values === undefined) this.#values = found;
+    else for (const [name, values] of found) this.#values.set(name, values);
     return this;
   }
 }
@@ -184,7 +181,7 @@ export function readParams(
   const params = new Params().addForm(search);
   if (request.method !== "POST") return params;
   const type = contentType(request);
-  return readBody(request, limits.maxBody).then((text) => {
+  return readBody(request, limits.maxBody, (text) => {
     if (type === "application/x-www-form-urlencoded") return params.addForm(text);
     if (type === "application/json") return params.addJson(text);
     return params;
@@ -211,7 +208,7 @@ export function readPublications(
     return { params, publications: publicationsOf(params, limits) };
   }
   const type = contentType(request);
-  return readBody(request, limits.maxBody).then((text) => {
+  return readBody(request, limits.maxBody, (text) => {
     switch (type) {
       case "application/x-ndjson":
         return { params, publications: publicationsOfLines(text, limits) };
@@ -549,8 +546,11 @@ function contentType(request: Request): string {
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const lenientUtf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** The body as text, read no further than the limit. */
-function readBody(request: Request, max: number): Promise<string> {
+/**
+ * Gives the body to `parse` as text, read no further than the limit. What has to be done with it is done
+ * in one go: every step of its own would be a promise more.
+ */
+function readBody<T>(request: Request, max: number, parse: (text: string) => T): Promise<T> {
   const length = request.headers.get("content-length");
   // The runtime lets two equal lengths pass, as one with a comma.
   if (length !== null && !/^[0-9]+$/.test(length)) {
@@ -560,7 +560,7 @@ function readBody(request: Request, max: number): Promise<string> {
   }
   if (Number(length) > max) throw bodyTooLarge(max);
   const bytes = length === null ? readChunked(request, max) : request.bytes();
-  return bytes.then(decodeBody, (error) => {
+  return bytes.then((bytes) => parse(decodeBody(bytes)), (error) => {
     if (error instanceof HttpError) throw error;
     // The client is gone: nobody reads this, but it is counted as a refusal, not as our error.
     throw new HttpError(400, "body_incomplete", "The body ended before its end");

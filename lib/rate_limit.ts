@@ -14,7 +14,8 @@ const MAX_ADDRESSES = 100_000;
  * only the time is kept at which all that it did would have been done at the allowed rate.
  */
 export class RateLimit {
-  readonly #perSecond: number;
+  /** How often an address may do it in a second; 0: as often as it likes. */
+  readonly perSecond: number;
   readonly #now: () => number;
   readonly #maxAddresses: number;
   /** Milliseconds by address, longest untouched first. */
@@ -23,7 +24,6 @@ export class RateLimit {
   /**
    * A limit that nobody has come near yet.
    *
-   * @param perSecond How often an address may do it in a second; 0: as often as it likes.
    * @param options `now` gives milliseconds that never go back.
    */
   constructor(
@@ -33,14 +33,14 @@ export class RateLimit {
       maxAddresses?: number;
     } = {},
   ) {
-    this.#perSecond = perSecond;
+    this.perSecond = perSecond;
     this.#now = now;
     this.#maxAddresses = maxAddresses;
   }
 
   /** Whether there is a limit at all. */
   get enabled(): boolean {
-    return this.#perSecond > 0;
+    return this.perSecond > 0;
   }
 
   /** Addresses that are remembered. */
@@ -52,7 +52,7 @@ export class RateLimit {
   wait(address: string): number {
     const paidUntil = this.#paidUntil.get(address);
     if (paidUntil === undefined) return 0;
-    return Math.max(0, paidUntil + 1000 / this.#perSecond - this.#now() - BURST_MS);
+    return Math.max(0, paidUntil + 1000 / this.perSecond - this.#now() - BURST_MS);
   }
 
   /**
@@ -65,7 +65,7 @@ export class RateLimit {
     const from = Math.max(now, this.#paidUntil.get(address) ?? 0);
     // Taken out first, so that the map stays in the order of the last touch.
     this.#paidUntil.delete(address);
-    this.#paidUntil.set(address, from + times * 1000 / this.#perSecond);
+    this.#paidUntil.set(address, from + times * 1000 / this.perSecond);
     for (const [oldest, paidUntil] of this.#paidUntil) {
       if (paidUntil > now && this.#paidUntil.size <= this.#maxAddresses) break;
       this.#paidUntil.delete(oldest);

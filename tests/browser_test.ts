@@ -371,6 +371,27 @@ for (const allowed of [true, false]) {
   );
 }
 
+for (const policy of ["", "no-referrer"]) {
+  inBrowser(
+    `a form of a page that is not allowed cannot publish, referrer policy ${policy || "default"}`,
+    async () => {
+      await using site = serveSite();
+      await using server = await serveHere("--origin", "https://example.com");
+      await using opened = await openPage(browser!);
+      site.html = `<meta name="referrer" content="${policy}">
+      <form method="post" action="${server.url}/publish"><input name="name" value="x">
+      <input name="data" value="hi"></form>`;
+      await opened.page.goto(site.origin);
+      await Promise.all([
+        opened.page.waitForURL(`${server.url}/publish`),
+        opened.page.evaluate("document.forms[0].submit()"),
+      ]);
+      assert((await opened.page.textContent("body"))!.includes("forbidden_origin"));
+      assertEquals(await metric(server, "river_messages_published_total"), 0);
+    },
+  );
+}
+
 /** Opens the chat and waits until it is connected. */
 async function openChat(
   { url }: { url: string },
