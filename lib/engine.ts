@@ -166,7 +166,7 @@ class Log extends History {
   epoch: string;
   seq = 0;
   watched = false;
-  /** When it was last published to or left by its last subscriber, within `TOUCH_MS`. */
+  /** When it was last published to or left by its last subscriber, or up to `#touchMs` before. */
   touched = 0;
   older: Log | undefined;
   newer: Log | undefined;
@@ -180,10 +180,12 @@ class Log extends History {
 }
 
 /**
- * How exactly the order of last touches is kept, in milliseconds: moving a channel to the end of the
- * list on every publish would cost as much as the publish where there are very many.
+ * How exactly the order of last touches is kept, as a share of the time that history is kept, and at the
+ * most in milliseconds. Moving a channel to the end of the list touches the memory of two others: on
+ * every publish that would cost as much as the publish where there are very many.
  */
-const TOUCH_MS = 1000;
+const TOUCH_SHARE = 1 / 64;
+const MAX_TOUCH_MS = 60_000;
 /** How often channels past their time are looked for, in milliseconds. */
 const SWEEP_MS = 1000;
 /** Channels dropped, or keys forgotten, in one go; more wait for the next turn of the event loop. */
@@ -194,6 +196,7 @@ const LIST_BATCH = 10_000;
 /** Keeps everything in this process. Answers at once. */
 export class MemoryEngine implements Engine {
   readonly #limits: MemoryLimits;
+  readonly #touchMs: number;
   readonly #now: () => number;
   readonly #newEpoch: () => string;
   readonly #logs = new Map<string, Log>();
@@ -229,6 +232,7 @@ export class MemoryEngine implements Engine {
     } = {},
   ) {
     this.#limits = limits;
+    this.#touchMs = Math.min(limits.historyTtl * TOUCH_SHARE, MAX_TOUCH_MS);
     this.#now = now;
     this.#newEpoch = newEpoch;
     this.#epoch = newEpoch();
@@ -365,7 +369,9 @@ export class MemoryEngine implements Engine {
     for (let log = this.#oldest; log !== undefined; log = this.#oldest) {
       if (log.touched > now - this.#limits.historyTtl || --budget < 0) break;
       this.#expire(log);
-      if (log.watched || log.length > 0) this.#touch(log);
+      // Published to after it was touched, but not much: the others can wait as long.
+      if (log.length > 0) break;
+      if (log.watched) this.#touch(log);
       else this.#drop(log);
     }
     if (budget < 0) this.#sweeping = setImmediate(() => this.sweep());
@@ -393,13 +399,14 @@ export class MemoryEngine implements Engine {
   }
 
   #keep(log: Log, message: Message): void {
-    log.push(message);
-    this.#messages++;
-    this.#bytes += message.bytes;
-    if (message.time - log.touched >= TOUCH_MS || log === this.#oldest) {
+    const { length, bytes } = log;
+    log.push(message, this.#limits.history);
+    log.trim(Infinity, message.time - this.#limits.historyTtl);
+    this.#messages += log.length - length;
+    this.#bytes += log.bytes - bytes;
+    if (message.time - log.touched >= this.#touchMs || log === this.#oldest) {
       this.#touch(log, message.time);
     }
-    this.#evict(log, this.#limits.history, message.time - this.#limits.historyTtl);
     while (this.#cost > this.#limits.maxMemory && this.#messages > 0) {
       const idlest = this.#oldest!;
       this.#evict(idlest, idlest.length - 1, -Infinity);

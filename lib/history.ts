@@ -43,39 +43,30 @@ export class History {
     return this.#slots[this.#slotOf(this.#first)];
   }
 
-  /** Adds the next message. Its seq must be one more than the last kept. */
-  push(message: Message): void {
-    if (this.#length === 0) {
-      this.#first = message.seq;
+  /**
+   * Adds the next message, and forgets the oldest ones first so that there are at most `most`. Its seq
+   * must be one more than the last kept.
+   */
+  push(message: Message, most: number = Infinity): void {
+    if (most < 1) return this.trim(0, Infinity);
+    while (this.#length >= most) this.#drop();
+    if (this.#length === 0) this.#first = message.seq;
+    if (this.#length === this.#slots.length) {
       // Most channels have one message. A list made with it takes less than one that grew.
-      this.#slots = [message];
-    } else {
-      if (this.#length === this.#slots.length) this.#resize(this.#length * 2);
-      this.#slots[this.#slotOf(message.seq)] = message;
+      if (this.#length === 0) this.#slots = [undefined];
+      else this.#resize(this.#length * 2);
     }
+    this.#slots[this.#slotOf(message.seq)] = message;
     this.#length++;
     this.#bytes += message.bytes;
   }
 
-  /** Forgets the oldest message; does nothing when there is none. */
-  evict(): void {
-    const slot = this.#slotOf(this.#first);
-    const oldest = this.#slots[slot];
-    if (oldest === undefined) return;
-    this.#slots[slot] = undefined;
-    this.#bytes -= oldest.bytes;
-    this.#first++;
-    this.#length--;
-    if (this.#length === 0) this.#slots = [];
-    else if (this.#slots.length > FEW && this.#length * 4 <= this.#slots.length) {
-      this.#resize(this.#slots.length / 2);
-    }
-  }
-
   /** Forgets messages until at most `count` are left, all of them accepted after `time`. */
   trim(count: number, time: number): void {
-    while (this.#length > count) this.evict();
-    while (this.#length > 0 && this.oldest!.time <= time) this.evict();
+    const { length } = this;
+    while (this.#length > count) this.#drop();
+    while (this.#length > 0 && this.oldest!.time <= time) this.#drop();
+    if (this.#length < length) this.#shrink();
   }
 
   /**
@@ -93,6 +84,25 @@ export class History {
       messages.push(message);
     }
     return messages;
+  }
+
+  /** Forgets the oldest message; there must be one. */
+  #drop(): void {
+    const slot = this.#slotOf(this.#first);
+    this.#bytes -= this.#slots[slot]!.bytes;
+    this.#slots[slot] = undefined;
+    this.#first++;
+    this.#length--;
+  }
+
+  #shrink(): void {
+    if (this.#length === 0) {
+      this.#slots = [];
+      return;
+    }
+    let fitting = this.#slots.length;
+    while (fitting > FEW && this.#length * 4 <= fitting) fitting /= 2;
+    if (fitting < this.#slots.length) this.#resize(fitting);
   }
 
   #slotOf(seq: number): number {

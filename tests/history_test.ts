@@ -42,33 +42,29 @@ Deno.test("History.push() counts messages, bytes of data and the overhead of eac
   });
 });
 
-Deno.test("History.evict() forgets the oldest message", () => {
+Deno.test("History.push() forgets the oldest beyond the most that may be kept", () => {
   const history = historyOf([3, 4]);
-  history.evict();
+  history.push(messageOf(3, 5), 2);
   assertEquals(stateOf(history), {
-    length: 1,
-    bytes: 4,
-    cost: 4 + MESSAGE_OVERHEAD,
+    length: 2,
+    bytes: 9,
+    cost: 9 + 2 * MESSAGE_OVERHEAD,
     oldest: 2,
-    kept: [2],
+    kept: [2, 3],
   });
-});
-
-Deno.test("History.evict() does nothing when there is nothing", () => {
-  const history = historyOf([3]);
-  history.evict();
-  history.evict();
+  history.push(messageOf(4, 6), 1);
+  assertEquals(stateOf(history).kept, [4]);
+  history.push(messageOf(5), 0);
   assertEquals(stateOf(history), EMPTY);
-  history.push(messageOf(2));
-  assertEquals(seqs(history.after(0, Infinity)), [2]);
+  history.push(messageOf(6), 1);
+  assertEquals(stateOf(history).kept, [6]);
 });
 
 Deno.test("History keeps its numbers straight as its list grows and shrinks", () => {
   const history = new History();
   for (let seq = 1; seq <= 2000; seq++) {
-    history.push(messageOf(seq));
     const most = seq < 500 ? 40 : seq < 1000 ? 400 : 3;
-    while (history.length > most) history.evict();
+    history.push(messageOf(seq), most);
     const oldest = seq < 500 ? seq - 39 : seq < 1000 ? Math.max(460, seq - 399) : seq - 2;
     assertEquals(history.oldest?.seq, Math.max(1, oldest));
     assertEquals(seqs(history.after(seq - 2, Infinity)), seq === 1 ? [1] : [seq - 1, seq]);
@@ -161,8 +157,7 @@ Deno.test("History.after() gives at least one message even if it is over maxByte
 Deno.test("History.after() gives a list that later changes leave alone", () => {
   const history = historyOf([1, 1]);
   const before = history.after(0, Infinity);
-  history.evict();
-  history.push(messageOf(3));
+  history.push(messageOf(3), 2);
   assertEquals(seqs(before), [1, 2]);
 });
 
@@ -185,8 +180,7 @@ class Model {
 }
 
 type Step =
-  | { do: "push"; count: number; bytes: number }
-  | { do: "evict"; count: number }
+  | { do: "push"; count: number; bytes: number; most: number }
   | { do: "trim"; keep: number; age: number };
 
 const anyStep: fc.Arbitrary<Step> = fc.oneof(
@@ -194,8 +188,8 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
     do: fc.constant("push" as const),
     count: fc.integer({ min: 1, max: 60 }),
     bytes: fc.nat(300),
+    most: fc.oneof(fc.nat(100), fc.constant(Infinity)),
   }),
-  fc.record({ do: fc.constant("evict" as const), count: fc.integer({ min: 1, max: 60 }) }),
   fc.record({ do: fc.constant("trim" as const), keep: fc.nat(100), age: fc.nat(100) }),
 );
 
@@ -212,12 +206,9 @@ Deno.test("History behaves as a plain array does", () => {
       }
       for (let i = 0; step.do === "push" && i < step.count; i++) {
         const message = messageOf(++seq, step.bytes);
-        history.push(message);
+        history.push(message, step.most);
         model.kept.push(message);
-      }
-      for (let i = 0; step.do === "evict" && i < step.count; i++) {
-        history.evict();
-        model.kept.shift();
+        model.trim(step.most, -Infinity);
       }
       assertEquals(history.length, model.kept.length);
       assertEquals(history.bytes, model.kept.reduce((sum, { bytes }) => sum + bytes, 0));
