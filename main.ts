@@ -7,7 +7,14 @@
 import manifest from "./deno.json" with { type: "json" };
 import { Access } from "./lib/access.ts";
 import { type App, createApp } from "./lib/app.ts";
-import { type Command, type Config, ConfigError, helpText, readConfig } from "./lib/config.ts";
+import {
+  type Command,
+  type Config,
+  ConfigError,
+  helpText,
+  isLoopback,
+  readConfig,
+} from "./lib/config.ts";
 import { type Engine, MemoryEngine } from "./lib/engine.ts";
 import { Hub } from "./lib/hub.ts";
 import { createLog, errorFields, type Log } from "./lib/log.ts";
@@ -30,7 +37,11 @@ function print(text: string): void {
 }
 
 function printError(text: string): void {
-  Deno.stderr.writeSync(utf8.encode(text));
+  try {
+    Deno.stderr.writeSync(utf8.encode(text));
+  } catch {
+    // The disk is full, or nobody reads the pipe any more: no reason to stop serving.
+  }
 }
 
 if (import.meta.main) {
@@ -125,6 +136,10 @@ async function serve(config: Config): Promise<void> {
     event.preventDefault();
     report(event.reason);
   });
+  addEventListener("error", (event) => {
+    event.preventDefault();
+    report(event.error);
+  });
   const { app, hub, wheel, metrics } = build(config, report);
   await hub.start();
   wheel.start();
@@ -133,6 +148,11 @@ async function serve(config: Config): Promise<void> {
     log.error("cannot accept connections for now", { error: String(error) });
   });
   const { hostname, port } = listener.address;
+  if (isLoopback(config.host) && !isLoopback(hostname)) {
+    throw new ConfigError(
+      `Refusing to listen on ${hostname} instead of ${config.host}: unset DENO_SERVE_ADDRESS`,
+    );
+  }
   const host = hostname.includes(":") ? `[${hostname}]` : hostname;
   print(`river ${manifest.version} listening on http://${host}:${port}/\n`);
   await terminated(log);

@@ -97,10 +97,12 @@ export class Access {
    * What a client may do; a promise only while a token is new here.
    *
    * @param token `token=`; the `Authorization` header wins over it, and it over the cookie.
+   * @param acts Whether what is asked for changes something. Then the cookie does not count for a link
+   * that is followed over plain HTTP: it may be on anybody's page.
    */
-  grant(headers: Headers, token: string | undefined): Grant | Promise<Grant> {
+  grant(headers: Headers, token: string | undefined, acts = false): Grant | Promise<Grant> {
     if (this.#keyDigest === undefined && this.#tokens === undefined) return EVERYTHING;
-    const credential = bearerOf(headers) ?? token ?? this.#cookieOf(headers);
+    const credential = bearerOf(headers) ?? token ?? this.#cookieOf(headers, acts);
     if (credential === undefined) return this.#stranger();
     if (this.#keyDigest !== undefined && timingSafeEqual(digest(credential), this.#keyDigest)) {
       return EVERYTHING;
@@ -131,12 +133,14 @@ export class Access {
    * The token in the cookie, unless the browser sent it for a page that is let in only as everybody
    * is (`--origin *`): the cookie is its user's, not the page's.
    */
-  #cookieOf(headers: Headers): string | undefined {
+  #cookieOf(headers: Headers, acts: boolean): string | undefined {
     const cookies = headers.get("cookie");
     if (cookies === null) return undefined;
     const token = /(?:^|; ?)river_token=([^;]*)/.exec(cookies)?.[1];
     if (token === undefined || token === "") return undefined;
-    const page = headers.get("origin") ?? embedderOf(headers);
+    const origin = headers.get("origin");
+    if (acts && isFollowedLink(headers)) return undefined;
+    const page = origin ?? embedderOf(headers);
     return page === undefined || this.trusts(page, headers) ? token : undefined;
   }
 
@@ -188,6 +192,15 @@ function embedderOf(headers: Headers): string | undefined {
   if (site !== "cross-site" && site !== "same-site") return undefined;
   const referrer = headers.get("referer") ?? "";
   return URL.canParse(referrer) ? new URL(referrer).origin : "null";
+}
+
+/**
+ * Whether a browser opens this as a page and does not say whose link was followed: it does so over https
+ * and to loopback addresses only.
+ */
+function isFollowedLink(headers: Headers): boolean {
+  return !headers.has("sec-fetch-site") && !headers.has("origin") &&
+    (headers.get("accept") ?? "").includes("text/html");
 }
 
 function isOwn(origin: string, headers: Headers): boolean {

@@ -252,7 +252,7 @@ export function createApp(options: AppOptions): App {
     const { request, search, origin } = call;
     if (origin === undefined) access.checkEmbedding(request);
     const address = publishLimit.enabled ? addressOf(call) : "";
-    checkRate(publishLimit, address, "messages a second (--publish-rate)");
+    checkPublishRate(address);
     const read = readPublications(request, search, limits);
     return read instanceof Promise ? inTime(read, publishAll) : publishAll(read);
 
@@ -261,12 +261,18 @@ export function createApp(options: AppOptions): App {
         if (!publications.every(({ channel }) => grant.mayPublish(channel))) {
           throw grant.refusal("publish");
         }
+        // Others may have come while the body was read.
+        checkPublishRate(address);
         publishLimit.spend(address, publications.length);
         if (publications.length > 1) return hub.publishAll(publications).then(json);
         const receipt = hub.publish(publications[0]);
         return receipt instanceof Promise ? receipt.then(json) : json(receipt);
-      });
+      }, true);
     }
+  }
+
+  function checkPublishRate(address: string): void {
+    checkRate(publishLimit, address, "messages a second (--publish-rate)");
   }
 
   function subscribe(call: Call): Response | Promise<Response> {
@@ -522,13 +528,18 @@ export function createApp(options: AppOptions): App {
     return serveAsset(path, request.headers)!;
   }
 
-  /** Answers with what the client may do; at once, unless its token is new here. */
+  /**
+   * Answers with what the client may do; at once, unless its token is new here.
+   *
+   * @param acts Whether what is asked for changes something.
+   */
   function granted(
     request: Request,
     params: Params,
     answer: (grant: Grant) => Response | Promise<Response>,
+    acts = false,
   ): Response | Promise<Response> {
-    const grant = access.grant(request.headers, params.get("token"));
+    const grant = access.grant(request.headers, params.get("token"), acts);
     if (!(grant instanceof Promise)) return answer(grant);
     // Without a look at it now, the signal would not tell that the client has gone meanwhile, and a
     // socket upgraded then would never open nor close.

@@ -588,7 +588,8 @@ function expectedSecret(text: string): string | undefined {
   return utf8.encode(text).length < MIN_SECRET ? `${MIN_SECRET} bytes or more` : undefined;
 }
 
-function isLoopback(host: string): boolean {
+/** Whether an address can be reached from this machine only. */
+export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || host === "[::1]" ||
     /^127(?:\.[0-9]{1,3}){3}$/.test(host);
 }

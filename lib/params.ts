@@ -466,7 +466,7 @@ export function parseObject(text: string, what: string): Record<string, unknown>
     // Some editors put a byte order mark in front; JSON has no place for it.
     value = JSON.parse(text.startsWith("\uFEFF") ? text.slice(1) : text);
   } catch (error) {
-    throw new HttpError(400, "bad_json", `Cannot parse ${what} as JSON: ${reasonOf(error)}`);
+    throw new HttpError(400, "bad_json", `Cannot parse ${what} as JSON: ${flawOf(error)}`);
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new HttpError(400, "bad_json", `Expected ${what} to be a JSON object`);
@@ -474,8 +474,12 @@ export function parseObject(text: string, what: string): Record<string, unknown>
   return value as Record<string, unknown>;
 }
 
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+/** What is wrong with a text that is no JSON. The runtime's own words quote it, and it may hold a token. */
+function flawOf(error: unknown): string {
+  const { message } = error as Error;
+  const place = / at position [0-9]+/.exec(message);
+  if (place !== null) return `it is wrong${place[0]}`;
+  return message.startsWith("Unexpected end") ? "it is cut short" : "it is none";
 }
 
 function jsonText(name: string, value: unknown): string {

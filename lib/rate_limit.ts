@@ -81,8 +81,9 @@ export class RateLimit {
  * proxy itself saw; all before it is the client's word.
  */
 export function clientAddress(peer: string, forwarded: string | null): string {
-  const last = forwarded?.split(",").pop()?.trim();
-  const address = last || peer;
+  const last = forwarded?.slice(forwarded.lastIndexOf(",") + 1).trim();
+  // Some proxies add the port: 192.0.2.1:4711 or [2001:db8::1]:4711.
+  const address = last?.replace(/^\[(.*)\](?::[0-9]+)?$|^([^:]*):[0-9]+$/, "$1$2") || peer;
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
   if (mapped !== null) return mapped[1];
   if (!address.includes(":")) return address;

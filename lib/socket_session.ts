@@ -79,9 +79,13 @@ export abstract class SocketSession implements EventListenerObject {
 
   /** Takes an event of the socket. */
   handleEvent(event: Event): void {
-    if (event.type === "open") this.#open();
-    else if (event.type === "close") this.#close();
-    else if (event instanceof MessageEvent) this.#message(event.data);
+    try {
+      if (event.type === "open") this.#open();
+      else if (event.type === "close") this.#close();
+      else if (event instanceof MessageEvent) this.#message(event.data);
+    } catch (error) {
+      this.#refuse(error);
+    }
   }
 
   #open(): void {

@@ -175,7 +175,7 @@ export class Subscriber implements Timed {
 
   /** Room in the sink for more history. */
   get hungry(): boolean {
-    return !this.#sink.exceeds(Math.min(this.#context.maxQueue, REPLAY_WINDOW));
+    return !this.#exceeds(Math.min(this.#context.maxQueue, REPLAY_WINDOW));
   }
 
   /** Tells the sink that a channel was joined. */
@@ -247,6 +247,15 @@ export class Subscriber implements Timed {
   fail(error: unknown): void {
     this.#context.report(error);
     this.close("error");
+  }
+
+  #exceeds(limit: number): boolean {
+    try {
+      return this.#sink.exceeds(limit);
+    } catch (error) {
+      this.fail(error);
+      return true;
+    }
   }
 
   /** A sink that breaks costs its own subscriber and nobody else. */

@@ -5,15 +5,20 @@
  */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { Engine } from "../lib/engine.ts";
-import { LineSocketSink, PlainSocketSink } from "../lib/socket_sink.ts";
+import { LineSocketSink, PlainSocketSink, SocketSink } from "../lib/socket_sink.ts";
 import { StreamSink } from "../lib/stream_sink.ts";
 import {
   ask,
   errorCode,
+  LineReader,
+  MAIN,
   msg,
   openPlain,
   openSocket,
   publish,
+  RawConnection,
+  requestHead,
+  RUN,
   serveHere,
   spawnServer,
   subscribe,
@@ -131,23 +136,87 @@ for (const [what, sink] of SINKS) {
   });
 }
 
-Deno.test("a rejection that nobody awaits is logged, and the process lives", async () => {
-  const file = await Deno.makeTempFile({ suffix: ".ts" });
-  try {
-    // The program as it is, in a process where something else goes wrong once it listens.
-    const main = new URL("../main.ts", import.meta.url).pathname;
-    const text = (await Deno.readTextFile(main))
-      .replaceAll('from "./', `from "${new URL("..", import.meta.url).href}`)
-      .replace("await terminated(log);", 'void Promise.reject(new Error("lost"));\n$&');
-    await Deno.writeTextFile(file, text);
-    const config = new URL("../deno.json", import.meta.url).pathname;
-    const run = ["run", "-A", "--no-check", "--config", config];
-    await using server = await spawnServer([], { main: file, run });
-    assertEquals((await publish(server, "x", "alive")).seq, 1);
-    assertEquals((await server.end()).code, 0);
-    const log = await server.stderr();
-    assert(/ error something broke [^\n]*lost/.test(log), log);
-  } finally {
-    await Deno.remove(file);
-  }
+Deno.test("a stream whose sink throws while its history waits is closed, and the others go on", async () => {
+  await using server = await serveHere("--history", "1000", "--max-queue", "64KiB");
+  for (let i = 0; i < 200; i++) await publish(server, "x", "a".repeat(60_000));
+  using slow = await RawConnection.open(server);
+  await slow.write(requestHead("GET /subscribe?name=x&seq=0 HTTP/1.1"));
+  await slow.until("\r\n\r\n");
+  const exceeds = Object.getOwnPropertyDescriptor(StreamSink.prototype, "exceeds")!;
+  const asked = new Promise<void>((resolve) =>
+    Object.defineProperty(StreamSink.prototype, "exceeds", {
+      configurable: true,
+      value() {
+        Object.defineProperty(StreamSink.prototype, "exceeds", exceeds);
+        resolve();
+        throw BROKEN;
+      },
+    })
+  );
+  await asked;
+  assertEquals([server.errors, server.hub.size], [[BROKEN], 0]);
+  await using reader = await subscribe(server, "name=y");
+  await publish(server, "y", "alive");
+  assertEquals(await reader.next(), msg("y", 1, "alive"));
+});
+
+Deno.test("a socket at which something throws is closed with 1011, and the others go on", async () => {
+  await using server = await serveHere();
+  await using other = await openSocket(server, "name=x", "river.v1");
+  const lines = await openSocket(server, "name=x", "river.v1");
+  await Promise.all([other.line(), lines.line()]);
+  const send = Object.getOwnPropertyDescriptor(SocketSink.prototype, "send")!;
+  Object.defineProperty(SocketSink.prototype, "send", {
+    configurable: true,
+    value() {
+      Object.defineProperty(SocketSink.prototype, "send", send);
+      throw BROKEN;
+    },
+  });
+  lines.send("nonsense");
+  assertEquals((await lines.closed).code, 1011);
+  assertEquals([server.errors, server.hub.size], [[BROKEN], 1]);
+  await publish(server, "x", "alive");
+  assertEquals(await other.line(), msg("x", 1, "alive"));
+});
+
+const LOST: [what: string, statement: string][] = [
+  ["a rejection that nobody awaits", 'void Promise.reject(new Error("lost"));'],
+  ["an error in a timer", 'setTimeout(() => { throw new Error("lost"); });'],
+];
+
+for (const [what, statement] of LOST) {
+  Deno.test(`${what} is logged, and the process lives`, async () => {
+    const file = await Deno.makeTempFile({ suffix: ".ts" });
+    try {
+      // The program as it is, in a process where something else goes wrong once it listens.
+      const main = new URL("../main.ts", import.meta.url).pathname;
+      const text = (await Deno.readTextFile(main))
+        .replaceAll('from "./', `from "${new URL("..", import.meta.url).href}`)
+        .replace("await terminated(log);", `${statement}\n$&`);
+      await Deno.writeTextFile(file, text);
+      const config = new URL("../deno.json", import.meta.url).pathname;
+      const run = ["run", "-A", "--no-check", "--config", config];
+      await using server = await spawnServer([], { main: file, run });
+      assertEquals((await publish(server, "x", "alive")).seq, 1);
+      assertEquals((await server.end()).code, 0);
+      const log = await server.stderr();
+      assert(/ error something broke [^\n]*lost/.test(log), log);
+    } finally {
+      await Deno.remove(file);
+    }
+  });
+}
+
+Deno.test("a log that cannot be written changes nothing: SIGTERM ends streams cleanly", async () => {
+  const shell = ["-c", 'exec "$@" 2>/dev/full', "river", Deno.execPath(), ...RUN, MAIN, "--port=0"];
+  const command = new Deno.Command("bash", { args: shell, stdout: "piped" });
+  const process = command.spawn();
+  await using output = new LineReader(new Response(process.stdout));
+  const url = /http:\S+(?=\/)/.exec((await output.next())!)![0];
+  await using reader = await subscribe({ url }, "name=x");
+  await publish({ url }, "x", "last");
+  process.kill("SIGTERM");
+  assertEquals(await reader.rest(), `${msg("x", 1, "last")}\n`);
+  assertEquals((await process.status).code, 0);
 });

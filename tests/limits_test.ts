@@ -74,6 +74,20 @@ Deno.test("--publish-rate refuses with 429 and Retry-After what one address publ
   assertEquals(await metric(server, 'river_refusals_total{status="429"}'), 1);
 });
 
+Deno.test("--publish-rate holds for requests whose bodies end at the same time", async () => {
+  await using server = await serveHere("--publish-rate", "5");
+  const connections = await Promise.all(
+    Array.from({ length: 30 }, () => RawConnection.open(server)),
+  );
+  await Promise.all(connections.map((connection) => connection.write(HEAD)));
+  await Promise.all(connections.map((connection) => connection.write("a".repeat(100))));
+  const answers = await Promise.all(connections.map((connection) => connection.response()));
+  const accepted = answers.filter(({ status }) => status === 200).length;
+  assert(accepted >= 5 && accepted <= 10, `${accepted} of 30 were accepted`);
+  assertEquals(answers.filter(({ status }) => status === 429).length, 30 - accepted);
+  for (const connection of connections) connection[Symbol.dispose]();
+});
+
 Deno.test("--publish-rate counts the messages of a request, and lets a large one be paid for", async () => {
   await using server = await serveHere("--publish-rate", "10");
   const body = '{"name":"x","data":"a"}\n'.repeat(50);

@@ -182,6 +182,15 @@ Deno.test("/ serves a page, and not again when it is known", async () => {
   assertEquals((await ask(`${server.url}/`, { headers })).status, 304);
 });
 
+Deno.test("a list of 50,000 spaces in If-None-Match holds nobody up: it is not looked at", async () => {
+  await using server = await serveHere();
+  const etag = (await ask(`${server.url}/`)).headers.get("etag");
+  const listed = { "If-None-Match": `"x", ${etag}` };
+  assertEquals((await ask(`${server.url}/`, { headers: listed })).status, 304);
+  const spaces = { "If-None-Match": `"x"${" ".repeat(50_000)}x, ${etag}` };
+  assertEquals((await ask(`${server.url}/`, { headers: spaces })).status, 200);
+});
+
 interface Run {
   readonly code: number;
   readonly stdout: string;
@@ -227,6 +236,7 @@ const MISTAKES: [args: string[], env: Record<string, string>, mention: string][]
   [[], { RIVER_CONFIG: "/nonexistent/river.toml" }, '"/nonexistent/river.toml"'],
   [["--host", "0.0.0.0"], {}, "--publish-key"],
   [["--host", "::"], {}, "--publish-key"],
+  [["--port", "0"], { DENO_SERVE_ADDRESS: "tcp:0.0.0.0:0" }, "DENO_SERVE_ADDRESS"],
   [["--host", "203.0.113.1", "--open"], {}, "Cannot listen on 203.0.113.1"],
 ];
 

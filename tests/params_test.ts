@@ -379,6 +379,23 @@ Deno.test("parseObject() reads objects and names its text when it is none", () =
   }
 });
 
+Deno.test("parseObject() says where a text is wrong, and shows nothing of it", () => {
+  for (
+    const [text, flaw] of [
+      ['{"token": topsecret}', "it is none"],
+      ['{"token": "topsecret" x}', "it is wrong at position 22"],
+      ['{"token": "topsecret"', "it is wrong at position 21"],
+      ["{", "it is wrong at position 1"],
+      ["", "it is cut short"],
+    ]
+  ) {
+    assertEquals(
+      refusal(() => parseObject(text, "the body")),
+      `400 bad_json: Cannot parse the body as JSON: ${flaw}`,
+    );
+  }
+});
+
 // Bodies
 
 Deno.test("readParams() answers at once when there is no body to read", () => {

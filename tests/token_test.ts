@@ -84,7 +84,9 @@ Deno.test("Tokens.read() forgets the oldest of very many tokens", async () => {
   const tokens = new Tokens([SECRET]);
   const all = Array.from({ length: 4097 }, (_, i) => token({}, { jti: i }));
   for (const each of all) await tokens.read(each);
-  assert(tokens.read(all[0]) instanceof Promise);
+  const first = tokens.read(all[0]);
+  assert(first instanceof Promise);
+  await first;
   assert(!(tokens.read(all[4096]) instanceof Promise));
 });
 
@@ -431,6 +433,7 @@ Deno.test("a page's preflight needs no token, and the page may read why it is re
 
 const COOKIE_PAGES: [what: string, origins: string[], headers: HeadersInit, status: number][] = [
   ["no page", [], {}, 200],
+  ["a link that is followed over plain HTTP", [], { accept: "text/html,*/*;q=0.8" }, 401],
   ["a page of a listed origin", ["https://app.test"], { origin: "https://app.test" }, 200],
   ["a page of a listed origin, by a script", ["https://app.test"], {
     "sec-fetch-site": "cross-site",
