@@ -7,6 +7,7 @@
 import manifest from "./deno.json" with { type: "json" };
 import { Access } from "./lib/access.ts";
 import { type App, createApp } from "./lib/app.ts";
+import { BodyReader } from "./lib/body.ts";
 import {
   type Command,
   type Config,
@@ -94,10 +95,15 @@ export function build(config: Config, report: (error: unknown) => void): River {
   });
   const { heartbeat } = config;
   const hub = new Hub({ engine, wheel, metrics, report, heartbeat, maxQueue: config["max-queue"] });
+  const bodies = new BodyReader(wheel, {
+    maxBody: config["max-body"],
+    maxBodies: config["max-bodies"],
+    bodyTimeout: config["body-timeout"],
+  });
   const app = createApp({
     hub,
     engine,
-    wheel,
+    bodies,
     metrics,
     report,
     access: new Access({
@@ -109,10 +115,11 @@ export function build(config: Config, report: (error: unknown) => void): River {
       heartbeat,
       maxMessage: config["max-message"],
       maxBody: config["max-body"],
+      maxBatch: config["max-batch"],
       maxChannelsPerClient: config["max-channels-per-client"],
       maxConnections: config["max-connections"] || connectionBudget(),
+      maxConnectionsPerClient: config["max-connections-per-client"],
       clientTimeout: config["client-timeout"],
-      bodyTimeout: config["body-timeout"],
       publishRate: config["publish-rate"],
       connectionRate: config["connection-rate"],
       trustProxy: config["trust-proxy"],

@@ -5,6 +5,7 @@
  */
 import type { Access, Grant } from "./access.ts";
 import { ASSETS, serveAsset } from "./assets.ts";
+import type { BodyReader } from "./body.ts";
 import { quote } from "./cursor.ts";
 import { type Engine, EngineFullError, type Receipt } from "./engine.ts";
 import { HttpError, internalError } from "./http_error.ts";
@@ -27,7 +28,6 @@ import { LineSession, PlainSession, type SessionContext } from "./socket_session
 import { LineSocketSink, PlainSocketSink } from "./socket_sink.ts";
 import { CutError, StreamSink } from "./stream_sink.ts";
 import type { Subscriber } from "./subscriber.ts";
-import type { TimerWheel } from "./timer_wheel.ts";
 
 /** What the routes work with. Times are in milliseconds. */
 export interface AppOptions {
@@ -37,15 +37,15 @@ export interface AppOptions {
   readonly engine: Engine;
   /** Decides who may do what. */
   readonly access: Access;
-  /** Times the reading of bodies. */
-  readonly wheel: TimerWheel;
+  /** Reads the bodies of requests. */
+  readonly bodies: BodyReader;
   /** Counts connections and refusals, and prints all counts. */
   readonly metrics: PrometheusMetrics;
   /** What clients are held to. */
   readonly limits: RequestLimits & {
     readonly maxConnections: number;
-    /** How long the body of one request may take. */
-    readonly bodyTimeout: number;
+    /** Of one client address; 0: no limit. */
+    readonly maxConnectionsPerClient: number;
     /** Messages a second and client address; 0: no limit. */
     readonly publishRate: number;
     /** Subscriptions and sockets a second and client address; 0: no limit. */
@@ -115,7 +115,7 @@ type Route = (call: Call) => Response | Promise<Response>;
 
 /** Builds the server from its parts. */
 export function createApp(options: AppOptions): App {
-  const { hub, engine, access, wheel, metrics, limits, report } = options;
+  const { hub, engine, access, bodies, metrics, limits, report } = options;
   const publishLimit = new RateLimit(limits.publishRate);
   const connectionLimit = new RateLimit(limits.connectionRate);
   /** Requests that have to wait for something. */
@@ -125,6 +125,10 @@ export function createApp(options: AppOptions): App {
    * after its subscriber was cut.
    */
   let connections = 0;
+  /** Connections of these that the runtime has lost: their sockets never opened. */
+  let lost = 0;
+  /** Connections by client address, if there is a limit for one. */
+  const clients = new Map<string, number>();
   let drained: PromiseWithResolvers<void> | undefined;
 
   const routes: Record<string, Record<string, Route>> = {
@@ -180,9 +184,28 @@ export function createApp(options: AppOptions): App {
     checkDrained();
   }
 
+  /** Counts a connection; what it returns is to be called once, when that has ended. */
+  function enter(call: Call): () => void {
+    connections++;
+    if (limits.maxConnectionsPerClient === 0) return leave;
+    const address = addressOf(call);
+    clients.set(address, (clients.get(address) ?? 0) + 1);
+    return () => {
+      const others = clients.get(address)! - 1;
+      if (others > 0) clients.set(address, others);
+      else clients.delete(address);
+      leave();
+    };
+  }
+
   function leave(): void {
     connections--;
     checkDrained();
+  }
+
+  /** A socket did not open for so long that it never will; or, with -1, has ended all the same. */
+  function lose(change: 1 | -1): void {
+    lost += change;
   }
 
   function checkDrained(): void {
@@ -253,8 +276,8 @@ export function createApp(options: AppOptions): App {
     if (origin === undefined) access.checkEmbedding(request);
     const address = publishLimit.enabled ? addressOf(call) : "";
     checkPublishRate(address);
-    const read = readPublications(request, search, limits);
-    return read instanceof Promise ? inTime(read, publishAll) : publishAll(read);
+    const read = readPublications(request, search, limits, bodies);
+    return read instanceof Promise ? read.then(publishAll) : publishAll(read);
 
     function publishAll({ params, publications }: Awaited<typeof read>) {
       return granted(request, params, (grant) => {
@@ -279,43 +302,10 @@ export function createApp(options: AppOptions): App {
     if (drained !== undefined) return comeBack();
     checkNoBody(call.request);
     if (call.origin === undefined) access.checkEmbedding(call.request);
-    const params = readParams(call.request, call.search, limits);
+    const params = readParams(call.request, call.search, bodies);
     return params instanceof Promise
-      ? inTime(params, (params) => openStream(call, params))
+      ? params.then((params) => openStream(call, params))
       : openStream(call, params);
-  }
-
-  /**
-   * Answers when a body has been read; with 408 if that takes too long. The runtime ends the connection
-   * after the body's last byte. One promise for all of it, as every POST comes through here.
-   */
-  function inTime<T>(
-    reading: Promise<T>,
-    answer: (read: T) => Response | Promise<Response>,
-  ): Promise<Response> {
-    return new Promise((resolve, reject) => {
-      let late = false;
-      const timed = {
-        due: 0,
-        onDue() {
-          late = true;
-          reject(bodyTooSlow(limits.bodyTimeout));
-        },
-      };
-      wheel.set(timed, limits.bodyTimeout);
-      reading.then((read) => {
-        if (late) return;
-        wheel.clear(timed);
-        try {
-          resolve(answer(read));
-        } catch (error) {
-          reject(error);
-        }
-      }, (error) => {
-        wheel.clear(timed);
-        reject(error);
-      });
-    });
   }
 
   function openStream(call: Call, params: Params): Response | Promise<Response> {
@@ -332,17 +322,17 @@ export function createApp(options: AppOptions): App {
     checkMaySubscribe(grant, asked.wishes);
     checkRoom(call);
     const { format, once, positions, limit, timeout } = asked;
+    const end = enter(call);
     const sink = new StreamSink(format, {
       once,
       positions,
       retryMs,
       onGone() {
-        leave();
+        end();
         subscriber.close("gone");
       },
-      onEnd: (unsent) => unsent === 0 ? leave() : connection.completed.then(leave, leave),
+      onEnd: (unsent) => unsent === 0 ? end() : connection.completed.then(end, end),
     });
-    connections++;
     const subscriber = hub.connect(sink, {
       transport: asked.transport,
       limit,
@@ -386,20 +376,37 @@ export function createApp(options: AppOptions): App {
     return granted(request, params, (grant) => upgrade(call, grant, wishes, lines));
   }
 
-  function upgrade(call: Call, grant: Grant, wishes: readonly Wish[], lines: boolean): Response {
+  async function upgrade(
+    call: Call,
+    grant: Grant,
+    wishes: readonly Wish[],
+    lines: boolean,
+  ): Promise<Response> {
     if (!grant.known) throw grant.refusal("connect");
     checkMaySubscribe(grant, wishes);
     checkRoom(call);
     const pace = publishLimit.enabled
       ? { limit: publishLimit, address: addressOf(call) }
       : undefined;
-    // From here on nothing may throw: the upgrade cannot be taken back.
-    const { socket, response } = Deno.upgradeWebSocket(call.request, {
-      idleTimeout: Math.ceil(limits.heartbeat / 1000),
-    });
+    // A client that resets its connection right after the handshake leaves a socket that never opens nor
+    // closes, and its file descriptor (Deno 2.9.6). A turn later most of these are known to be gone.
+    const { signal } = call.request;
+    await new Promise((resolve) => setImmediate(resolve));
+    if (signal.aborted) return new Response(null, { status: CLIENT_GONE });
+    const onClose = enter(call);
+    let upgraded: Deno.WebSocketUpgrade;
+    try {
+      upgraded = Deno.upgradeWebSocket(call.request, {
+        idleTimeout: Math.ceil(limits.heartbeat / 1000),
+      });
+    } catch (error) {
+      onClose();
+      throw error;
+    }
+    // From here on nothing may throw: the upgrade cannot be taken back, and tells of the client no more.
+    const { socket, response } = upgraded;
     // The runtime's own choice fails on a list without spaces.
     if (lines) response.headers.set("sec-websocket-protocol", SUBPROTOCOL);
-    connections++;
     const sink = lines ? new LineSocketSink(socket, retryMs) : new PlainSocketSink(socket, retryMs);
     const subscriber = hub.connect(sink, {
       transport: lines ? SUBPROTOCOL : "websocket",
@@ -413,7 +420,8 @@ export function createApp(options: AppOptions): App {
       limits,
       pace,
       report,
-      onClose: leave,
+      onClose,
+      onLost: lose,
     };
     const session = sink instanceof LineSocketSink
       ? new LineSession(sink, context)
@@ -506,7 +514,13 @@ export function createApp(options: AppOptions): App {
         "river_connections_stuck",
         "gauge",
         "Of these, whose subscriber has ended, but whose client takes no end.",
-        Math.max(0, connections - hub.size),
+        Math.max(0, connections - lost - hub.size),
+      ],
+      [
+        "river_connections_lost",
+        "gauge",
+        "Of these, which the runtime has lost: what they hold comes back with a restart.",
+        lost,
       ],
       ["river_channels", "gauge", "Channels known.", channels],
       ["river_history_messages", "gauge", "Messages kept.", messages],
@@ -568,6 +582,15 @@ export function createApp(options: AppOptions): App {
       checkRate(connectionLimit, address, "subscriptions a second (--connection-rate)");
       connectionLimit.spend(address, 1);
     }
+    const most = limits.maxConnectionsPerClient;
+    if (most > 0 && (clients.get(addressOf(call)) ?? 0) >= most) {
+      throw new HttpError(
+        429,
+        "too_many_connections",
+        `One client address is allowed ${most} subscribers (--max-connections-per-client)`,
+        { "retry-after": RETRY_AFTER },
+      );
+    }
     if (connections < limits.maxConnections) return;
     throw new HttpError(
       503,
@@ -591,14 +614,6 @@ function checkRate(limit: RateLimit, address: string, what: string): void {
     "too_many_requests",
     `One client address is allowed ${limit.perSecond} ${what}`,
     { "retry-after": String(Math.ceil(wait / 1000)) },
-  );
-}
-
-function bodyTooSlow(ms: number): HttpError {
-  return new HttpError(
-    408,
-    "body_too_slow",
-    `The body took more than ${ms / 1000} s (--body-timeout)`,
   );
 }
 

@@ -72,6 +72,19 @@ export const OPTIONS = {
     help: "body of one request, or one WebSocket frame",
     beyond: "413; a WebSocket is closed with 1009",
   },
+  "max-bodies": {
+    kind: "bytes",
+    default: "64MiB",
+    help: "bodies over 16 KiB that are being read, in all",
+    beyond: "503 with Retry-After",
+  },
+  "max-batch": {
+    kind: "count",
+    default: "10000",
+    min: 1,
+    help: "messages that one request may publish",
+    beyond: "413, and none is published",
+  },
   "body-timeout": {
     kind: "duration",
     default: "10s",
@@ -91,6 +104,12 @@ export const OPTIONS = {
     help:
       "subscribers at a time, stuck ones included; 0: as many as file descriptors allow, less a reserve",
     beyond: "503 with Retry-After",
+  },
+  "max-connections-per-client": {
+    kind: "count",
+    default: "0",
+    help: "of these, subscribers of one client address; 0: no limit",
+    beyond: "429 with Retry-After",
   },
   "connection-rate": {
     kind: "count",

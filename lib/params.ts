@@ -5,6 +5,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import type { BodyReader } from "./body.ts";
 import { type Cursor, parseCursors, printCursor, quote } from "./cursor.ts";
 import { badParameter, HttpError } from "./http_error.ts";
 import type { Publication, Wish } from "./hub.ts";
@@ -17,12 +18,14 @@ export const MAX_CALLBACK = 128;
 /** Longest `timeout` of a subscription, in seconds. */
 export const MAX_TIMEOUT = 86_400;
 
-/** The limits that requests are held to; all in bytes but the last. */
+/** The limits that requests are held to. */
 export interface RequestLimits {
-  /** Data of one message. */
+  /** Bytes of data of one message. */
   readonly maxMessage: number;
-  /** Body of one request, or one WebSocket frame. */
+  /** Bytes of the body of one request, or of one WebSocket frame. */
   readonly maxBody: number;
+  /** Messages that one request may publish. */
+  readonly maxBatch: number;
   /** Channels that one request or socket may name. */
   readonly maxChannelsPerClient: number;
 }
@@ -176,12 +179,12 @@ export interface SubscribeRequest {
 export function readParams(
   request: Request,
   search: string,
-  limits: RequestLimits,
+  bodies: BodyReader,
 ): Params | Promise<Params> {
   const params = new Params().addForm(search);
   if (request.method !== "POST") return params;
   const type = contentType(request);
-  return readBody(request, limits.maxBody, (text) => {
+  return bodies.read(request, (text) => {
     if (type === "application/x-www-form-urlencoded") return params.addForm(text);
     if (type === "application/json") return params.addJson(text);
     return params;
@@ -198,6 +201,7 @@ export function readPublications(
   request: Request,
   search: string,
   limits: RequestLimits,
+  bodies: BodyReader,
 ):
   | { params: Params; publications: Publication[] }
   | Promise<
@@ -208,7 +212,7 @@ export function readPublications(
     return { params, publications: publicationsOf(params, limits) };
   }
   const type = contentType(request);
-  return readBody(request, limits.maxBody, (text) => {
+  return bodies.read(request, (text) => {
     switch (type) {
       case "application/x-ndjson":
         return { params, publications: publicationsOfLines(text, limits) };
@@ -252,6 +256,7 @@ function publicationsOfLines(text: string, limits: RequestLimits): Publication[]
     try {
       const params = new Params().addJson(line);
       publications.push(...publicationsOf(params, limits));
+      if (publications.length > limits.maxBatch) throw tooMany(limits.maxBatch);
     } catch (error) {
       if (!(error instanceof HttpError)) throw error;
       throw new HttpError(error.status, error.code, `Line ${number}: ${error.message}`);
@@ -492,6 +497,14 @@ function jsonText(name: string, value: unknown): string {
   throw badParameter(name, `expected a string, got ${type.replace("a object", "an object")}`);
 }
 
+function tooMany(max: number): HttpError {
+  return new HttpError(
+    413,
+    "too_many_messages",
+    `One request may publish ${max} messages (--max-batch)`,
+  );
+}
+
 function missing(name: Name): HttpError {
   return new HttpError(400, "missing_parameter", `Parameter "${name}" is missing`);
 }
@@ -545,65 +558,4 @@ function contentType(request: Request): string {
   const header = request.headers.get("content-type") ?? "";
   const end = header.indexOf(";");
   return (end < 0 ? header : header.slice(0, end)).trim().toLowerCase();
-}
-
-const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-const lenientUtf8 = new TextDecoder("utf-8", { ignoreBOM: true });
-
-/**
- * Gives the body to `parse` as text, read no further than the limit. What has to be done with it is done
- * in one go: every step of its own would be a promise more.
- */
-function readBody<T>(request: Request, max: number, parse: (text: string) => T): Promise<T> {
-  const length = request.headers.get("content-length");
-  // The runtime lets two equal lengths pass, as one with a comma.
-  if (length !== null && !/^[0-9]+$/.test(length)) {
-    throw new HttpError(400, "bad_length", `Content-Length ${quote(length)} is no length`, {
-      connection: "close",
-    });
-  }
-  if (Number(length) > max) throw bodyTooLarge(max);
-  const bytes = length === null ? readChunked(request, max) : request.bytes();
-  return bytes.then((bytes) => parse(decodeBody(bytes)), (error) => {
-    if (error instanceof HttpError) throw error;
-    // The client is gone: nobody reads this, but it is counted as a refusal, not as our error.
-    throw new HttpError(400, "body_incomplete", "The body ended before its end");
-  });
-}
-
-/** The runtime's lenient decoder is up to ten times faster, and says where it was needed. */
-function decodeBody(bytes: Uint8Array): string {
-  const text = lenientUtf8.decode(bytes);
-  if (!text.includes("\uFFFD")) return text;
-  try {
-    return strictUtf8.decode(bytes);
-  } catch {
-    throw new HttpError(400, "bad_encoding", "The body is not UTF-8");
-  }
-}
-
-async function readChunked(request: Request, max: number): Promise<Uint8Array> {
-  if (request.body === null) return new Uint8Array();
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of request.body) {
-    length += chunk.length;
-    if (length > max) throw bodyTooLarge(max);
-    chunks.push(chunk);
-  }
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
-}
-
-function bodyTooLarge(max: number): HttpError {
-  return new HttpError(
-    413,
-    "body_too_large",
-    `The body is larger than ${max} bytes (--max-body)`,
-  );
 }

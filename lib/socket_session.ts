@@ -32,6 +32,8 @@ export interface SessionContext {
   readonly pace?: { readonly limit: RateLimit; readonly address: string };
   /** Called once, when the socket is closed. */
   readonly onClose: () => void;
+  /** Called with 1 when the runtime has lost the socket, with -1 if that is closed all the same. */
+  readonly onLost: (change: 1 | -1) => void;
 }
 
 /**
@@ -44,11 +46,20 @@ export abstract class SocketSession implements EventListenerObject {
   /** What the session works with. */
   protected readonly context: SessionContext;
   #released = false;
+  #lost = false;
 
   /** A session that answers through `sink`. */
   constructor(sink: SocketSink, context: SessionContext) {
     this.sink = sink;
     this.context = context;
+    sink.owner = this;
+  }
+
+  /** The socket has not opened for so long that it never will, nor tell that it is closed. */
+  lost(): void {
+    this.#lost = true;
+    this.context.onLost(1);
+    this.context.subscriber.close("gone");
   }
 
   /** Takes one text frame. */
@@ -107,6 +118,8 @@ export abstract class SocketSession implements EventListenerObject {
     const { subscriber, limits: { maxBody } } = this.context;
     // Sent before the client learnt that it was closed, for example as its token expired.
     if (subscriber.closed !== undefined) return;
+    // Who asks and asks, but does not take the answers.
+    if (!subscriber.keepsUp()) return;
     if (typeof data !== "string") {
       this.end("unsupported", "text frames only");
     } else if (data.length * 3 > maxBody && utf8Length(data) > maxBody) {
@@ -121,6 +134,7 @@ export abstract class SocketSession implements EventListenerObject {
     if (this.#released) return;
     this.#released = true;
     this.context.subscriber.close("gone");
+    if (this.#lost) this.context.onLost(-1);
     this.context.onClose();
   }
 }
@@ -155,15 +169,21 @@ export class PlainSession extends SocketSession {
   }
 }
 
+/** Lines of one frame that may be wrong: who sends more does not mean them. */
+export const MAX_ERRORS = 100;
+
 type Fields = Record<string, unknown>;
 
 /** Carries out the commands of `river.v1`: a line that fails is answered, the socket lives. */
 export class LineSession extends SocketSession {
   /** Answers to the frame at hand; they leave in one frame. */
   #answers: string[] | undefined;
+  /** Lines of the frame at hand that were wrong. */
+  #errors = 0;
 
   /** Carries out the frame's lines, and answers them in one frame. */
   protected override receive(data: string): void {
+    this.#errors = 0;
     for (const text of data.split("\n")) {
       // The lines after one that ended the socket are too late.
       if (this.context.subscriber.closed !== undefined) return;
@@ -261,6 +281,9 @@ export class LineSession extends SocketSession {
     } else {
       const { code, message } = this.#explain(error);
       (this.#answers ??= []).push(line("error", { code, message, ...context }));
+      if (++this.#errors < MAX_ERRORS) return;
+      this.#answer();
+      this.end("forbidden", `${MAX_ERRORS} bad lines in one frame`);
     }
   }
 

@@ -27,6 +27,8 @@ export abstract class SocketSink implements Sink {
   readonly once = false;
   /** Where everything is sent. */
   protected readonly socket: WebSocket;
+  /** Told when the socket turns out to be one that will never open. */
+  owner: { lost(): void } | undefined;
   readonly #retryMs: () => number;
 
   /**
@@ -41,7 +43,13 @@ export abstract class SocketSink implements Sink {
 
   abstract open(channel: string, position: Position): void;
   abstract write(frame: Frame): boolean;
-  abstract heartbeat(): void;
+  /** Sends a sign of life, where the runtime's pings are not enough. */
+  protected abstract beat(): void;
+
+  heartbeat(): void {
+    if (this.socket.readyState === WebSocket.CONNECTING) this.owner?.lost();
+    else this.beat();
+  }
 
   exceeds(limit: number): boolean {
     return this.socket.bufferedAmount > limit;
@@ -83,7 +91,7 @@ export class PlainSocketSink extends SocketSink {
   }
 
   /** Sends nothing: the runtime pings. */
-  heartbeat(): void {}
+  protected beat(): void {}
 }
 
 /** `river.v1`: many lines a frame. A frame without lines is the heartbeat. */
@@ -100,7 +108,7 @@ export class LineSocketSink extends SocketSink {
   }
 
   /** Sends an empty text frame. */
-  heartbeat(): void {
+  protected beat(): void {
     this.send("");
   }
 }

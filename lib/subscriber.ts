@@ -178,6 +178,13 @@ export class Subscriber implements Timed {
     return !this.#exceeds(Math.min(this.#context.maxQueue, REPLAY_WINDOW));
   }
 
+  /** Whether no more is unsent than is allowed; else it is closed for that. */
+  keepsUp(): boolean {
+    if (!this.#exceeds(this.#context.maxQueue)) return true;
+    this.close("slow");
+    return false;
+  }
+
   /** Tells the sink that a channel was joined. */
   open(channel: string, position: Position): void {
     this.#guard(() => this.#sink.open(channel, position));

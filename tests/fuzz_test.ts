@@ -20,6 +20,7 @@ import {
   subscribeRequest,
 } from "../lib/params.ts";
 import {
+  bodiesOf,
   msg,
   openSocket,
   publish,
@@ -34,7 +35,12 @@ import {
 } from "./support.ts";
 
 const V1 = "river.v1";
-const LIMITS: RequestLimits = { maxMessage: 100, maxBody: 1000, maxChannelsPerClient: 3 };
+const LIMITS: RequestLimits = {
+  maxMessage: 100,
+  maxBody: 1000,
+  maxBatch: 10,
+  maxChannelsPerClient: 3,
+};
 
 const utf8 = new TextEncoder();
 
@@ -189,10 +195,15 @@ Deno.test("a body of any type and any bytes is read or refused with 400, 413 or 
   await fc.assert(
     fc.asyncProperty(anyType, anySearch, anyBody, async (type, search, body) => {
       const headers = { "content-type": type };
-      for (const read of [readParams, readPublications]) {
+      const bodies = bodiesOf(LIMITS);
+      const readings = [
+        (request: Request) => readParams(request, search, bodies),
+        (request: Request) => readPublications(request, search, LIMITS, bodies),
+      ];
+      for (const read of readings) {
         const request = new Request("http://x/", { method: "POST", body, headers });
         try {
-          const result = await read(request, search, LIMITS);
+          const result = await read(request);
           count(200);
           if (result instanceof Params) continue;
           assert(result.publications.length > 0);
@@ -224,7 +235,7 @@ Deno.test("NDJSON is read line by line as it was written", async () => {
         const body = lines.map((line) => JSON.stringify(line)).join(end) + end;
         const headers = { "content-type": "application/x-ndjson" };
         const request = new Request("http://x/", { method: "POST", body, headers });
-        const { publications } = await readPublications(request, "", LIMITS);
+        const { publications } = await readPublications(request, "", LIMITS, bodiesOf(LIMITS));
         assertEquals(
           publications,
           lines.map(({ name, data }) => ({ channel: name, data, id: undefined })),

@@ -14,6 +14,7 @@ import {
   subscribe,
   until,
 } from "./support.ts";
+import { FrameClient, text } from "./frames.ts";
 
 const HEAD = requestHead("POST /publish?name=x HTTP/1.1", { "Content-Length": "100" });
 
@@ -127,6 +128,52 @@ Deno.test("--connection-rate refuses with 429 what one address opens beyond it",
   assertEquals([answer.status, errorCode(answer)], [429, "too_many_requests"]);
   assert(Number(answer.headers.get("retry-after")) >= 1);
   assertEquals(server.hub.size, 2);
+});
+
+Deno.test("--max-connections-per-client refuses with 429 what one address opens beyond it, and nobody else", async () => {
+  await using server = await serveHere("--max-connections-per-client", "2", "--trust-proxy");
+  const from = (address: string) => ({ "x-forwarded-for": address });
+  const again = () =>
+    ask(`${server.url}/subscribe?name=x&timeout=0.1`, { headers: from("192.0.2.1") });
+  {
+    await using _one = await subscribe(server, "name=x", from("192.0.2.1"));
+    await using _two = await subscribe(server, "name=x", from("192.0.2.1"));
+    const answer = await again();
+    assertEquals([answer.status, errorCode(answer)], [429, "too_many_connections"]);
+    assertEquals(answer.headers.get("retry-after"), "5");
+    await using _other = await subscribe(server, "name=x", from("192.0.2.2"));
+  }
+  await until(async () => await metric(server, "river_connections") === 0);
+  assertEquals((await again()).status, 204);
+  await using _socket = await openSocket(server, "name=x");
+  await until(() => server.hub.size === 1);
+});
+
+Deno.test("river.v1 is closed with 1008 after 100 bad lines in one frame, and told of each", async () => {
+  await using server = await serveHere();
+  await using socket = await openSocket(server, "", "river.v1");
+  socket.send(...Array(99).fill("?"), '["pub", {"channel": "x", "data": "a"}]');
+  for (const answer of await socket.take(99)) assertMatch(answer, /"bad_command"/);
+  socket.send(...Array(100_000).fill("?"));
+  for (const answer of await socket.take(100)) assertMatch(answer, /"bad_command"/);
+  assertEquals((await socket.closed).code, 1008);
+  assertEquals([server.engine.usage().published, server.hub.size], [1, 0]);
+});
+
+Deno.test("--max-queue: a river.v1 socket that asks and asks, but takes no answers, is cut", async () => {
+  await using server = await serveHere("--max-queue", "64KiB");
+  using client = await FrameClient.open(server, "", "river.v1");
+  await until(() => server.hub.size === 1);
+  const sub = '["sub", {"channel": "x"}]\n["unsub", {"channel": "x"}]';
+  const frame = Array(1000).fill(sub).join("\n");
+  // The sockets of the system take a few megabytes first.
+  for (let i = 0; i < 500 && server.hub.size === 1; i++) {
+    // It may be cut, and its connection broken off, while we send.
+    await client.send(text(frame)).catch((error) => {
+      if (!(error instanceof Deno.errors.ConnectionReset)) throw error;
+    });
+  }
+  assertEquals(await metric(server, 'river_disconnections_total{reason="slow"}'), 1);
 });
 
 Deno.test("--trust-proxy tells clients apart by the last item of X-Forwarded-For", async () => {

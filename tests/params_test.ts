@@ -18,10 +18,21 @@ import {
   wholeNumber,
   wishesOf,
 } from "../lib/params.ts";
+import { bodiesOf } from "./support.ts";
 import type { RequestLimits } from "../lib/params.ts";
 
-const LIMITS: RequestLimits = { maxMessage: 8, maxBody: 100, maxChannelsPerClient: 3 };
-const ROOMY: RequestLimits = { maxMessage: 1e6, maxBody: 1e6, maxChannelsPerClient: 128 };
+const LIMITS: RequestLimits = {
+  maxMessage: 8,
+  maxBody: 100,
+  maxBatch: 5,
+  maxChannelsPerClient: 3,
+};
+const ROOMY: RequestLimits = {
+  maxMessage: 1e6,
+  maxBody: 1e6,
+  maxBatch: 1000,
+  maxChannelsPerClient: 128,
+};
 
 const FORM = "application/x-www-form-urlencoded";
 const JSON_TYPE = "application/json";
@@ -69,7 +80,7 @@ function post(body: BodyInit | null, type?: string): Request {
 }
 
 async function publications(request: Request, search = "", limits = LIMITS) {
-  return (await readPublications(request, search, limits)).publications;
+  return (await readPublications(request, search, limits, bodiesOf(limits))).publications;
 }
 
 // Forms
@@ -399,7 +410,7 @@ Deno.test("parseObject() says where a text is wrong, and shows nothing of it", (
 // Bodies
 
 Deno.test("readParams() answers at once when there is no body to read", () => {
-  const params = readParams(new Request("http://river.test/"), "name=a", LIMITS);
+  const params = readParams(new Request("http://river.test/"), "name=a", bodiesOf(LIMITS));
   assert(params instanceof Params);
   assertEquals(params.names(1), ["a"]);
 });
@@ -414,14 +425,14 @@ Deno.test("readParams() lets a body win over the query", async () => {
     ['{"name":"b"}', `${JSON_TYPE};charset=utf-8`],
   ];
   for (const [body, type] of bodies) {
-    const params = await readParams(post(body, type), query, LIMITS);
+    const params = await readParams(post(body, type), query, bodiesOf(LIMITS));
     assertEquals([params.names(1), params.get("seq")], [["b"], "1"], type);
   }
 });
 
 Deno.test("readParams() takes no parameters from a body of another type", async () => {
   for (const type of [undefined, "text/plain", "multipart/form-data", NDJSON]) {
-    const params = await readParams(post("name=b", type), "name=q", LIMITS);
+    const params = await readParams(post("name=b", type), "name=q", bodiesOf(LIMITS));
     assertEquals(params.names(1), ["q"], type);
   }
 });
@@ -449,7 +460,7 @@ Deno.test("readParams() reads a body of just the limit, with length and chunked"
   const withLength = post(text, FORM);
   withLength.headers.set("content-length", String(text.length));
   for (const request of [withLength, post(text, FORM)]) {
-    assertEquals((await readParams(request, "", LIMITS)).names(1), ["b"]);
+    assertEquals((await readParams(request, "", bodiesOf(LIMITS))).names(1), ["b"]);
   }
 });
 
@@ -457,16 +468,22 @@ Deno.test("readParams() refuses a body by its length without reading it", async 
   const { seen, body } = chunked(1, 1);
   const request = post(body, FORM);
   request.headers.set("content-length", "101");
-  assertEquals(await rejection(async () => await readParams(request, "", LIMITS)), TOO_LARGE);
+  assertEquals(
+    await rejection(async () => await readParams(request, "", bodiesOf(LIMITS))),
+    TOO_LARGE,
+  );
   assertEquals(seen.pulled, 0);
 });
 
 Deno.test("readParams() stops reading a chunked body at the limit", async () => {
   const within = chunked(10, 10);
-  await readParams(post(within.body), "", LIMITS);
+  await readParams(post(within.body), "", bodiesOf(LIMITS));
   assertEquals(within.seen, { pulled: 10, cancelled: false });
   const { seen, body } = chunked(1000, 10);
-  assertEquals(await rejection(async () => await readParams(post(body), "", LIMITS)), TOO_LARGE);
+  assertEquals(
+    await rejection(async () => await readParams(post(body), "", bodiesOf(LIMITS))),
+    TOO_LARGE,
+  );
   assertEquals(seen, { pulled: 11, cancelled: true });
 });
 
@@ -481,7 +498,7 @@ Deno.test("readParams() refuses a body that is not UTF-8, of whatever type", asy
     for (const type of [undefined, "text/plain", FORM, JSON_TYPE]) {
       const request = post(new Uint8Array(bytes), type);
       assertEquals(
-        await rejection(async () => await readParams(request, "", LIMITS)),
+        await rejection(async () => await readParams(request, "", bodiesOf(LIMITS))),
         "400 bad_encoding: The body is not UTF-8",
       );
     }
@@ -492,7 +509,7 @@ Deno.test("readParams() refuses a body that is not UTF-8, of whatever type", asy
 
 Deno.test("readPublications() answers at once when there is no body to read", () => {
   const search = "name=b&name=a&data=hi+there&id=7";
-  const read = readPublications(new Request("http://river.test/"), search, ROOMY);
+  const read = readPublications(new Request("http://river.test/"), search, ROOMY, bodiesOf(ROOMY));
   assert(!(read instanceof Promise));
   assertEquals(read.publications, [
     { channel: "b", data: "hi there", id: "7" },
@@ -512,6 +529,7 @@ Deno.test("readPublications() gives the query's parameters along, whatever the b
       post(body, type),
       "name=a&token=k",
       LIMITS,
+      bodiesOf(LIMITS),
     );
     assertEquals(params.get("token"), "k");
     assertEquals(publications, [{ channel: "a", data: "x", id: undefined }], type);

@@ -4,7 +4,9 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
+import { BodyReader } from "../lib/body.ts";
 import { type Config, readConfig } from "../lib/config.ts";
+import { TimerWheel } from "../lib/timer_wheel.ts";
 import { build, type River } from "../main.ts";
 
 /** A river that serves on a port of its own until it is disposed of. */
@@ -38,6 +40,11 @@ export function memoryLimits(changes: Record<string, number> = {}) {
     idTtl: 300_000,
     ...changes,
   };
+}
+
+/** Reads bodies of up to `maxBody` bytes, for as long as it takes. */
+export function bodiesOf({ maxBody }: { maxBody: number }): BodyReader {
+  return new BodyReader(new TimerWheel(), { maxBody, maxBodies: Infinity, bodyTimeout: 60_000 });
 }
 
 /** A server in this process. Its errors come up in `errors`. */
