@@ -165,7 +165,11 @@ async function serve(config: Config): Promise<void> {
   await terminated(log);
   await shutDown(listener, app, hub, config.grace, log);
   wheel.stop();
-  Deno.exit(0);
+  try {
+    Deno.exit(0);
+  } catch {
+    // `deno run --watch` goes on: it starts us again when a file changes.
+  }
 }
 
 function listen({ host, port }: Config, app: App, onFailure: (error: unknown) => void): Listener {

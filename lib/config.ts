@@ -167,7 +167,7 @@ export const OPTIONS = {
     kind: "duration",
     default: "25s",
     min: 100,
-    help: "silence after which a sign of life is sent",
+    help: "silence after which a sign of life is sent; client.js reconnects after 60s of silence",
   },
   "origin": {
     kind: "list",

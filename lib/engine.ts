@@ -222,11 +222,11 @@ export class MemoryEngine implements Engine {
   /**
    * An engine without channels, held to `limits`.
    *
-   * @param options `now` gives milliseconds since 1970, `newEpoch` a name that sorts after those it gave before.
+   * @param options `now` gives milliseconds since whenever, `newEpoch` a name that sorts after those it gave before.
    */
   constructor(
     limits: MemoryLimits,
-    { now = Date.now, newEpoch = epochsByTime() }: {
+    { now = sinceNow(), newEpoch = epochsByTime() }: {
       now?: () => number;
       newEpoch?: () => string;
     } = {},
@@ -474,6 +474,15 @@ export class MemoryEngine implements Engine {
     if (log.newer === undefined) this.#newest = log.older;
     else log.newer.older = log.older;
   }
+}
+
+/**
+ * A clock that starts at 0: for weeks its numbers are small enough for the runtime to keep them in an
+ * object, where those since 1970 are objects of their own.
+ */
+function sinceNow(): () => number {
+  const start = Date.now();
+  return () => Date.now() - start;
 }
 
 /**

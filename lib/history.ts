@@ -8,16 +8,24 @@ import type { Message } from "./message.ts";
 /** What a kept message costs beyond its data, in bytes: the object, its slot, short strings. */
 export const MESSAGE_OVERHEAD = 128;
 
-/** Slots below which a list that has become too long is left as it is. */
+/** Slots below which a ring that has become too large is left as it is. */
 const FEW = 32;
+
+/** The ring of who has no ring: shared, and never written to. */
+const NO_SLOTS: (Message | undefined)[] = [];
 
 /**
  * A bounded run of messages with consecutive seq. Adding and evicting cost the same however many
  * are kept.
  */
 export class History {
-  /** A ring: the message of a seq is in the slot of its last bits. The length is a power of two. */
-  #slots: (Message | undefined)[] = [];
+  /**
+   * A ring: the message of a seq is in the slot of its last bits. The length is a power of two, or 0
+   * for at most one message, which is `#only`. Most channels have one: without a ring it takes less
+   * memory, and fewer places of it to look at.
+   */
+  #slots = NO_SLOTS;
+  #only: Message | undefined;
   /** Seq of the oldest. */
   #first = 0;
   #length = 0;
@@ -40,7 +48,7 @@ export class History {
 
   /** The oldest message kept; undefined when there is none. */
   get oldest(): Message | undefined {
-    return this.#slots[this.#slotOf(this.#first)];
+    return this.#at(this.#first);
   }
 
   /**
@@ -51,12 +59,9 @@ export class History {
     if (most < 1) return this.trim(0, Infinity);
     while (this.#length >= most) this.#drop();
     if (this.#length === 0) this.#first = message.seq;
-    if (this.#length === this.#slots.length) {
-      // Most channels have one message. A list made with it takes less than one that grew.
-      if (this.#length === 0) this.#slots = [undefined];
-      else this.#resize(this.#length * 2);
-    }
-    this.#slots[this.#slotOf(message.seq)] = message;
+    if (this.#length > 0 && this.#length >= this.#slots.length) this.#resize(this.#length * 2);
+    if (this.#slots === NO_SLOTS) this.#only = message;
+    else this.#slots[this.#slotOf(message.seq)] = message;
     this.#length++;
     this.#bytes += message.bytes;
   }
@@ -78,7 +83,7 @@ export class History {
     const end = this.#first + this.#length;
     let bytes = 0;
     for (let next = Math.max(this.#first, seq + 1); next < end; next++) {
-      const message = this.#slots[this.#slotOf(next)]!;
+      const message = this.#at(next)!;
       bytes += message.bytes + MESSAGE_OVERHEAD;
       if (bytes > maxBytes && messages.length > 0) break;
       messages.push(message);
@@ -88,21 +93,27 @@ export class History {
 
   /** Forgets the oldest message; there must be one. */
   #drop(): void {
-    const slot = this.#slotOf(this.#first);
-    this.#bytes -= this.#slots[slot]!.bytes;
-    this.#slots[slot] = undefined;
+    // Without a look at the last one: it may be far away in memory.
+    this.#bytes = this.#length === 1 ? 0 : this.#bytes - this.oldest!.bytes;
+    if (this.#slots === NO_SLOTS) this.#only = undefined;
+    else this.#slots[this.#slotOf(this.#first)] = undefined;
     this.#first++;
     this.#length--;
   }
 
   #shrink(): void {
     if (this.#length === 0) {
-      this.#slots = [];
+      this.#slots = NO_SLOTS;
       return;
     }
     let fitting = this.#slots.length;
     while (fitting > FEW && this.#length * 4 <= fitting) fitting /= 2;
     if (fitting < this.#slots.length) this.#resize(fitting);
+  }
+
+  /** The message of a seq that is kept. */
+  #at(seq: number): Message | undefined {
+    return this.#slots === NO_SLOTS ? this.#only : this.#slots[this.#slotOf(seq)];
   }
 
   #slotOf(seq: number): number {
@@ -111,9 +122,10 @@ export class History {
 
   #resize(length: number): void {
     const slots = new Array<Message | undefined>(length).fill(undefined);
-    for (const message of this.#slots) {
+    for (const message of this.#slots === NO_SLOTS ? [this.#only] : this.#slots) {
       if (message !== undefined) slots[message.seq & (length - 1)] = message;
     }
     this.#slots = slots;
+    this.#only = undefined;
   }
 }

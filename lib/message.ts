@@ -17,7 +17,7 @@ export interface Message {
   readonly data: string;
   /** UTF-8 bytes of `data`. */
   readonly bytes: number;
-  /** When it was accepted, in milliseconds since 1970. */
+  /** When it was accepted, in milliseconds of the engine's clock. */
   readonly time: number;
 }
 

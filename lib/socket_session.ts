@@ -169,8 +169,8 @@ export class PlainSession extends SocketSession {
   }
 }
 
-/** Lines of one frame that may be wrong: who sends more does not mean them. */
-export const MAX_ERRORS = 100;
+/** Lines of one frame that may be refused: who sends more does not mean them. */
+export const MAX_ERRORS = 1000;
 
 type Fields = Record<string, unknown>;
 
@@ -283,7 +283,7 @@ export class LineSession extends SocketSession {
       (this.#answers ??= []).push(line("error", { code, message, ...context }));
       if (++this.#errors < MAX_ERRORS) return;
       this.#answer();
-      this.end("forbidden", `${MAX_ERRORS} bad lines in one frame`);
+      this.end("forbidden", `${MAX_ERRORS} refused lines in one frame`);
     }
   }
 

@@ -98,8 +98,13 @@ export class River extends EventTarget {
     this.#token = token;
     this.#credentials = credentials;
     this.#transports = transports.filter((transport) =>
-      transport !== "websocket" || typeof WebSocket === "function"
+      transport === "websocket"
+        ? typeof WebSocket === "function"
+        : transport === "stream" || transport === "longpoll"
     );
+    if (this.#transports.length === 0) {
+      throw new TypeError(`None of these transports is to be had here: ${transports.join(", ")}`);
+    }
     globalThis.addEventListener?.("online", this.#online);
   }
 
@@ -155,6 +160,7 @@ export class River extends EventTarget {
    * @returns {Promise<Receipt>} Rejects with the server's words if it refuses.
    */
   async publish(channel, data) {
+    if (this.#closed) throw new Error("This River is closed");
     const id = Array.from({ length: 3 }, () => Math.random().toString(36).slice(2)).join("");
     for (let attempt = 1;; attempt++) {
       const form = new URLSearchParams({ name: channel, data, id });
@@ -475,7 +481,7 @@ class Channel {
    * Takes a line about this channel. Until it is joined, messages are for who was here before.
    *
    * @param {string} kind
-   * @param {any} fields As protocol.md has them for each kind.
+   * @param {any} fields As the README has them for each kind.
    */
   take(kind, fields) {
     if (kind === "msg" && this.opened) {
@@ -586,11 +592,7 @@ function overSocket({ url, token, channels, onOpen }) {
   /** @param {End} how */
   function end(how) {
     watchdog.stop();
-    socket.onmessage =
-      socket.onopen =
-      socket.onclose =
-      socket.onerror =
-        null;
+    socket.onmessage = socket.onopen = socket.onclose = null;
     socket.close();
     ended.resolve(how);
   }
@@ -626,6 +628,8 @@ function overSocket({ url, token, channels, onOpen }) {
       end({ opened: false });
     }
   };
+  // Whatever it is, `close` follows. The sockets of the package ws throw what nobody listens to.
+  socket.onerror = () => {};
   socket.onclose = ({ code, reason }) => {
     const wait = /retry in ([0-9]+) ms/.exec(reason);
     if (code === 1008) end({ opened, fatal: reason || "not allowed" });

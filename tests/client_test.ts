@@ -707,6 +707,20 @@ Deno.test("a server under a path is reached with and without the slash at its en
   ]);
 });
 
+Deno.test("transports that are not to be had here are refused", () => {
+  const none = ["websockets" as Transport];
+  const error = assertThrows(() => new River("http://127.0.0.1/", { transports: none }), TypeError);
+  assertEquals(error.message, "None of these transports is to be had here: websockets");
+});
+
+Deno.test("a River that is closed publishes nothing", async () => {
+  await using server = await serveHere();
+  const river = new River(server.url);
+  river.close();
+  await assertRejects(() => river.publish("x", "a"), Error, "This River is closed");
+  assertEquals(server.engine.usage().published, 0);
+});
+
 Deno.test("outside a page a relative address is refused", () => {
   assertThrows(() => new River("/river/"), TypeError);
 });

