@@ -80,7 +80,7 @@ export const OPTIONS = {
   },
   "max-batch": {
     kind: "count",
-    default: "10000",
+    default: "50000",
     min: 1,
     help: "messages that one request may publish",
     beyond: "413, and none is published",

@@ -65,7 +65,7 @@ const DEFAULTS: Config = {
   "max-message": 64 * 1024,
   "max-body": 1024 * 1024,
   "max-bodies": 64 * 1024 * 1024,
-  "max-batch": 10_000,
+  "max-batch": 50_000,
   "body-timeout": 10_000,
   "max-queue": 1024 * 1024,
   "max-connections": 0,

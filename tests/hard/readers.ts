@@ -5,7 +5,7 @@
  * of JSON on stdout:
  *
  * - `run FIRST COUNT START`: messages FIRST and following were due from START on (milliseconds since
- *   1970); answers with a `Run` when every reader has them all.
+ *   1970); answers with a `Run` when every reader has them all, or with a `Cut` when one has ended before.
  * - `resume EPOCH LAST`: waits for the end of every connection, comes back to each reader's position,
  *   and answers with a `Resumed` when all have the message LAST.
  *
@@ -22,6 +22,12 @@ export const MARK = "~";
 export interface Run {
   /** Milliseconds from when a message was due until a reader had it: 99 of 100 took no longer. */
   readonly p99: number;
+}
+
+/** A reader was cut while it read. */
+export interface Cut {
+  /** The last message that it had. */
+  readonly cut: number;
 }
 
 /** How the way back went for all readers of a process. */
@@ -75,8 +81,9 @@ class Reader {
     });
     this.closed = new Promise((resolve) => this.#socket.on("close", () => resolve()));
     this.closed.then(() => {
-      // Nobody who reads is to be cut.
-      if (run.left > 0) throw new Error(`ended after ${this.seq}`);
+      // Nobody who reads is to be cut, unless this process is given too little time to read.
+      if (run.left > 0) answer({ cut: this.seq });
+      run.left = 0;
     });
     // A cut connection may be reset: that is an end like another here.
     this.#socket.on("error", () => {});
@@ -137,7 +144,7 @@ class Reader {
   #arrived(seq: number): void {
     this.seq = seq;
     this.#onMessage?.();
-    if (seq < run.first || seq > run.last) return;
+    if (run.left === 0 || seq < run.first || seq > run.last) return;
     const late = now() - run.start - (seq - run.first) * 1000 / RATE;
     histogram[Math.min(SLOTS - 1, Math.max(0, Math.floor(late * 10)))]++;
     if (seq === run.last && --run.left === 0) whenDone();
@@ -154,7 +161,7 @@ function percentile(share: number): number {
   return slot / 10;
 }
 
-function answer(value: Run | Resumed | { ready: number }): void {
+function answer(value: Run | Cut | Resumed | { ready: number }): void {
   console.log(JSON.stringify(value));
 }
 
