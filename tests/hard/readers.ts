@@ -4,8 +4,8 @@
  * which is all that this machine has time for. Commands come as lines on stdin, answers leave as lines
  * of JSON on stdout:
  *
- * - `run FIRST COUNT START`: messages FIRST and following were due from START on (milliseconds since
- *   1970); answers with a `Run` when every reader has them all, or with a `Cut` when one has ended before.
+ * - `run FIRST COUNT START RATE`: messages FIRST and following were due from START on (milliseconds since
+ *   1970), RATE a second; answers with a `Run` when every reader has them all, or with a `Cut` when one has ended before.
  * - `resume EPOCH LAST`: waits for the end of every connection, comes back to each reader's position,
  *   and answers with a `Resumed` when all have the message LAST.
  *
@@ -13,8 +13,6 @@
  */
 import { connect, type Socket } from "node:net";
 
-/** Messages a second. */
-export const RATE = 500;
 /** The one byte of a message that its head and its filling do not have. */
 export const MARK = "~";
 
@@ -42,7 +40,7 @@ export interface Resumed {
 const SLOTS = 1_000_000;
 
 /** What has to be seen before a run is over. */
-let run = { first: Infinity, last: Infinity, start: 0, left: 0 };
+let run = { first: Infinity, last: Infinity, start: 0, rate: 1, left: 0 };
 let histogram = new Uint32Array(SLOTS);
 let whenDone = () => {};
 
@@ -145,7 +143,7 @@ class Reader {
     this.seq = seq;
     this.#onMessage?.();
     if (run.left === 0 || seq < run.first || seq > run.last) return;
-    const late = now() - run.start - (seq - run.first) * 1000 / RATE;
+    const late = now() - run.start - (seq - run.first) * 1000 / run.rate;
     histogram[Math.min(SLOTS - 1, Math.max(0, Math.floor(late * 10)))]++;
     if (seq === run.last && --run.left === 0) whenDone();
   }
@@ -180,12 +178,12 @@ if (import.meta.main) {
       const [command, ...words] = commands.slice(0, end).split(" ");
       commands = commands.slice(end + 1);
       if (command === "run") {
-        const [first, messages, start] = words.map(Number);
+        const [first, messages, start, rate] = words.map(Number);
         // Who only counts learns here what number the next message has.
         for (const reader of readers) reader.seq = first - 1;
         histogram = new Uint32Array(SLOTS);
         const done = new Promise<void>((resolve) => whenDone = resolve);
-        run = { first, last: first + messages - 1, start, left: readers.length };
+        run = { first, last: first + messages - 1, start, rate, left: readers.length };
         done.then(() => answer({ p99: percentile(0.99) }));
       } else {
         const [epoch, last] = words;
