@@ -68,6 +68,21 @@ Deno.test("MemoryEngine drops a channel when its history is gone, and it comes b
   assertNotEquals(second.epoch, first.epoch);
 });
 
+Deno.test("MemoryEngine drops an idle channel in time, though it was published to twice in a row", () => {
+  using river = memory({ historyTtl: 64_000 });
+  const { engine, tick } = river;
+  engine.publish("older", "1");
+  engine.publish("a", "1");
+  tick(500);
+  engine.publish("a", "2");
+  tick(63_500);
+  assertHeld(engine, 1, 1, 1);
+  tick(499);
+  assertHeld(engine, 1, 1, 1);
+  tick(1);
+  assertHeld(engine, 0, 0, 0);
+});
+
 Deno.test("MemoryEngine keeps a watched channel's numbers when its history is gone", () => {
   using river = memory({ historyTtl: 1000 });
   const { engine, tick } = river;
