@@ -138,9 +138,8 @@ export class Access {
     if (cookies === null) return undefined;
     const token = /(?:^|; ?)river_token=([^;]*)/.exec(cookies)?.[1];
     if (token === undefined || token === "") return undefined;
-    const origin = headers.get("origin");
     if (acts && isFollowedLink(headers)) return undefined;
-    const page = origin ?? embedderOf(headers);
+    const page = headers.get("origin") ?? embedderOf(headers);
     return page === undefined || this.trusts(page, headers) ? token : undefined;
   }
 

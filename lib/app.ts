@@ -8,7 +8,7 @@ import { ASSETS, serveAsset } from "./assets.ts";
 import type { BodyReader } from "./body.ts";
 import { quote } from "./cursor.ts";
 import { type Engine, EngineFullError, type Receipt } from "./engine.ts";
-import { HttpError, internalError } from "./http_error.ts";
+import { HttpError, internalError, RETRY_AFTER } from "./http_error.ts";
 import type { Hub, Wish } from "./hub.ts";
 import type { PrometheusMetrics, Reading } from "./metrics.ts";
 import {
@@ -81,9 +81,7 @@ export interface App {
 
 /** Nobody is there to see it. */
 const CLIENT_GONE = 499;
-/** Seconds after which a client may try again when there was no room. */
-const RETRY_AFTER = "5";
-/** The same for who comes while we shut down, as soon as the others: a restart takes no longer. */
+/** As `RETRY_AFTER`, for who comes while we shut down, as soon as the others: a restart takes no longer. */
 const RESTART_AFTER = "1";
 /** Longest time that clients are told to wait after a shutdown; each is told another. */
 const MAX_RETRY_MS = 3000;

@@ -5,7 +5,7 @@
  * @module
  */
 import { quote } from "./cursor.ts";
-import { HttpError } from "./http_error.ts";
+import { HttpError, RETRY_AFTER } from "./http_error.ts";
 import type { Timed, TimerWheel } from "./timer_wheel.ts";
 
 /** What bodies are held to. */
@@ -23,8 +23,6 @@ export interface BodyLimits {
  * cannot be told to stop. A connection costs it as much.
  */
 const SMALL = 16 * 1024;
-/** Seconds after which a client may try again when there was no room. */
-const RETRY_AFTER = "5";
 
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const lenientUtf8 = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -44,15 +42,14 @@ interface Reading {
 export class BodyReader implements Timed {
   readonly #wheel: TimerWheel;
   readonly #limits: BodyLimits;
-  /** In the order in which they began. */
+  /** Those that are under way, in the order in which they began. */
   readonly #readings = new Set<Reading>();
   #timing = false;
+  /** Bytes of large bodies that are there, but not complete. */
+  #held = 0;
 
   /** Belongs to the timer wheel. */
   due = 0;
-
-  /** Bytes of large bodies that are there, but not complete. */
-  #held = 0;
 
   /** A reader that takes its time from `wheel`. */
   constructor(wheel: TimerWheel, limits: BodyLimits) {
@@ -73,11 +70,9 @@ export class BodyReader implements Timed {
     if (length !== undefined && length > maxBody) throw tooLarge(maxBody);
     const body = length !== undefined && length <= SMALL ? undefined : request.body?.getReader();
     return new Promise((resolve, reject) => {
-      let late = false;
       const reading = {
         since: this.#wheel.now,
         end() {
-          late = true;
           // Lets go of what is there. The runtime ends the connection after the body's last byte.
           body?.cancel().catch(() => {});
           reject(tooSlow(bodyTimeout));
@@ -86,16 +81,14 @@ export class BodyReader implements Timed {
       this.#readings.add(reading);
       if (!this.#timing) this.#setTimer(bodyTimeout);
       (body === undefined ? request.bytes() : this.#collect(body)).then((bytes) => {
-        if (late) return;
-        this.#readings.delete(reading);
+        if (!this.#readings.delete(reading)) return;
         try {
           resolve(parse(decode(bytes)));
         } catch (error) {
           reject(error);
         }
       }, (error) => {
-        if (late) return;
-        this.#readings.delete(reading);
+        if (!this.#readings.delete(reading)) return;
         // If the client is gone nobody reads this, but it is counted as a refusal, not as our error.
         const brokenOff = new HttpError(400, "body_incomplete", "The body ended before its end");
         reject(error instanceof HttpError ? error : brokenOff);

@@ -4,6 +4,9 @@
  * @module
  */
 
+/** Seconds after which a client may try again when there was no room. */
+export const RETRY_AFTER = "5";
+
 /** Why a request is refused, for people (`message`) and for programs (`code`). */
 export class HttpError extends Error {
   /** Names the error in logs and stack traces. */

@@ -101,11 +101,7 @@ export abstract class SocketSession implements EventListenerObject {
 
   #open(): void {
     const { hub, subscriber, wishes } = this.context;
-    try {
-      hub.subscribe(subscriber, wishes)?.catch((error) => this.#refuse(error));
-    } catch (error) {
-      this.#refuse(error);
-    }
+    hub.subscribe(subscriber, wishes)?.catch((error) => this.#refuse(error));
   }
 
   #refuse(error: unknown): void {

@@ -193,7 +193,7 @@ export class Subscriber implements Timed {
   /** Sends messages; ends the subscriber when it has what it asked for or is too far behind. */
   write(batch: Batch): void {
     try {
-      if (this.#sink.exceeds(this.#context.maxQueue)) return this.close("slow");
+      if (!this.keepsUp()) return;
       const { length } = batch.messages;
       const sent = Math.min(length, this.#left);
       this.#sink.write(sent < length ? batch.slice(0, sent) : batch);

@@ -85,6 +85,21 @@ Deno.test("a socket whose engine fails is told or closed, and the others go on",
   assertEquals(server.errors, [BROKEN, BROKEN]);
 });
 
+/** Makes a method throw the next time it is called; resolves then. */
+function breakOnce(prototype: object, method: string): Promise<void> {
+  const whole = Object.getOwnPropertyDescriptor(prototype, method)!;
+  return new Promise((resolve) =>
+    Object.defineProperty(prototype, method, {
+      configurable: true,
+      value() {
+        Object.defineProperty(prototype, method, whole);
+        resolve();
+        throw BROKEN;
+      },
+    })
+  );
+}
+
 const SINKS: [what: string, sink: { prototype: { write: unknown } }][] = [
   ["a stream", StreamSink],
   ["a river.v1 socket", LineSocketSink],
@@ -115,14 +130,7 @@ for (const [what, sink] of SINKS) {
         end: plain[Symbol.asyncDispose].bind(plain),
       },
     ];
-    const write = Object.getOwnPropertyDescriptor(sink.prototype, "write")!;
-    Object.defineProperty(sink.prototype, "write", {
-      configurable: true,
-      value() {
-        Object.defineProperty(sink.prototype, "write", write);
-        throw BROKEN;
-      },
-    });
+    void breakOnce(sink.prototype, "write");
     for (const data of ["a", "b"]) await publish(server, "x", data);
     for (const { sink: each, next } of readers) {
       if (each === sink) await assertRejects(next);
@@ -142,18 +150,7 @@ Deno.test("a stream whose sink throws while its history waits is closed, and the
   using slow = await RawConnection.open(server);
   await slow.write(requestHead("GET /subscribe?name=x&seq=0 HTTP/1.1"));
   await slow.until("\r\n\r\n");
-  const exceeds = Object.getOwnPropertyDescriptor(StreamSink.prototype, "exceeds")!;
-  const asked = new Promise<void>((resolve) =>
-    Object.defineProperty(StreamSink.prototype, "exceeds", {
-      configurable: true,
-      value() {
-        Object.defineProperty(StreamSink.prototype, "exceeds", exceeds);
-        resolve();
-        throw BROKEN;
-      },
-    })
-  );
-  await asked;
+  await breakOnce(StreamSink.prototype, "exceeds");
   assertEquals([server.errors, server.hub.size], [[BROKEN], 0]);
   await using reader = await subscribe(server, "name=y");
   await publish(server, "y", "alive");
@@ -165,14 +162,7 @@ Deno.test("a socket at which something throws is closed with 1011, and the other
   await using other = await openSocket(server, "name=x", "river.v1");
   const lines = await openSocket(server, "name=x", "river.v1");
   await Promise.all([other.line(), lines.line()]);
-  const send = Object.getOwnPropertyDescriptor(SocketSink.prototype, "send")!;
-  Object.defineProperty(SocketSink.prototype, "send", {
-    configurable: true,
-    value() {
-      Object.defineProperty(SocketSink.prototype, "send", send);
-      throw BROKEN;
-    },
-  });
+  void breakOnce(SocketSink.prototype, "send");
   lines.send("nonsense");
   assertEquals((await lines.closed).code, 1011);
   assertEquals([server.errors, server.hub.size], [[BROKEN], 1]);

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { FrameClient, text } from "./frames.ts";
 import {
   ask,
   errorCode,
@@ -14,7 +15,6 @@ import {
   subscribe,
   until,
 } from "./support.ts";
-import { FrameClient, text } from "./frames.ts";
 
 const HEAD = requestHead("POST /publish?name=x HTTP/1.1", { "Content-Length": "100" });
 
