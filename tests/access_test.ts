@@ -123,6 +123,38 @@ Deno.test("Access.checkOrigin() refuses pages of a request that names no host", 
   }
 });
 
+/** Whether a request that tells no origin is let in. */
+function lets(headers: Record<string, string>, method = "GET", origins: string[] = []): boolean {
+  const all = { host: "river.test", ...headers };
+  const request = new Request("http://river.test/publish", { method, headers: all });
+  try {
+    new Access({ origins }).checkEmbedding(request);
+    return true;
+  } catch (error) {
+    assert(error instanceof HttpError && error.status === 403, String(error));
+    return false;
+  }
+}
+
+Deno.test("Access.checkEmbedding() refuses what pages of other sites embed, also those of the same domain", () => {
+  for (const site of ["cross-site", "same-site"]) {
+    const embedded = { "sec-fetch-site": site, referer: "https://app.river.test/page" };
+    assertEquals(lets(embedded), false, site);
+    assertEquals(lets({ "sec-fetch-site": site }), false, `${site}, without a referrer`);
+    assertEquals(lets(embedded, "GET", ["https://app.river.test"]), true, `${site}, listed`);
+    assertEquals(lets({ ...embedded, referer: "http://river.test/" }), true, `${site}, its own`);
+  }
+  for (const site of ["same-origin", "none"]) {
+    assertEquals(lets({ "sec-fetch-site": site, referer: "http://river.test/" }), true, site);
+  }
+  assertEquals(lets({ referer: "https://app.river.test/page" }), true, "not said by a browser");
+});
+
+Deno.test("Access.checkEmbedding() looks at GET alone: with other methods pages tell their origin", () => {
+  const forwarded = { "sec-fetch-site": "cross-site", referer: "https://app.test/page" };
+  assertEquals([lets(forwarded), lets(forwarded, "POST")], [false, true]);
+});
+
 const OWN_HOST: [string, string, boolean][] = [
   ["http://river.test:9271", "river.test:9271", true],
   ["https://river.test:9271", "river.test:9271", true],

@@ -274,6 +274,23 @@ for (const [how, query, headers] of WAYS) {
   });
 }
 
+for (const protocol of [undefined, "river.v1"]) {
+  Deno.test(`--token-secret: a WebSocket (${protocol ?? "plain"}) opens for the channels of its token, and no other`, async () => {
+    await using server = await serveHere(...GUARDED);
+    const mine = token({ subscribe: ["mine"], publish: ["*"] });
+    const headers = { ...UPGRADE, ...(protocol && { "Sec-WebSocket-Protocol": protocol }) };
+    const queries = ["name=secret", ...(protocol ? ["name=mine&name=secret"] : [])];
+    for (const query of queries) {
+      const line = `GET /websocket?${query}&token=${mine} HTTP/1.1`;
+      const refused = await sendRaw(server, line, headers);
+      assertEquals(refused.status, 403, query);
+    }
+    assertEquals(server.hub.size, 0);
+    await using _socket = await openSocket(server, `name=mine&token=${mine}`, protocol);
+    await until(() => server.hub.subscribers("mine") === 1);
+  });
+}
+
 Deno.test("--token-secret: an operator's token sees channels and metrics, and resets", async () => {
   await using server = await serveHere(...GUARDED);
   const headers = {
@@ -393,6 +410,34 @@ Deno.test("what a WebSocket sends after its token expired is not published", asy
   assertEquals(server.engine.usage().messages, 1);
 });
 
+for (const protocol of [undefined, "river.v1"]) {
+  Deno.test(`a frame that was read with the one before the end (${protocol ?? "plain"}) is not published after its token expired`, async () => {
+    // The runtime decides whether it hands over such a frame: this does it in any case.
+    const { upgradeWebSocket } = Deno;
+    let socket: WebSocket | undefined;
+    Deno.upgradeWebSocket = (...args) => {
+      const upgrade = upgradeWebSocket(...args);
+      socket = upgrade.socket;
+      return upgrade;
+    };
+    try {
+      await using server = await serveHere(...GUARDED);
+      const client = await openSocket(server, `name=x&token=${shortToken()}`, protocol);
+      await until(() => server.hub.subscribers("x") === 1);
+      const data = protocol ? '["pub", {"channel": "x", "data": "a"}]' : "a";
+      const arrive = () => socket!.dispatchEvent(new MessageEvent("message", { data }));
+      arrive();
+      await until(() => server.engine.usage().published === 1);
+      await until(() => server.hub.size === 0);
+      arrive();
+      assertEquals((await client.closed).code, 3500);
+      assertEquals([server.engine.usage().published, server.errors], [1, []]);
+    } finally {
+      Deno.upgradeWebSocket = upgradeWebSocket;
+    }
+  });
+}
+
 Deno.test("--client-timeout ends a subscription before its token does, and says so", async () => {
   await using server = await serveHere(...GUARDED, "--client-timeout=200ms");
   const socket = await openSocket(server, `name=x&token=${LISTENER}`);
@@ -465,6 +510,35 @@ for (const [what, origins, headers, status] of COOKIE_PAGES) {
     assertEquals(credentials, status === 200 ? "true" : null);
   });
 }
+
+Deno.test("a cookie of another name is no token, however its name ends", async () => {
+  await using server = await serveHere(...GUARDED);
+  const good = token({ publish: ["*"] });
+  for (
+    const [cookie, status] of [
+      [`xriver_token=${good}`, 401],
+      [`a=river_token=${good}`, 401],
+      [`a=b;river_token=${good}`, 200],
+    ] as const
+  ) {
+    const init = { method: "POST", headers: { cookie } };
+    const answer = await ask(`${server.url}/publish?name=x&data=a`, init);
+    assertEquals([cookie, answer.status], [cookie, status]);
+  }
+});
+
+Deno.test("a cookie counts for a page of a listed origin that asks for HTML", async () => {
+  await using server = await serveHere(...GUARDED, "--origin=http://app.test");
+  const answer = await ask(`${server.url}/publish?name=x&data=a`, {
+    method: "POST",
+    headers: {
+      cookie: `river_token=${token({ publish: ["*"] })}`,
+      origin: "http://app.test",
+      accept: "text/html",
+    },
+  });
+  assertEquals(answer.status, 200);
+});
 
 // The command.
 
