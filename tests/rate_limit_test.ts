@@ -37,6 +37,22 @@ Deno.test("RateLimit lets more at once be paid for by waiting longer", () => {
   assertEquals(limit.wait("a"), 0);
 });
 
+Deno.test("RateLimit lets nobody save up: after any pause no more than a second's worth passes at once", () => {
+  const { clock, limit } = limitOf(10);
+  limit.spend("a", 1);
+  clock.now += 60_000;
+  let passed = 0;
+  for (; limit.wait("a") === 0 && passed < 100; passed++) limit.spend("a", 1);
+  assertEquals(passed, 10);
+});
+
+Deno.test("RateLimit beyond its room forgets who was idle longest, not who came first", () => {
+  const { limit } = limitOf(1, 3);
+  for (const address of ["a", "b", "c", "a", "d"]) limit.spend(address, 10);
+  const held = ["a", "b", "c", "d"].filter((address) => limit.wait(address) > 0);
+  assertEquals(held, ["a", "c", "d"]);
+});
+
 Deno.test("RateLimit of 0 lets everything pass and remembers nobody", () => {
   const { limit } = limitOf(0);
   limit.spend("a", 1e9);
