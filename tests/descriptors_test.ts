@@ -22,6 +22,7 @@ Deno.test("a server without free descriptors lives, goes on with its streams, an
   await publish(server, "x", "before");
   assertEquals(await reader.next(), msg("x", 1, "before"));
   const before = descriptors(server.process.pid);
+  const started = performance.now();
   for (let round = 1; round <= 2; round++) {
     const idlers: Deno.TcpConn[] = [];
     for (let i = 0; i < IDLE; i++) {
@@ -42,7 +43,9 @@ Deno.test("a server without free descriptors lives, goes on with its streams, an
   }
   await until(() => descriptors(server.process.pid) <= before + 5);
   const failures = await metric(server, "river_accept_failures_total");
-  assert(failures >= 1, `${failures} failures are counted`);
+  // Those within 10 s of each other are one.
+  const most = 1 + Math.floor((performance.now() - started) / 10_000);
+  assert(failures >= 1 && failures <= most, `${failures} failures are counted`);
   assertEquals((await server.end()).code, 0);
   assertEquals(await reader.next(), undefined);
   const lines = (await server.stderr()).split("\n").filter((line) => line.includes(" error "));

@@ -21,8 +21,11 @@ function memory(limits: Partial<MemoryLimits>) {
     time += ms;
     engine.sweep();
   };
+  const wait = (ms: number) => {
+    time += ms;
+  };
   const names = async () => (await engine.list("", 1000)).channels.map(({ channel }) => channel);
-  return { engine, tick, names, [Symbol.dispose]: () => engine.close() };
+  return { engine, tick, wait, names, [Symbol.dispose]: () => engine.close() };
 }
 
 function assertHeld(engine: MemoryEngine, channels: number, messages: number, bytes: number): void {
@@ -160,6 +163,21 @@ Deno.test("MemoryEngine publishes a repeated id again when it was forgotten", ()
   engine.publish("a", "x", "3");
   assertEquals(engine.publish("a", "x", "1").seq, 5, "too many since");
   assertEquals(engine.publish("a", "x", "3").seq, 4, "still known");
+});
+
+Deno.test("MemoryEngine remembers an id from its last use, though it was used before", () => {
+  using river = memory({ idTtl: 1000, maxIds: 3 });
+  const { engine, wait } = river;
+  engine.publish("a", "x", "1");
+  wait(500);
+  engine.publish("a", "x", "2");
+  // Too old, but not swept yet.
+  wait(500);
+  assertEquals(engine.publish("a", "x", "1").seq, 3);
+  engine.publish("a", "x", "3");
+  engine.publish("a", "x", "4");
+  assertEquals(engine.publish("a", "x", "1").seq, 3, "still known");
+  assertEquals(engine.publish("a", "x", "2").seq, 6, "the one that was used longest ago");
 });
 
 Deno.test("MemoryEngine drops ten thousand channels a thousand a turn", async () => {

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { type Engine, EngineFullError, MemoryEngine } from "../lib/engine.ts";
+import { Channel } from "../lib/channel.ts";
 import { Hub, type HubOptions } from "../lib/hub.ts";
 import { Batch } from "../lib/message.ts";
 import { LateEngine } from "./late_engine.ts";
@@ -140,6 +141,17 @@ Deno.test("Hub joins all channels or none", async () => {
   assertEquals([subscriber.size, hub.subscribers("a"), hub.subscribers("b")], [0, 0, 0]);
   hub.subscribe(subscriber, wishes.slice(1));
   assertEquals(subscriber.size, 2);
+});
+
+Deno.test("Hub keeps a channel when an older one of its name is released", async () => {
+  await using river = makeHub();
+  const { hub, flush } = river;
+  const sink = new RecordingSink();
+  hub.subscribe(hub.connect(sink), [{ channel: "a" }]);
+  hub.release(new Channel("a", hub));
+  hub.publish({ channel: "a", data: "x" });
+  flush();
+  assertEquals([sink.seqs, hub.subscribers("a")], [[1], 1]);
 });
 
 Deno.test("Hub resumes a clogged reader's history when it takes again", async () => {

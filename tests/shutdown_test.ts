@@ -173,6 +173,10 @@ Deno.test("an EventSource that comes while the server drains is told to come bac
   assertEquals([answer.status, answer.headers.get("content-type")], [200, "text/event-stream"]);
   assertMatch(answer.text, /^retry: [0-9]{1,4}\n\n$/);
   assertEquals(server.hub.subscribers("x"), 1);
+  const accept = { accept: "text/event-stream" };
+  const raw = await sendRaw(server, "GET /subscribe?name=x HTTP/1.1", accept);
+  // Kept alive, the connection would hold up the end.
+  assertEquals([raw.status, raw.headers.get("connection")], [200, "close"]);
   const foreign = { ...headers, origin: "https://elsewhere.example" };
   assertEquals((await ask(`${server.url}/subscribe?name=x`, { headers: foreign })).status, 403);
   for (const path of ["healthz", "publish?name=x&data=a"]) {

@@ -137,6 +137,26 @@ Deno.test("StreamSink.backlog() stays right over thousands of chunks", async () 
   await reader.cancel();
 });
 
+Deno.test("StreamSink.backlog() is right for chunks of any size, however many have gone before", async () => {
+  const sink = streamSink(raw);
+  const reader = sink.body.getReader();
+  const unsent: number[] = [];
+  let written = 0;
+  const write = () => {
+    const size = 1 + written++ * 37 % 101;
+    sink.write(message("x".repeat(size - 1)));
+    unsent.push(size);
+  };
+  for (let i = 0; i < 700; i++) write();
+  for (let i = 0; i < 5000; i++) {
+    write();
+    const { value } = await reader.read();
+    assertEquals(value!.length, unsent.shift());
+    assertEquals(sink.backlog(), unsent.reduce((sum, size) => sum + size, 0));
+  }
+  await reader.cancel();
+});
+
 Deno.test("StreamSink calls onGone when its client goes away, not when it is closed", async () => {
   let gone = 0;
   const left = streamSink(river, { onGone: () => gone++ });
@@ -146,6 +166,19 @@ Deno.test("StreamSink calls onGone when its client goes away, not when it is clo
   closed.close("done");
   assertEquals((await closed.body.getReader().read()).done, true);
   assertEquals(gone, 1);
+});
+
+Deno.test("StreamSink tells its end once, also when its client leaves after an end that it did not take", async () => {
+  const told: string[] = [];
+  const sink = streamSink(river, {
+    onGone: () => told.push("gone"),
+    onEnd: (unsent) => told.push(`end with ${unsent} unsent`),
+  });
+  sink.write(message("x"));
+  const size = sink.backlog();
+  sink.close("done");
+  await sink.body.cancel();
+  assertEquals(told, [`end with ${size} unsent`]);
 });
 
 Deno.test("StreamSink.begun() waits for the first bytes, or for the end", async () => {
@@ -223,6 +256,7 @@ Deno.test("StreamSink tells an event stream its position before an end after whi
   for (
     const [reason, text] of [
       ["timeout", TOLD],
+      ["expired", TOLD],
       ["shutdown", `${TOLD}retry: 1234\n\n`],
       ["done", ""],
       ["gone", ""],

@@ -217,6 +217,22 @@ Deno.test("Subscription skips what it has, and fetches what the relay left out",
 });
 
 for (const resumes of [true, false]) {
+  Deno.test(`Subscription ${resumes ? "with" : "without"} a position is told ${resumes ? "that what the relay left out was evicted" : "of no gap when the relay leaves something out"}`, () => {
+    const feed = new ListFeed();
+    feed.keep(messages(1, 2));
+    const { sink, subscription } = subscribe(feed, resumes ? { seq: 0 } : undefined);
+    subscription.catchUp();
+    feed.keep(messages(5, 6));
+    subscription.deliver(new Batch(messages(6, 6)));
+    assertEquals(sink.seqs, resumes ? [1, 2, 5, 6] : [5, 6]);
+    assertEquals(
+      sink.gaps.map(({ from, to, reason }) => [from, to, reason]),
+      resumes ? [[3, 4, "evicted"]] : [],
+    );
+  });
+}
+
+for (const resumes of [true, false]) {
   Deno.test(`Subscription ${resumes ? "with" : "without"} a position follows a reset`, () => {
     const feed = new ListFeed();
     feed.keep(messages(1, 2));
@@ -364,6 +380,48 @@ Deno.test("Subscriber that takes none of its history is cut in the end", () => {
   pass(200);
   assertEquals(sink.closed, "slow");
 });
+
+Deno.test("Subscriber that is live gets its heartbeat, whatever is unsent within the limit", () => {
+  const { wheel, pass } = stoppedWheel();
+  const feed = new ListFeed();
+  const { sink, subscription } = subscribe(feed, undefined, { wheel, heartbeat: 1000 });
+  subscription.catchUp();
+  sink.clogged = true;
+  const data = "x".repeat(400_000);
+  subscription.deliver(new Batch([{ ...messages(1, 1)[0], data, bytes: data.length }]));
+  pass(1100);
+  assertEquals([sink.closed, sink.events.at(-1)!.kind], [undefined, "heartbeat"]);
+});
+
+for (const how of ["by its client", "by a heartbeat that fails", "as its time is over"]) {
+  Deno.test(`Subscriber that was closed ${how} is never due again`, () => {
+    const { wheel, pass } = stoppedWheel();
+    const { sink, subscriber } = subscribe(new ListFeed(), undefined, {
+      wheel,
+      heartbeat: 1000,
+      lifetime: how.endsWith("over") ? 1500 : Infinity,
+      report: () => {},
+    });
+    let due = 0;
+    const onDue = subscriber.onDue.bind(subscriber);
+    subscriber.onDue = () => {
+      due++;
+      onDue();
+    };
+    if (how.includes("fails")) {
+      sink.heartbeat = () => {
+        throw new Error("broken");
+      };
+    }
+    pass(500);
+    if (how.includes("client")) subscriber.close("gone");
+    for (let i = 0; i < 20 && subscriber.closed === undefined; i++) pass(100);
+    assert(subscriber.closed !== undefined);
+    due = 0;
+    for (let i = 0; i < 600; i++) pass(100);
+    assertEquals(due, 0);
+  });
+}
 
 Deno.test("Subscriber survives a sink that throws, and everybody learns of it", () => {
   for (const broken of ["open", "write", "heartbeat", "close"] as const) {
