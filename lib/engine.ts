@@ -5,6 +5,7 @@
  */
 import type { Cursor, Position } from "./cursor.ts";
 import { History, MESSAGE_OVERHEAD } from "./history.ts";
+import { type Key, keyOf } from "./key.ts";
 import { type Message, utf8Length } from "./message.ts";
 
 /** What a publisher gets: the message is numbered and stored. */
@@ -199,9 +200,9 @@ export class MemoryEngine implements Engine {
   readonly #touchMs: number;
   readonly #now: () => number;
   readonly #newEpoch: () => string;
-  readonly #logs = new Map<string, Log>();
+  readonly #logs = new Map<Key, Log>();
   /** By channel and key, longest known first. */
-  readonly #ids = new Map<string, { receipt: Receipt; time: number }>();
+  readonly #ids = new Map<Key, { receipt: Receipt; time: number }>();
   #local!: Local;
   #oldest: Log | undefined;
   #newest: Log | undefined;
@@ -245,13 +246,13 @@ export class MemoryEngine implements Engine {
 
   publish(channel: string, data: string, id?: string): Receipt {
     const now = this.#now();
-    const key = id === undefined ? undefined : `${channel}\n${id}`;
+    const key = id === undefined ? undefined : keyOf(`${channel}\n${id}`);
     if (key !== undefined) {
       const known = this.#ids.get(key);
       if (known !== undefined && known.time > now - this.#limits.idTtl) return known.receipt;
       this.#ids.delete(key);
     }
-    const log = this.#logs.get(channel) ?? this.#create(channel);
+    const log = this.#logs.get(keyOf(channel)) ?? this.#create(channel);
     const message: Message = {
       // The one name for all: that of the request may be a copy.
       channel: log.channel,
@@ -277,12 +278,16 @@ export class MemoryEngine implements Engine {
   admits(channels: readonly string[]): boolean {
     const room = this.#limits.maxChannels - this.#logs.size;
     if (channels.length <= room) return true;
-    const unknown = new Set(channels.filter((channel) => !this.#logs.has(channel)));
+    const unknown = new Set<Key>();
+    for (const channel of channels) {
+      const key = keyOf(channel);
+      if (!this.#logs.has(key)) unknown.add(key);
+    }
     return unknown.size <= room;
   }
 
   since(channel: string, cursor: Cursor | undefined, maxBytes: number): Replay {
-    const log = this.#logs.get(channel);
+    const log = this.#logs.get(keyOf(channel));
     if (log === undefined) return { epoch: this.#epoch, head: 0, messages: [] };
     const { epoch, seq: head } = log;
     if (cursor === undefined) return { epoch, head, messages: [] };
@@ -293,12 +298,12 @@ export class MemoryEngine implements Engine {
   }
 
   watch(channel: string): void {
-    const log = this.#logs.get(channel) ?? this.#create(channel);
+    const log = this.#logs.get(keyOf(channel)) ?? this.#create(channel);
     log.watched = true;
   }
 
   unwatch(channel: string): void {
-    const log = this.#logs.get(channel);
+    const log = this.#logs.get(keyOf(channel));
     if (log === undefined) return;
     log.watched = false;
     if (log.seq === 0) this.#drop(log);
@@ -306,7 +311,7 @@ export class MemoryEngine implements Engine {
   }
 
   info(channel: string): ChannelInfo | undefined {
-    const log = this.#logs.get(channel);
+    const log = this.#logs.get(keyOf(channel));
     return log && this.#describe(log);
   }
 
@@ -329,7 +334,7 @@ export class MemoryEngine implements Engine {
   }
 
   reset(channel: string): boolean {
-    const log = this.#logs.get(channel);
+    const log = this.#logs.get(keyOf(channel));
     if (log === undefined) return false;
     this.#evict(log, 0, Infinity);
     log.epoch = this.#newEpoch();
@@ -384,14 +389,14 @@ export class MemoryEngine implements Engine {
       );
     }
     const log = new Log(channel, this.#epoch, ++this.#created);
-    this.#logs.set(channel, log);
+    this.#logs.set(keyOf(channel), log);
     log.touched = this.#now();
     this.#link(log);
     return log;
   }
 
   #drop(log: Log): void {
-    this.#logs.delete(log.channel);
+    this.#logs.delete(keyOf(log.channel));
     this.#unlink(log);
     // An epoch that is not the shared one was a reset's: nobody else has it, but numbers before the
     // reset were of the shared one.
@@ -432,7 +437,7 @@ export class MemoryEngine implements Engine {
     this.#bytes -= bytes - log.bytes;
   }
 
-  #remember(key: string, receipt: Receipt, time: number): void {
+  #remember(key: Key, receipt: Receipt, time: number): void {
     if (this.#ids.size >= this.#limits.maxIds) {
       for (const oldest of this.#ids.keys()) {
         this.#ids.delete(oldest);

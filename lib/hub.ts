@@ -6,6 +6,7 @@
 import { Channel, type ChannelOwner } from "./channel.ts";
 import type { Cursor } from "./cursor.ts";
 import { type Engine, EngineFullError, type Local, type Receipt, type Replay } from "./engine.ts";
+import { type Key, keyOf } from "./key.ts";
 import type { Message } from "./message.ts";
 import { type Metrics, noMetrics } from "./metrics.ts";
 import { type Flush, Pacer } from "./pacer.ts";
@@ -62,7 +63,7 @@ export class Hub implements ChannelOwner, Local {
   readonly #engine: Engine;
   readonly #context: SubscriberContext;
   readonly #schedule: (flush: Flush) => void;
-  readonly #channels = new Map<string, Channel>();
+  readonly #channels = new Map<Key, Channel>();
   readonly #subscribers = new Set<Subscriber>();
   readonly #behind = new Set<Subscription>();
   #dirty: Channel[] = [];
@@ -136,7 +137,7 @@ export class Hub implements ChannelOwner, Local {
     const undo = () => joined.forEach(({ channel }) => subscriber.remove(channel.name));
     try {
       for (const { channel: name, cursor } of wishes) {
-        const channel = this.#channels.get(name) ?? this.#open(name);
+        const channel = this.#channels.get(keyOf(name)) ?? this.#open(name);
         const subscription = new Subscription(subscriber, channel, cursor);
         joined.push({ subscription, channel });
         channel.join(subscription);
@@ -164,11 +165,11 @@ export class Hub implements ChannelOwner, Local {
   }
 
   subscribers(channel: string): number {
-    return this.#channels.get(channel)?.size ?? 0;
+    return this.#channels.get(keyOf(channel))?.size ?? 0;
   }
 
   deliver(message: Message): void {
-    const channel = this.#channels.get(message.channel);
+    const channel = this.#channels.get(keyOf(message.channel));
     if (channel === undefined || !channel.push(message)) return;
     if (this.#dirty.push(channel) === 1) this.#schedule(() => this.#flush());
   }
@@ -183,8 +184,8 @@ export class Hub implements ChannelOwner, Local {
   }
 
   release(channel: Channel): void {
-    if (this.#channels.get(channel.name) !== channel) return;
-    this.#channels.delete(channel.name);
+    if (this.#channels.get(keyOf(channel.name)) !== channel) return;
+    this.#channels.delete(keyOf(channel.name));
     this.#background(() => this.#engine.unwatch(channel.name));
   }
 
@@ -220,7 +221,7 @@ export class Hub implements ChannelOwner, Local {
     if (watched instanceof Promise) {
       channel.watching = watched.finally(() => channel.watching = undefined);
     }
-    this.#channels.set(name, channel);
+    this.#channels.set(keyOf(name), channel);
     return channel;
   }
 
