@@ -22,7 +22,7 @@ import { createLog, errorFields, type Log } from "./lib/log.ts";
 import { Listener } from "./lib/listener.ts";
 import { PrometheusMetrics } from "./lib/metrics.ts";
 import { TimerWheel } from "./lib/timer_wheel.ts";
-import { mintToken } from "./lib/token.ts";
+import { BadTokenError, mintToken } from "./lib/token.ts";
 
 /** File descriptors kept for listening, logs and requests that do not stay. */
 const DESCRIPTOR_RESERVE = 64;
@@ -129,9 +129,14 @@ export function build(config: Config, report: (error: unknown) => void): River {
 }
 
 /** The token that the command line asks for. */
-function tokenOf({ secret, claims }: Extract<Command, { kind: "token" }>): Promise<string> {
+async function tokenOf({ secret, claims }: Extract<Command, { kind: "token" }>): Promise<string> {
   const { ttl, ...rights } = claims;
-  return mintToken(secret, { ...rights, expires: Date.now() + ttl });
+  try {
+    return await mintToken(secret, { ...rights, expires: Date.now() + ttl });
+  } catch (error) {
+    if (!(error instanceof BadTokenError)) throw error;
+    throw new ConfigError(`Cannot make the token: ${error.message}`);
+  }
 }
 
 /** Serves until a signal comes; then ends the process. */

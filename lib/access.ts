@@ -6,7 +6,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { quote } from "./cursor.ts";
 import { HttpError } from "./http_error.ts";
-import { allows, BadTokenError, type Claims, Tokens } from "./token.ts";
+import { BadTokenError, type Rights, Tokens } from "./token.ts";
 
 /** What one client may do. */
 export interface Grant {
@@ -37,26 +37,26 @@ const EVERYTHING: Grant = {
 /** What a good token allows. */
 class TokenGrant implements Grant {
   readonly known = true;
-  readonly #claims: Claims;
+  readonly #rights: Rights;
 
-  constructor(claims: Claims) {
-    this.#claims = claims;
+  constructor(rights: Rights) {
+    this.#rights = rights;
   }
 
   mayPublish(channel: string): boolean {
-    return allows(this.#claims.publish, channel);
+    return this.#rights.publish.fit(channel);
   }
 
   maySubscribe(channel: string): boolean {
-    return allows(this.#claims.subscribe, channel);
+    return this.#rights.subscribe.fit(channel);
   }
 
   get mayOperate(): boolean {
-    return this.#claims.operate;
+    return this.#rights.operate;
   }
 
   get expires(): number {
-    return this.#claims.expires;
+    return this.#rights.expires;
   }
 
   refusal(action: string): HttpError {
@@ -108,9 +108,9 @@ export class Access {
       return EVERYTHING;
     }
     if (this.#tokens === undefined) return this.#stranger("this is not the key");
-    const claims = this.#tokens.read(credential);
-    if (!(claims instanceof Promise)) return new TokenGrant(claims);
-    return claims.then((claims) => new TokenGrant(claims), (error) => {
+    const rights = this.#tokens.read(credential);
+    if (!(rights instanceof Promise)) return new TokenGrant(rights);
+    return rights.then((rights) => new TokenGrant(rights), (error) => {
       if (!(error instanceof BadTokenError)) throw error;
       return this.#stranger(error.message);
     });

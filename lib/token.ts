@@ -4,6 +4,7 @@
  * @module
  */
 import { errors, jwtVerify, SignJWT } from "jose";
+import { Patterns } from "./patterns.ts";
 
 /**
  * What a token allows. A pattern is the name of a channel, or a prefix of names and `*`. In the token
@@ -20,6 +21,18 @@ export interface Claims {
   readonly expires: number;
 }
 
+/** The claims of a token that was read, with its patterns taken apart. */
+export interface Rights {
+  /** Fits the channels that may be published to. */
+  readonly publish: Patterns;
+  /** Fits the channels that may be subscribed to. */
+  readonly subscribe: Patterns;
+  /** Whether channels and metrics may be seen, and channels reset. */
+  readonly operate: boolean;
+  /** When all this ends, the leeway included, in milliseconds since 1970; `Infinity`: never. */
+  readonly expires: number;
+}
+
 /** A token that allows nothing; the message says why, and nothing of what is in it. */
 export class BadTokenError extends Error {
   /** Names the error in logs and stack traces. */
@@ -29,7 +42,11 @@ export class BadTokenError extends Error {
 /** Bytes that a secret must have: as many as the hash (RFC 7518, 3.2). */
 export const MIN_SECRET = 32;
 /** Characters that a token may have. */
-const MAX_TOKEN = 8192;
+export const MAX_TOKEN = 8192;
+/** Patterns that a token may list, those to publish and those to subscribe together. */
+export const MAX_PATTERNS = 1000;
+/** How far the clock of whoever makes tokens may be ahead of or behind ours, in seconds. */
+export const LEEWAY_S = 5;
 /** Good tokens remembered, so that they need not be verified again. */
 const MAX_KNOWN = 4096;
 
@@ -39,7 +56,7 @@ const utf8 = new TextEncoder();
 export class Tokens {
   readonly #secrets: readonly Uint8Array[];
   /** Good ones, oldest first. */
-  readonly #known = new Map<string, Claims>();
+  readonly #known = new Map<string, Rights>();
 
   /** Reads what is signed with one of these secrets. */
   constructor(secrets: readonly string[]) {
@@ -51,30 +68,29 @@ export class Tokens {
    *
    * @throws {BadTokenError} Only by rejecting.
    */
-  read(token: string): Claims | Promise<Claims> {
+  read(token: string): Rights | Promise<Rights> {
     const known = this.#known.get(token);
     if (known !== undefined && known.expires > Date.now()) return known;
     return this.#verify(token);
   }
 
-  async #verify(token: string): Promise<Claims> {
-    if (token.length > MAX_TOKEN) {
-      throw new BadTokenError(`the token has more than ${MAX_TOKEN} characters`);
-    }
-    const claims = await this.#signedClaims(token);
+  async #verify(token: string): Promise<Rights> {
+    checkLength(token);
+    const rights = await this.#signedRights(token);
     this.#known.delete(token);
-    this.#known.set(token, claims);
+    this.#known.set(token, rights);
     if (this.#known.size > MAX_KNOWN) this.#known.delete(this.#known.keys().next().value!);
-    return claims;
+    return rights;
   }
 
-  async #signedClaims(token: string): Promise<Claims> {
+  async #signedRights(token: string): Promise<Rights> {
+    const options = { algorithms: ["HS256"], clockTolerance: LEEWAY_S };
     let failure: unknown;
     for (const secret of this.#secrets) {
       try {
         // Compares the signature in constant time: that is the crypto API's own.
-        const { payload } = await jwtVerify(token, secret, { algorithms: ["HS256"] });
-        return claimsOf(payload.river, payload.exp);
+        const { payload } = await jwtVerify(token, secret, options);
+        return rightsOf(payload.river, payload.exp);
       } catch (error) {
         failure = error;
         if (!(error instanceof errors.JWSSignatureVerificationFailed)) break;
@@ -89,23 +105,30 @@ export class Tokens {
  * Makes a token.
  *
  * @param secret At least `MIN_SECRET` bytes.
+ * @throws {BadTokenError} By rejecting, if a server would refuse it for its length or its channels.
  */
-export function mintToken(secret: string, claims: Claims): Promise<string> {
+export async function mintToken(secret: string, claims: Claims): Promise<string> {
   const { expires, ...river } = claims;
-  const token = new SignJWT({ river }).setProtectedHeader({ alg: "HS256", typ: "JWT" });
-  if (expires < Infinity) token.setExpirationTime(Math.floor(expires / 1000));
-  return token.sign(utf8.encode(secret));
+  checkCount(river.publish.length + river.subscribe.length);
+  const jwt = new SignJWT({ river }).setProtectedHeader({ alg: "HS256", typ: "JWT" });
+  if (expires < Infinity) jwt.setExpirationTime(Math.floor(expires / 1000));
+  const token = await jwt.sign(utf8.encode(secret));
+  checkLength(token);
+  return token;
 }
 
-/** Whether one of the patterns stands for the channel. */
-export function allows(patterns: readonly string[], channel: string): boolean {
-  return patterns.some((pattern) =>
-    pattern.endsWith("*") ? channel.startsWith(pattern.slice(0, -1)) : channel === pattern
-  );
+function checkLength(token: string): void {
+  if (token.length <= MAX_TOKEN) return;
+  throw new BadTokenError(`the token has more than ${MAX_TOKEN} characters`);
+}
+
+function checkCount(patterns: number): void {
+  if (patterns <= MAX_PATTERNS) return;
+  throw new BadTokenError(`the token lists ${patterns} channels, but ${MAX_PATTERNS} are allowed`);
 }
 
 /** Takes the claim apart; a mistake in it must not allow more than was meant. */
-function claimsOf(river: unknown, exp: number | undefined): Claims {
+function rightsOf(river: unknown, exp: number | undefined): Rights {
   if (typeof river !== "object" || river === null) {
     throw new BadTokenError('the token has no claim "river" that is an object');
   }
@@ -115,7 +138,13 @@ function claimsOf(river: unknown, exp: number | undefined): Claims {
   if (typeof operate !== "boolean") {
     throw new BadTokenError('"operate" in the token is not true or false');
   }
-  return { publish, subscribe, operate, expires: exp === undefined ? Infinity : exp * 1000 };
+  checkCount(publish.length + subscribe.length);
+  return {
+    publish: new Patterns(publish),
+    subscribe: new Patterns(subscribe),
+    operate,
+    expires: exp === undefined ? Infinity : (exp + LEEWAY_S) * 1000,
+  };
 }
 
 function isTexts(value: unknown): value is string[] {
