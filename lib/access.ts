@@ -97,12 +97,13 @@ export class Access {
    * What a client may do; a promise only while a token is new here.
    *
    * @param token `token=`; the `Authorization` header wins over it, and it over the cookie.
-   * @param acts Whether what is asked for changes something. Then the cookie does not count for a link
-   * that is followed over plain HTTP: it may be on anybody's page.
+   * @param embeddable Whether any page gains by making a browser ask for this, which it can without a
+   * word of its own: by a link, an image or a script. Then the cookie counts only where the browser says
+   * that the page is trusted.
    */
-  grant(headers: Headers, token: string | undefined, acts = false): Grant | Promise<Grant> {
+  grant(headers: Headers, token: string | undefined, embeddable = false): Grant | Promise<Grant> {
     if (this.#keyDigest === undefined && this.#tokens === undefined) return EVERYTHING;
-    const credential = bearerOf(headers) ?? token ?? this.#cookieOf(headers, acts);
+    const credential = bearerOf(headers) ?? token ?? this.#cookieOf(headers, embeddable);
     if (credential === undefined) return this.#stranger();
     if (this.#keyDigest !== undefined && timingSafeEqual(digest(credential), this.#keyDigest)) {
       return EVERYTHING;
@@ -130,17 +131,28 @@ export class Access {
   }
 
   /**
-   * The token in the cookie, unless the browser sent it for a page that is let in only as everybody
-   * is (`--origin *`): the cookie is its user's, not the page's.
+   * The token in the cookie, unless the browser may have sent it for a page that is not trusted, or is let
+   * in only as everybody is (`--origin *`): the cookie is its user's, not the page's.
    */
-  #cookieOf(headers: Headers, acts: boolean): string | undefined {
+  #cookieOf(headers: Headers, embeddable: boolean): string | undefined {
     const cookies = headers.get("cookie");
     if (cookies === null) return undefined;
     const token = /(?:^|; ?)river_token=([^;]*)/.exec(cookies)?.[1];
     if (token === undefined || token === "") return undefined;
-    if (acts && isFollowedLink(headers)) return undefined;
-    const page = headers.get("origin") ?? embedderOf(headers);
-    return page === undefined || this.trusts(page, headers) ? token : undefined;
+    return this.#comesFromTrusted(headers, embeddable) ? token : undefined;
+  }
+
+  /** Whether a browser sent this for a trusted page; or for none, or it is no browser, unless `strict`. */
+  #comesFromTrusted(headers: Headers, strict: boolean): boolean {
+    const origin = headers.get("origin");
+    if (origin !== null) return this.trusts(origin, headers);
+    const site = headers.get("sec-fetch-site");
+    if (site === "same-origin") return true;
+    // Nothing else is sure: browsers say the site to https and loopback addresses only, and leave out
+    // the `Referer` if the page wants it.
+    if (strict) return false;
+    const page = embedderOf(headers) ?? refererOf(headers);
+    return site === "none" || page === undefined || this.trusts(page, headers);
   }
 
   /**
@@ -188,18 +200,12 @@ function bearerOf(headers: Headers): string | undefined {
 /** The origin of a page of another site that embeds what is asked for; undefined if there is none. */
 function embedderOf(headers: Headers): string | undefined {
   const site = headers.get("sec-fetch-site");
-  if (site !== "cross-site" && site !== "same-site") return undefined;
-  const referrer = headers.get("referer") ?? "";
-  return URL.canParse(referrer) ? new URL(referrer).origin : "null";
+  return site === "cross-site" || site === "same-site" ? refererOf(headers) ?? "null" : undefined;
 }
 
-/**
- * Whether a browser opens this as a page and does not say whose link was followed: it does so over https
- * and to loopback addresses only.
- */
-function isFollowedLink(headers: Headers): boolean {
-  return !headers.has("sec-fetch-site") && !headers.has("origin") &&
-    (headers.get("accept") ?? "").includes("text/html");
+/** The origin in `Referer`; undefined if there is none. */
+function refererOf(headers: Headers): string | undefined {
+  return URL.parse(headers.get("referer") ?? "")?.origin;
 }
 
 function isOwn(origin: string, headers: Headers): boolean {

@@ -288,7 +288,7 @@ export function createApp(options: AppOptions): App {
         if (publications.length > 1) return hub.publishAll(publications).then(json);
         const receipt = hub.publish(publications[0]);
         return receipt instanceof Promise ? receipt.then(json) : json(receipt);
-      }, true);
+      }, request.method === "GET");
     }
   }
 
@@ -307,8 +307,12 @@ export function createApp(options: AppOptions): App {
   }
 
   function openStream(call: Call, params: Params): Response | Promise<Response> {
-    const asked = subscribeRequest(params, call.request.headers, limits);
-    return granted(call.request, params, (grant) => streamTo(call, grant, asked));
+    const { request } = call;
+    const asked = subscribeRequest(params, request.headers, limits);
+    // Scripts of other pages can read JSONP. No page can read the other formats, nor what operators are
+    // shown, without telling its origin: `nosniff` keeps them from being taken for scripts.
+    const embeddable = request.method === "GET" && asked.transport === "jsonp";
+    return granted(request, params, (grant) => streamTo(call, grant, asked), embeddable);
   }
 
   function streamTo(
@@ -535,15 +539,15 @@ export function createApp(options: AppOptions): App {
   /**
    * Answers with what the client may do; at once, unless its token is new here.
    *
-   * @param acts Whether what is asked for changes something.
+   * @param embeddable Whether any page gains by making a browser ask for this.
    */
   function granted(
     request: Request,
     params: Params,
     answer: (grant: Grant) => Response | Promise<Response>,
-    acts = false,
+    embeddable = false,
   ): Response | Promise<Response> {
-    const grant = access.grant(request.headers, params.get("token"), acts);
+    const grant = access.grant(request.headers, params.get("token"), embeddable);
     if (!(grant instanceof Promise)) return answer(grant);
     // Without a look at it now, the signal would not tell that the client has gone meanwhile, and a
     // socket upgraded then would never open nor close.

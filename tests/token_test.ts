@@ -266,7 +266,11 @@ for (const [how, query, headers] of WAYS) {
     await using server = await serveHere(...GUARDED);
     const may = token({ publish: ["room.*"], subscribe: ["room.*"] });
     const call = (path: string) =>
-      ask(`${server.url}/${path}${query(may)}`, { headers: headers(may) });
+      ask(`${server.url}/${path}${query(may)}`, {
+        // A cookie does not count for a GET that publishes.
+        method: path.startsWith("publish") ? "POST" : "GET",
+        headers: headers(may),
+      });
     // The second time the token is known.
     for (let i = 1; i <= 2; i++) {
       assertEquals(JSON.parse((await call("publish?name=room.1&data=a")).text).seq, i);
@@ -490,38 +494,106 @@ Deno.test("a page's preflight needs no token, and the page may read why it is re
   assertMatch(refused.headers.get("access-control-expose-headers")!, /WWW-Authenticate/);
 });
 
-const COOKIE_PAGES: [what: string, origins: string[], headers: HeadersInit, status: number][] = [
-  ["no page", [], {}, 200],
-  ["a link that is followed over plain HTTP", [], { accept: "text/html,*/*;q=0.8" }, 401],
-  ["a page of a listed origin", ["https://app.test"], { origin: "https://app.test" }, 200],
-  ["a page of a listed origin, by a script", ["https://app.test"], {
-    "sec-fetch-site": "cross-site",
-    "referer": "https://app.test/page",
-  }, 200],
-  ["the browser's address bar", [], { "sec-fetch-site": "none" }, 200],
-  ["a page of any origin", ["*"], { origin: "https://evil.test" }, 401],
-  ["a page of any origin, by a script", ["*"], {
-    "sec-fetch-site": "cross-site",
-    "referer": "https://evil.test/page",
-  }, 401],
-  ["a sandboxed page", ["*"], { origin: "null" }, 401],
-  ["a page of a listed origin beside *", ["*", "app.test"], { origin: "https://app.test" }, 200],
-  ["a page that is not let in", [], { origin: "https://evil.test" }, 403],
+/** What a browser tells of the page that makes it ask: over https, and over plain HTTP. */
+const OWN = "http://river.test";
+const LISTED = "https://app.test";
+const SUBDOMAIN = "https://evil.river.test";
+const CROSS = { "sec-fetch-site": "cross-site" };
+const SAME_SITE = { "sec-fetch-site": "same-site" };
+
+/**
+ * Who asks, and the statuses of what a page gains by when a browser asks for it unawares (GET /publish
+ * and JSONP), of what no page can read then (other answers to GET), and of a POST.
+ */
+const COOKIE_PAGES: [
+  what: string,
+  headers: Record<string, string>,
+  gain: number,
+  read: number,
+  post: number,
+][] = [
+  ["no browser, or a page over plain HTTP that hides where it is", {}, 401, 200, 200],
+  ["its own page", { "sec-fetch-site": "same-origin", "referer": `${OWN}/` }, 200, 200, 200],
+  ["its own page, without a referrer", { "sec-fetch-site": "same-origin" }, 200, 200, 200],
+  ["its own page over plain HTTP", { referer: `${OWN}/` }, 401, 200, 200],
+  ["its own page, which tells its origin", { origin: OWN }, 200, 200, 200],
+  ["a listed page, which tells its origin", { ...CROSS, origin: LISTED }, 200, 200, 200],
+  ["an element of a listed page", { ...CROSS, referer: `${LISTED}/page` }, 401, 200, 200],
+  ["the address bar, or a link in a mail", { "sec-fetch-site": "none" }, 401, 200, 200],
+  ["a foreign page over plain HTTP", { referer: "http://evil.test/" }, 401, 401, 401],
+  ["a link that is followed over plain HTTP", { accept: "text/html,*/*;q=0.8" }, 401, 200, 200],
+  ["a subdomain over plain HTTP", { referer: "http://evil.river.test/" }, 401, 401, 401],
+  ["an element of a subdomain's page", { ...SAME_SITE, referer: `${SUBDOMAIN}/` }, 403, 401, 401],
+  ["a subdomain's page, which tells its origin", { origin: SUBDOMAIN }, 403, 403, 403],
+  ["an element of a foreign page", { ...CROSS, referer: "https://evil.test/" }, 403, 401, 401],
+  ["an element of a foreign page, without a referrer", CROSS, 403, 401, 401],
+  ["a foreign page, which tells its origin", { origin: "https://evil.test" }, 403, 403, 403],
+  ["a sandboxed page", { origin: "null" }, 403, 403, 403],
 ];
 
-for (const [what, origins, headers, status] of COOKIE_PAGES) {
-  Deno.test(`a cookie from ${what} gets ${status}`, async () => {
-    const flags = origins.map((origin) => `--origin=${origin}`);
-    await using server = await serveHere(...GUARDED, ...flags);
-    const cookie = `river_token=${token({ publish: ["*"] })}`;
-    const answer = await ask(`${server.url}/publish?name=x&data=a`, {
-      headers: { cookie, ...headers },
+for (const [what, headers, gain, read, post] of COOKIE_PAGES) {
+  Deno.test(`a cookie from ${what} gets ${gain}, ${read}, ${post}`, async () => {
+    await using server = await serveHere(...GUARDED, `--origin=${LISTED}`);
+    await publishWith(server, ALL.river);
+    const cookie = `river_token=${token(ALL.river)}`;
+    const get = async (path: string, more = {}) =>
+      (await sendRaw(server, `GET /${path} HTTP/1.1`, {
+        Host: "river.test",
+        cookie,
+        ...headers,
+        ...more,
+      }))
+        .status;
+    const seen = {
+      publish: await get("publish?name=x&data=b"),
+      jsonp: await get("subscribe?name=x&seq=0&callback=cb"),
+      channels: await get("channels"),
+      channel: await get("channels/x"),
+      metrics: await get("metrics"),
+      post: (await sendRaw(server, "POST /publish?name=x&data=b HTTP/1.1", {
+        Host: "river.test",
+        "Content-Length": "0",
+        cookie,
+        ...headers,
+      })).status,
+      // Browsers always tell the origin of a page that opens a socket.
+      socket: await get("websocket?name=x", { ...UPGRADE, origin: headers.origin ?? OWN }),
+    };
+    assertEquals(seen, {
+      publish: gain,
+      jsonp: gain,
+      channels: read,
+      channel: read,
+      metrics: read,
+      post,
+      socket: headers.origin === undefined || post === 200 ? 101 : 403,
     });
-    assertEquals(answer.status, status);
-    const { origin } = headers as Record<string, string>;
-    if (origin === undefined || status === 403) return;
-    const credentials = answer.headers.get("access-control-allow-credentials");
-    assertEquals(credentials, status === 200 ? "true" : null);
+    // Elements of other sites' pages may not even ask for a stream.
+    const stream = await get("subscribe?name=x&seq=0&keep=0");
+    assertEquals(stream, gain === 403 ? 403 : read);
+    assertEquals(server.engine.usage().published, 1 + Number(gain === 200) + Number(post === 200));
+  });
+}
+
+/** Publishes one message with a token of its own. */
+async function publishWith(server: { url: string }, river: Record<string, unknown>): Promise<void> {
+  const url = `${server.url}/publish?name=x&data=a&token=${token(river)}`;
+  assertEquals((await ask(url)).status, 200);
+}
+
+for (const origin of ["https://evil.test", "null"]) {
+  Deno.test(`a cookie does not count for a page of ${origin} that only --origin * lets in`, async () => {
+    await using server = await serveHere(...GUARDED, "--origin=*", `--origin=${LISTED}`);
+    const cookie = `river_token=${token(ALL.river)}`;
+    for (const path of ["publish?name=x&data=a", "subscribe?name=x&seq=0&keep=0", "metrics"]) {
+      const answer = await ask(`${server.url}/${path}`, { headers: { cookie, origin } });
+      assertEquals(answer.status, 401);
+      assertEquals(answer.headers.get("access-control-allow-credentials"), null);
+      const headers = { cookie, origin: LISTED };
+      const listed = await ask(`${server.url}/${path}`, { headers });
+      assertEquals([path, listed.status], [path, 200]);
+      assertEquals(listed.headers.get("access-control-allow-credentials"), "true");
+    }
   });
 }
 
