@@ -23,6 +23,7 @@ import { Listener } from "./lib/listener.ts";
 import { PrometheusMetrics } from "./lib/metrics.ts";
 import { TimerWheel } from "./lib/timer_wheel.ts";
 import { BadTokenError, mintToken } from "./lib/token.ts";
+import { type Warn, Warnings } from "./lib/warnings.ts";
 
 /** File descriptors kept for listening, logs and requests that do not stay. */
 const DESCRIPTOR_RESERVE = 64;
@@ -81,8 +82,13 @@ export interface River {
  * Builds everything from the options.
  *
  * @param report Takes errors that are nobody's fault but ours.
+ * @param warn Takes warnings about what clients do.
  */
-export function build(config: Config, report: (error: unknown) => void): River {
+export function build(
+  config: Config,
+  report: (error: unknown) => void,
+  warn: Warn = () => {},
+): River {
   const metrics = new PrometheusMetrics();
   const wheel = new TimerWheel();
   const engine = new MemoryEngine({
@@ -106,6 +112,7 @@ export function build(config: Config, report: (error: unknown) => void): River {
     bodies,
     metrics,
     report,
+    warnings: new Warnings(wheel, warn),
     access: new Access({
       publishKey: config["publish-key"],
       tokenSecrets: config["token-secret"],
@@ -152,7 +159,7 @@ async function serve(config: Config): Promise<void> {
     event.preventDefault();
     report(event.error);
   });
-  const { app, hub, wheel, metrics } = build(config, report);
+  const { app, hub, wheel, metrics } = build(config, report, log.warn);
   await hub.start();
   wheel.start();
   const listener = listen(config, app, (error) => {

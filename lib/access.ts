@@ -208,6 +208,11 @@ function refererOf(headers: Headers): string | undefined {
   return URL.parse(headers.get("referer") ?? "")?.origin;
 }
 
+/** The origin of the page that a request comes from, as far as the browser tells; else `null`, as it would. */
+export function pageOf(headers: Headers): string {
+  return headers.get("origin") ?? refererOf(headers) ?? "null";
+}
+
 function isOwn(origin: string, headers: Headers): boolean {
   const host = headers.get("host")?.toLowerCase();
   return host !== undefined && (origin === `http://${host}` || origin === `https://${host}`);

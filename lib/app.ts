@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Access, Grant } from "./access.ts";
+import { type Access, type Grant, pageOf } from "./access.ts";
 import { ASSETS, serveAsset } from "./assets.ts";
 import type { BodyReader } from "./body.ts";
 import { quote } from "./cursor.ts";
@@ -28,6 +28,7 @@ import { LineSession, PlainSession, type SessionContext } from "./socket_session
 import { LineSocketSink, PlainSocketSink } from "./socket_sink.ts";
 import { CutError, StreamSink } from "./stream_sink.ts";
 import type { Subscriber } from "./subscriber.ts";
+import type { Warnings } from "./warnings.ts";
 
 /** What the routes work with. Times are in milliseconds. */
 export interface AppOptions {
@@ -58,6 +59,8 @@ export interface AppOptions {
   };
   /** Takes errors that are nobody's fault but ours. */
   readonly report: (error: unknown) => void;
+  /** Tells operators what clients do that an option may be missing for. */
+  readonly warnings: Warnings;
 }
 
 /** Answers a request; at once wherever nothing has to be waited for. */
@@ -113,7 +116,7 @@ type Route = (call: Call) => Response | Promise<Response>;
 
 /** Builds the server from its parts. */
 export function createApp(options: AppOptions): App {
-  const { hub, engine, access, bodies, metrics, limits, report } = options;
+  const { hub, engine, access, bodies, metrics, limits, report, warnings } = options;
   const publishLimit = new RateLimit(limits.publishRate);
   const connectionLimit = new RateLimit(limits.connectionRate);
   /** Requests that have to wait for something. */
@@ -128,7 +131,6 @@ export function createApp(options: AppOptions): App {
   /** Connections by client address, if there is a limit for one. */
   const clients = new Map<string, number>();
   let drained: PromiseWithResolvers<void> | undefined;
-
   const routes: Record<string, Record<string, Route>> = {
     "/publish": { GET: publish, POST: publish },
     "/subscribe": { GET: subscribe, POST: subscribe },
@@ -237,7 +239,16 @@ export function createApp(options: AppOptions): App {
   function refuse(error: unknown, request: Request, origin: string | undefined): Response {
     const refusal = toHttpError(error);
     metrics.refused(refusal.status);
+    if (refusal.code === "forbidden_origin") warnOfOrigin(request);
     return withCors(refusal.toResponse(), request, origin);
+  }
+
+  function warnOfOrigin({ headers, url }: Request): void {
+    warnings.warn(
+      "forbidden_origin",
+      "a page of another origin was refused; --origin allows one",
+      { origin: pageOf(headers), path: parseUrl(url).path },
+    );
   }
 
   /** Lets the page that asked read the response. */

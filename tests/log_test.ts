@@ -6,7 +6,7 @@ const TIME = "2011-02-03T04:05:06.789Z";
 /** What one call writes. */
 function logged(
   format: "text" | "json",
-  level: "info" | "error",
+  level: "info" | "warn" | "error",
   message: string,
   fields?: LogFields,
 ): string[] {
@@ -40,6 +40,15 @@ Deno.test("createLog() keeps a fact with line breaks and quotes on its line", ()
   assertEquals(logged("json", "error", "it broke", fields), [
     `{"time":"${TIME}","level":"error","message":"it broke","error":${escaped}}\n`,
   ]);
+});
+
+Deno.test("createLog() lets no character through that is more than itself where the log is read", () => {
+  const text = "a\x7f\x85\x9b\u200b\u2028\u2029\u202e\ufeff\u{e0001}b";
+  const escaped = '"a\\u007f\\u0085\\u009b\\u200b\\u2028\\u2029\\u202e\\ufeff\\udb40\\udc01b"';
+  assertEquals(logged("text", "warn", "odd", { text }), [`${TIME} warn odd text=${escaped}\n`]);
+  const [line] = logged("json", "warn", "odd", { text });
+  assertEquals(JSON.parse(line).text, text);
+  assertMatch(line, /^[\x20-\x7e]+\n$/);
 });
 
 Deno.test("createLog() looks at the clock for every line", () => {
