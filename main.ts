@@ -8,18 +8,12 @@ import manifest from "./deno.json" with { type: "json" };
 import { Access } from "./lib/access.ts";
 import { type App, createApp } from "./lib/app.ts";
 import { BodyReader } from "./lib/body.ts";
-import {
-  type Command,
-  type Config,
-  ConfigError,
-  helpText,
-  isLoopback,
-  readConfig,
-} from "./lib/config.ts";
+import { type Command, type Config, ConfigError, helpText, readConfig } from "./lib/config.ts";
 import { type Engine, MemoryEngine } from "./lib/engine.ts";
 import { Hub } from "./lib/hub.ts";
-import { createLog, errorFields, type Log } from "./lib/log.ts";
 import { Listener } from "./lib/listener.ts";
+import { isLoopback } from "./lib/local.ts";
+import { createLog, errorFields, type Log } from "./lib/log.ts";
 import { PrometheusMetrics } from "./lib/metrics.ts";
 import { TimerWheel } from "./lib/timer_wheel.ts";
 import { BadTokenError, mintToken } from "./lib/token.ts";

@@ -6,6 +6,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { quote } from "./cursor.ts";
 import { HttpError } from "./http_error.ts";
+import { isLocal } from "./local.ts";
 import { BadTokenError, type Rights, Tokens } from "./token.ts";
 
 /** What one client may do. */
@@ -88,9 +89,37 @@ export class Access {
 
   /** Access with this key or these secrets, and from pages of these origins. */
   constructor({ publishKey, tokenSecrets = [], origins = [] }: AccessOptions) {
+    if ([publishKey, ...tokenSecrets].some((secret) => secret?.trim() === "")) {
+      throw new TypeError("Cannot guard anything with an empty key or secret");
+    }
     this.#keyDigest = publishKey === undefined ? undefined : digest(publishKey);
     this.#tokens = tokenSecrets.length === 0 ? undefined : new Tokens(tokenSecrets);
     this.#origins = origins.map((origin) => origin.toLowerCase());
+  }
+
+  /** Whether everybody may publish and subscribe: there is neither a key nor a secret. */
+  get open(): boolean {
+    return this.#keyDigest === undefined && this.#tokens === undefined;
+  }
+
+  /**
+   * Lets operators pass. Where there is no credential to show, these are the programs of this machine:
+   * what comes from elsewhere or through a proxy is refused, whatever `--open` says.
+   *
+   * @param grant What the client may do.
+   * @param peer The address at the other end of the connection.
+   * @throws {HttpError} 401 or 403 for everybody else.
+   */
+  checkOperator(grant: Grant, headers: Headers, peer: string): void {
+    if (!grant.mayOperate) throw grant.refusal("see this");
+    if (!this.open || isLocal(peer, headers)) return;
+    throw new HttpError(
+      403,
+      "local_only",
+      "Without a key or token, channels and metrics are for programs on the server's machine only, " +
+        "which ask it directly and as localhost: to operate it from elsewhere, set --publish-key or " +
+        "--token-secret",
+    );
   }
 
   /**
@@ -102,7 +131,7 @@ export class Access {
    * that the page is trusted.
    */
   grant(headers: Headers, token: string | undefined, embeddable = false): Grant | Promise<Grant> {
-    if (this.#keyDigest === undefined && this.#tokens === undefined) return EVERYTHING;
+    if (this.open) return EVERYTHING;
     const credential = bearerOf(headers) ?? token ?? this.#cookieOf(headers, embeddable);
     if (credential === undefined) return this.#stranger();
     if (this.#keyDigest !== undefined && timingSafeEqual(digest(credential), this.#keyDigest)) {

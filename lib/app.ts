@@ -23,6 +23,7 @@ import {
   wholeNumber,
   wishesOf,
 } from "./params.ts";
+import { isLoopback, isProxied } from "./local.ts";
 import { clientAddress, RateLimit } from "./rate_limit.ts";
 import { LineSession, PlainSession, type SessionContext } from "./socket_session.ts";
 import { LineSocketSink, PlainSocketSink } from "./socket_sink.ts";
@@ -88,6 +89,8 @@ const CLIENT_GONE = 499;
 const RESTART_AFTER = "1";
 /** Longest time that clients are told to wait after a shutdown; each is told another. */
 const MAX_RETRY_MS = 3000;
+/** Of so many requests to publish, one is looked at for signs of a proxy: all of them would cost a tenth. */
+const SAMPLE = 100;
 /** Channels listed on one page, if the client does not say, and at the most. */
 const PAGE = 100;
 const MAX_PAGE = 1000;
@@ -131,6 +134,11 @@ export function createApp(options: AppOptions): App {
   /** Connections by client address, if there is a limit for one. */
   const clients = new Map<string, number>();
   let drained: PromiseWithResolvers<void> | undefined;
+  /** Whether it has to be said yet that a proxy is in front of a server that is open to everybody. */
+  let unaware = access.open && !limits.trustProxy;
+  /** Requests to publish that came while that was so. */
+  let publishes = 0;
+
   const routes: Record<string, Record<string, Route>> = {
     "/publish": { GET: publish, POST: publish },
     "/subscribe": { GET: subscribe, POST: subscribe },
@@ -151,6 +159,9 @@ export function createApp(options: AppOptions): App {
       if (drained !== undefined && !isEventSource(request)) throw shuttingDown();
       checkHost(request.headers);
       const { path, search } = parseUrl(request.url);
+      if (unaware && (path !== "/publish" || publishes++ % SAMPLE === 0)) {
+        lookForProxy(request, connection);
+      }
       // What every page may load says nothing about the page that loads it.
       if (!ASSETS.get(path)?.shared) origin = access.checkOrigin(request.headers);
       const response = dispatch({ request, connection, path, search, origin });
@@ -166,6 +177,18 @@ export function createApp(options: AppOptions): App {
     } catch (error) {
       return refuse(error, request, origin);
     }
+  }
+
+  function lookForProxy({ headers }: Request, { remoteAddr }: Connection): void {
+    // A client elsewhere may have a proxy of its own.
+    if (!isProxied(headers) || !isLoopback(remoteAddr.hostname)) return;
+    unaware = false;
+    warnings.warn(
+      "open_behind_proxy",
+      "requests come through a proxy, and whoever reaches it may publish and subscribe: set " +
+        "--publish-key or --token-secret, or --open and --trust-proxy if that is what you want",
+      {},
+    );
   }
 
   function fail(error: unknown): Response {
@@ -463,9 +486,8 @@ export function createApp(options: AppOptions): App {
     }
   }
 
-  function listChannels({ request, search }: Call): Response | Promise<Response> {
-    const params = new Params().addForm(search);
-    return operate(request, params, async () => {
+  function listChannels(call: Call): Response | Promise<Response> {
+    return operate(call, async (params) => {
       const limit = wholeNumber(params, "limit", 1, MAX_PAGE) ?? PAGE;
       const after = params.get("after");
       try {
@@ -478,13 +500,13 @@ export function createApp(options: AppOptions): App {
     });
   }
 
-  function showChannel({ request, path, search }: Call): Response | Promise<Response> {
-    return operate(request, new Params().addForm(search), () => describe(channelOf(path)));
+  function showChannel(call: Call): Response | Promise<Response> {
+    return operate(call, () => describe(channelOf(call.path)));
   }
 
-  function resetChannel({ request, path, search }: Call): Response | Promise<Response> {
-    return operate(request, new Params().addForm(search), async () => {
-      const name = channelOf(path);
+  function resetChannel(call: Call): Response | Promise<Response> {
+    return operate(call, async () => {
+      const name = channelOf(call.path);
       if (!await engine.reset(name)) throw unknownChannel(name);
       return describe(name);
     });
@@ -505,8 +527,8 @@ export function createApp(options: AppOptions): App {
     return json({ status: "ok" });
   }
 
-  function showMetrics({ request, search }: Call): Response | Promise<Response> {
-    return operate(request, new Params().addForm(search), metricsText);
+  function showMetrics(call: Call): Response | Promise<Response> {
+    return operate(call, metricsText);
   }
 
   function metricsText(): Response {
@@ -570,13 +592,13 @@ export function createApp(options: AppOptions): App {
 
   /** Answers operators, and nobody else. */
   function operate(
-    request: Request,
-    params: Params,
-    answer: () => Response | Promise<Response>,
+    { request, connection, search }: Call,
+    answer: (params: Params) => Response | Promise<Response>,
   ): Response | Promise<Response> {
+    const params = new Params().addForm(search);
     return granted(request, params, (grant) => {
-      if (!grant.mayOperate) throw grant.refusal("see this");
-      return answer();
+      access.checkOperator(grant, request.headers, connection.remoteAddr.hostname);
+      return answer(params);
     });
   }
 

@@ -7,6 +7,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { parse as parseToml } from "@std/toml";
 import { quote } from "./cursor.ts";
+import { isLoopback } from "./local.ts";
 import { MIN_SECRET } from "./token.ts";
 
 type Kind = "text" | "list" | "boolean" | "count" | "bytes" | "duration" | "choice";
@@ -127,7 +128,7 @@ export const OPTIONS = {
     kind: "boolean",
     help:
       "take the client's address from the last item of X-Forwarded-For, which the reverse proxy " +
-      "in front must set",
+      "in front must set; needs --publish-key, --token-secret or --open",
   },
   "max-channels": {
     kind: "count",
@@ -192,7 +193,7 @@ export const OPTIONS = {
   },
   "open": {
     kind: "boolean",
-    help: "let anybody publish although the host is not a loopback address",
+    help: "let anybody publish although the host is not a loopback address, or a proxy is in front",
   },
   "grace": {
     kind: "duration",
@@ -324,9 +325,13 @@ function readOptions<O extends Options>(
   const environment = new Map<string, unknown>();
   for (const name of shared) {
     const value = env(envName(name));
-    if (value === undefined || value === "") continue;
-    if (options[name].kind !== "list") environment.set(name, value);
-    else if (value.trim() !== "") environment.set(name, value.split(/[\s,]+/).filter(Boolean));
+    const { kind, secret = false } = options[name];
+    // An empty variable is one that is not set. But who names a secret means to have one.
+    if (value === undefined || value === "" && !secret) continue;
+    if (kind !== "list") environment.set(name, value);
+    else if (value.trim() !== "" || secret) {
+      environment.set(name, value.split(/[\s,]+/).filter(Boolean));
+    }
   }
   const path = (flags.get("config") ?? environment.get("config")) as string | undefined;
   const file = path === undefined ? new Map<string, unknown>() : parseFile(path, readFile);
@@ -493,11 +498,13 @@ function valueOf(option: Option, value: unknown, called: string): unknown {
   switch (option.kind) {
     case "text":
       if (typeof value === "string" && value.trim() !== "") return value;
-      throw bad("some text");
+      throw bad("a non-empty value");
     case "list": {
       const items = typeof value === "string" ? [value] : value;
-      const fits = (item: unknown) => typeof item === "string" && item !== "";
-      if (!Array.isArray(items) || !items.every(fits)) throw bad("one or more texts");
+      const fits = (item: unknown) => typeof item === "string" && item.trim() !== "";
+      if (!Array.isArray(items) || !items.every(fits) || option.secret && items.length === 0) {
+        throw bad("one or more non-empty values");
+      }
       for (const item of items) {
         const expected = option.check?.(item);
         if (expected !== undefined) throw bad(expected, item);
@@ -570,9 +577,15 @@ function placeholder({ kind, choices }: Option): string {
 
 function checked(config: Config): Config {
   const guarded = config["publish-key"] !== undefined || config["token-secret"].length > 0;
-  if (!isLoopback(config.host) && !guarded && !config.open) {
+  // Behind a proxy a loopback address is as public as any other.
+  const exposed = !isLoopback(config.host)
+    ? `listen on ${config.host}`
+    : config["trust-proxy"]
+    ? "serve behind a proxy (--trust-proxy)"
+    : undefined;
+  if (exposed !== undefined && !guarded && !config.open) {
     throw new ConfigError(
-      `Refusing to listen on ${config.host} where anybody could publish: ` +
+      `Refusing to ${exposed} where anybody could publish: ` +
         "set --publish-key or --token-secret, or --open if that is what you want",
     );
   }
@@ -605,10 +618,4 @@ function expectedOrigin(text: string): string | undefined {
 /** What should stand in place of a secret that is too short to sign with. */
 function expectedSecret(text: string): string | undefined {
   return utf8.encode(text).length < MIN_SECRET ? `${MIN_SECRET} bytes or more` : undefined;
-}
-
-/** Whether an address can be reached from this machine only. */
-export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || host === "[::1]" ||
-    /^127(?:\.[0-9]{1,3}){3}$/.test(host);
 }

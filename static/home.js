@@ -151,6 +151,7 @@ function eachTick(label) {
 
 /** @param {Map<string, number>} metrics */
 function showFigures(metrics) {
+  element("unlock").hidden = true;
   const at = performance.now();
   const published = metrics.get("river_messages_published_total") ?? 0;
   const delivered = metrics.get("river_messages_delivered_total") ?? 0;
@@ -251,10 +252,14 @@ async function refresh() {
     const headers = new Headers();
     if (token !== undefined) headers.set("authorization", `Bearer ${token}`);
     const response = await fetch(new URL("metrics", base), { headers });
-    const locked = response.status === 401 || response.status === 403;
-    element("unlock").hidden = !locked;
-    if (locked) element("figures").hidden = true;
-    else if (response.ok) showFigures(parseMetrics(await response.text()));
+    if (response.ok) return showFigures(parseMetrics(await response.text()));
+    if (response.status !== 401 && response.status !== 403) return;
+    element("figures").hidden = true;
+    // From elsewhere a server without a key shows its figures to nobody: no key would help.
+    const local = (await response.json()).error.code === "local_only";
+    if (local) clearInterval(refreshing);
+    element("unlock").hidden = local;
+    element("elsewhere").hidden = !local;
   } catch {
     // The server is away: the state above says so.
   }
@@ -268,5 +273,5 @@ element("unlock").addEventListener("submit", (event) => {
   else refresh();
 });
 document.addEventListener("visibilitychange", refresh);
+const refreshing = setInterval(refresh, PERIOD_MS);
 refresh();
-setInterval(refresh, PERIOD_MS);

@@ -625,6 +625,28 @@ inBrowser("with a publish key the figures are hidden until the right key is type
   await page.locator("#messages li", { hasText: "with the key" }).waitFor();
 });
 
+inBrowser(
+  "behind a proxy an open server's front page works without figures, and asks for them once",
+  async () => {
+    await using server = await serveHere("--open");
+    await using opened = await openPage(browser!);
+    const { page } = opened;
+    await page.setExtraHTTPHeaders({ "x-forwarded-for": "192.0.2.1" });
+    let asked = 0;
+    page.on("request", (request) => asked += Number(request.url().endsWith("/metrics")));
+    await page.clock.install();
+    await page.goto(server.url);
+    await page.locator("#elsewhere").waitFor();
+    assertEquals(await page.locator("#figures").isVisible(), false);
+    assertEquals(await page.locator("#unlock").isVisible(), false);
+    await page.clock.runFor(10_000);
+    await page.fill("#text", "without figures");
+    await page.getByRole("button", { name: "Publish" }).click();
+    await page.locator("#messages li", { hasText: "without figures" }).waitFor();
+    assertEquals(asked, 1);
+  },
+);
+
 inBrowser("with tokens the front page and the chat work once one is typed", async () => {
   const secret = "0123456789abcdef0123456789abcdef";
   await using server = await serveHere("--token-secret", secret);

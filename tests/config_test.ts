@@ -128,7 +128,10 @@ for (const [name, [written, value]] of Object.entries(OTHERS)) {
   Deno.test(`readConfig() takes ${name} from flag, environment and file, and nothing else`, () => {
     for (const [way, given] of ways(name, written)) {
       const config = way.endsWith(".toml") ? "river.toml" : undefined;
-      assertEquals(configOf(given), { ...DEFAULTS, config, [name]: value }, way);
+      // Behind a proxy a server needs a key, or this.
+      const open = name === "trust-proxy" || name === "open";
+      const args = [...given.args ?? [], ...open && name !== "open" ? ["--open"] : []];
+      assertEquals(configOf({ ...given, args }), { ...DEFAULTS, config, open, [name]: value }, way);
     }
   });
 }
@@ -200,10 +203,10 @@ Deno.test("readConfig() reads no file unless it is told to", () => {
   assertEquals(configOf({ file: "port = 80" }).port, 9271);
 });
 
-Deno.test("readConfig() takes an empty variable for one that is not set", () => {
-  const variables = Object.keys(OPTIONS).map((name) =>
-    `RIVER_${name.toUpperCase().replaceAll("-", "_")}`
-  );
+Deno.test("readConfig() takes an empty variable for one that is not set, unless it is a secret", () => {
+  const variables = Object.entries(OPTIONS)
+    .filter(([, option]) => !("secret" in option))
+    .map(([name]) => `RIVER_${name.toUpperCase().replaceAll("-", "_")}`);
   const env = Object.fromEntries(variables.map((variable) => [variable, ""]));
   assertEquals(configOf({ env }), DEFAULTS);
 });
@@ -214,7 +217,7 @@ Deno.test("readConfig() refuses a blank value, which must never mean none", () =
       const [name, shown] of [["host", ` ${JSON.stringify(blank)}`], ["publish-key", ""]] as const
     ) {
       for (const [way, given] of ways(name, blank)) {
-        assertEquals(errorOf(given), `Bad value${shown} for ${way}: expected some text`);
+        assertEquals(errorOf(given), `Bad value${shown} for ${way}: expected a non-empty value`);
       }
     }
     for (const name of ["port", "max-body", "grace", "open", "log-format"]) {
@@ -225,6 +228,40 @@ Deno.test("readConfig() refuses a blank value, which must never mean none", () =
     assertEquals(configOf({ env: { RIVER_ORIGIN: blank } }).origin, []);
   }
 });
+
+// Where a variable of a deployment is not set, a server without a secret would be open to everybody.
+for (const empty of ["", " ", "\t\n"]) {
+  Deno.test(`readConfig() refuses the secret ${JSON.stringify(empty)}, wherever it comes from`, () => {
+    for (const [way, given] of ways("publish-key", empty)) {
+      assertEquals(errorOf(given), `Bad value for ${way}: expected a non-empty value`);
+    }
+    for (const [way, given] of ways("token-secret", empty)) {
+      const expected = `Bad value for ${way}: expected one or more non-empty values`;
+      assertEquals(errorOf(given), expected);
+      const { args = [], ...others } = given;
+      assertEquals(errorOf({ ...others, args: ["token", "--publish=x", ...args] }), expected);
+    }
+  });
+}
+
+for (const list of [",", " , ", "\n,\n"]) {
+  Deno.test(`readConfig() refuses RIVER_TOKEN_SECRET=${JSON.stringify(list)}, which holds no secret`, () => {
+    const env = { RIVER_TOKEN_SECRET: list };
+    assertMatch(errorOf({ env }), /^Bad value for RIVER_TOKEN_SECRET: expected one or more/);
+  });
+}
+
+for (
+  const line of ["token-secret = []", 'token-secret = [""]', `token-secret = ["${" ".repeat(32)}"]`]
+) {
+  Deno.test(`readConfig() refuses ${line.replaceAll(" ", "")} in a file`, () => {
+    const given = { args: ["--config=river.toml"], file: line };
+    assertMatch(
+      errorOf(given),
+      /^Bad value for "token-secret" in river.toml: expected one or more/,
+    );
+  });
+}
 
 Deno.test("readConfig() does not listen everywhere with a blank key", () => {
   assertMatch(
@@ -243,9 +280,15 @@ Deno.test("readConfig() shows no secret when it refuses one", () => {
   assertEquals(errorOf({ env }), `Bad value for RIVER_TOKEN_SECRET: ${bytes}`);
   for (
     const [line, expected] of [
-      ["publish-key = 123456", '"publish-key" in river.toml: expected some text'],
-      ["token-secret = 123456", '"token-secret" in river.toml: expected one or more texts'],
-      ["token-secret = [123456]", '"token-secret" in river.toml: expected one or more texts'],
+      ["publish-key = 123456", '"publish-key" in river.toml: expected a non-empty value'],
+      [
+        "token-secret = 123456",
+        '"token-secret" in river.toml: expected one or more non-empty values',
+      ],
+      [
+        "token-secret = [123456]",
+        '"token-secret" in river.toml: expected one or more non-empty values',
+      ],
       [`token-secret = "${short}"`, `"token-secret" in river.toml: ${bytes}`],
     ]
   ) {
@@ -254,7 +297,7 @@ Deno.test("readConfig() shows no secret when it refuses one", () => {
   }
   assertEquals(
     errorOf({ args: ["--publish-key"] }),
-    "Bad value for --publish-key: expected some text",
+    "Bad value for --publish-key: expected a non-empty value",
   );
 });
 
@@ -321,7 +364,7 @@ for (
       ["--ttl=999ms"],
       'Bad value "999ms" for --ttl: expected a duration like 500ms, 25s, 5m or 1h, from 1000ms to 366d',
     ],
-    [["--publish="], 'Bad value [""] for --publish: expected one or more texts'],
+    [["--publish="], 'Bad value [""] for --publish: expected one or more non-empty values'],
   ] as const
 ) {
   Deno.test(`readConfig() refuses river token ${args.join(" ").slice(0, 20)}`, () => {
@@ -619,17 +662,17 @@ for (
     ["max-queue = [512]", '[512] for "max-queue"', BYTES],
     ['max-queue = ["1KiB"]', '["1KiB"] for "max-queue"', BYTES],
     ['grace = ["1s"]', '["1s"] for "grace"', DURATION],
-    ['host = ["localhost"]', '["localhost"] for "host"', "some text"],
+    ['host = ["localhost"]', '["localhost"] for "host"', "a non-empty value"],
     ["open = [true]", '[true] for "open"', "true or false"],
     ["max-queue = { a = 1 }", '{"a":1} for "max-queue"', BYTES],
     ["grace = [1, 2]", '[1,2] for "grace"', DURATION],
     ["open = 1", '1 for "open"', "true or false"],
     ["open = []", '[] for "open"', "true or false"],
-    ["host = 5", '5 for "host"', "some text"],
-    ['host = ""', '"" for "host"', "some text"],
-    ["origin = 5", '5 for "origin"', "one or more texts"],
-    ["origin = [1]", '[1] for "origin"', "one or more texts"],
-    ['origin = ["a.test", ""]', '["a.test",""] for "origin"', "one or more texts"],
+    ["host = 5", '5 for "host"', "a non-empty value"],
+    ['host = ""', '"" for "host"', "a non-empty value"],
+    ["origin = 5", '5 for "origin"', "one or more non-empty values"],
+    ["origin = [1]", '[1] for "origin"', "one or more non-empty values"],
+    ['origin = ["a.test", ""]', '["a.test",""] for "origin"', "one or more non-empty values"],
     ['log-format = ["json"]', '["json"] for "log-format"', "text or json"],
   ]
 ) {
@@ -643,7 +686,7 @@ for (
 
 Deno.test("readConfig() refuses a flag without its value", () => {
   const expected = new Map([
-    ["host", "some text"],
+    ["host", "a non-empty value"],
     ["port", "a whole number from 0 to 65535"],
     ["max-body", BYTES],
     ["grace", DURATION],
@@ -656,7 +699,7 @@ Deno.test("readConfig() refuses a flag without its value", () => {
   }
   assertEquals(
     errorOf({ args: ["--origin"] }),
-    'Bad value [""] for --origin: expected one or more texts',
+    'Bad value [""] for --origin: expected one or more non-empty values',
   );
 });
 
@@ -798,6 +841,24 @@ Deno.test("readConfig() refuses another address without a key, and says what to 
     assertEquals(configOf({ args: [`--host=${host}`, "--publish-key=k"] }).host, host);
     assertEquals(configOf({ args: [`--host=${host}`, `--token-secret=${SECRET}`] }).host, host);
     assertEquals(configOf({ args: [`--host=${host}`, "--open"] }).host, host);
+  }
+});
+
+Deno.test("readConfig() refuses --trust-proxy without a key like a public host, and says what to do", () => {
+  for (const host of ["127.0.0.1", "localhost", "::1"]) {
+    for (const [way, { args = [], ...given }] of ways("trust-proxy", "true")) {
+      const proxied = { ...given, args: [`--host=${host}`, ...args] };
+      assertEquals(
+        errorOf(proxied),
+        "Refusing to serve behind a proxy (--trust-proxy) where anybody could publish: " +
+          "set --publish-key or --token-secret, or --open if that is what you want",
+        way,
+      );
+      for (const cure of ["--publish-key=k", `--token-secret=${SECRET}`, "--open"]) {
+        const config = configOf({ ...proxied, args: [...proxied.args, cure] });
+        assertEquals(config["trust-proxy"], true);
+      }
+    }
   }
 });
 

@@ -139,7 +139,12 @@ Deno.test("--connection-rate refuses with 429 what one address opens beyond it",
 });
 
 Deno.test("--max-connections-per-client refuses with 429 what one address opens beyond it, and nobody else", async () => {
-  await using server = await serveHere("--max-connections-per-client", "2", "--trust-proxy");
+  await using server = await serveHere(
+    "--max-connections-per-client",
+    "2",
+    "--trust-proxy",
+    "--open",
+  );
   const from = (address: string) => ({ "x-forwarded-for": address });
   const again = () =>
     ask(`${server.url}/subscribe?name=x&timeout=0.1`, { headers: from("192.0.2.1") });
@@ -186,7 +191,13 @@ Deno.test("--max-queue: a river.v1 socket that asks and asks, but takes no answe
 
 Deno.test("--trust-proxy tells clients apart by the last item of X-Forwarded-For", async () => {
   const from = (forwarded: string) => ({ headers: { "x-forwarded-for": forwarded } });
-  for (const [flags, statuses] of [[[], [200, 429, 429]], [["--trust-proxy"], [200, 429, 200]]]) {
+  for (
+    const [flags, statuses] of [[[], [200, 429, 429]], [["--trust-proxy", "--open"], [
+      200,
+      429,
+      200,
+    ]]]
+  ) {
     await using server = await serveHere("--publish-rate", "1", ...flags as string[]);
     const given = [];
     for (const forwarded of ["192.0.2.1", "192.0.2.9, 192.0.2.1", "192.0.2.1, 192.0.2.2"]) {

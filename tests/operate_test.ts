@@ -236,6 +236,9 @@ const MISTAKES: [args: string[], env: Record<string, string>, mention: string][]
   [[], { RIVER_CONFIG: "/nonexistent/river.toml" }, '"/nonexistent/river.toml"'],
   [["--host", "0.0.0.0"], {}, "--publish-key"],
   [["--host", "::"], {}, "--publish-key"],
+  [["--trust-proxy"], {}, "--publish-key"],
+  [[], { RIVER_PUBLISH_KEY: "" }, "RIVER_PUBLISH_KEY"],
+  [[], { RIVER_TOKEN_SECRET: "" }, "RIVER_TOKEN_SECRET"],
   [["--port", "0"], { DENO_SERVE_ADDRESS: "tcp:0.0.0.0:0" }, "DENO_SERVE_ADDRESS"],
   [["--host", "203.0.113.1", "--open"], {}, "Cannot listen on 203.0.113.1"],
 ];

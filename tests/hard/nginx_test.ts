@@ -86,7 +86,7 @@ Deno.test("nginx as the README sets it up lets every transport through", async (
     opened.push(stream, events, plain, lines);
     assertMatch(await lines.line(), /^\["open"/);
     await until(async () =>
-      JSON.parse((await ask(`${nginx.url}/channels/x`)).text).subscribers === 4
+      JSON.parse((await ask(`${server.url}/channels/x`)).text).subscribers === 4
     );
     const { subscribers } = await publish(nginx, "x", "a");
     assertEquals(subscribers, 4);
@@ -135,7 +135,7 @@ Deno.test("nginx as the README sets it up ends what takes nothing, and sockets t
 });
 
 Deno.test("nginx as the README sets it up tells river the client's own address", async () => {
-  await using server = await spawnServer(["--trust-proxy", "--publish-rate", "1"]);
+  await using server = await spawnServer(["--trust-proxy", "--open", "--publish-rate", "1"]);
   await using nginx = await Nginx.start(server);
   const from = (forwarded: string) =>
     ask(`${nginx.url}/publish?name=x&data=a`, { headers: { "x-forwarded-for": forwarded } });

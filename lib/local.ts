@@ -1,0 +1,38 @@
+/**
+ * What comes from this machine itself, and not by way of a reverse proxy.
+ *
+ * @module
+ */
+
+/** Headers by which reverse proxies tell that they are one. */
+const PROXY_HEADERS = [
+  "x-forwarded-for",
+  "forwarded",
+  "via",
+  "x-real-ip",
+  "x-forwarded-host",
+  "x-forwarded-proto",
+];
+
+/** Whether an address can be reached from this machine only. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || host === "[::1]" ||
+    /^(?:::ffff:)?127(?:\.[0-9]{1,3}){3}$/i.test(host);
+}
+
+/** Whether a request says that it came through a proxy. */
+export function isProxied(headers: Headers): boolean {
+  return PROXY_HEADERS.some((name) => headers.has(name));
+}
+
+/**
+ * Whether a request comes from a program of this machine: over a loopback address, through no proxy, and
+ * to a name of this machine. The last keeps out pages whose own name was made to lead here (DNS rebinding)
+ * and proxies that pass on nothing but `Host`.
+ *
+ * @param peer The address at the other end of the connection.
+ */
+export function isLocal(peer: string, headers: Headers): boolean {
+  const name = (headers.get("host") ?? "").replace(/:[0-9]*$/, "").toLowerCase();
+  return isLoopback(peer) && !isProxied(headers) && (name === "" || isLoopback(name));
+}
