@@ -125,7 +125,8 @@ export class Hub implements ChannelOwner, Local {
   }
 
   /**
-   * Joins channels: all of them first, then their histories, then live. With an engine that
+   * Joins channels: all of them first, then tells where each starts, then come their histories, then
+   * they are live. With an engine that
    * answers at once, so does this.
    *
    * @throws {EngineFullError} If there is no room for a channel; then the subscriber has joined
@@ -147,13 +148,14 @@ export class Hub implements ChannelOwner, Local {
       undo();
       throw error;
     }
-    const waits: Promise<void>[] = [];
-    for (const { subscription, channel } of joined) {
-      const wait = channel.watching?.then(() => subscription.catchUp()) ?? subscription.catchUp();
-      if (wait !== undefined) waits.push(wait);
-    }
-    if (waits.length === 0) return;
-    return Promise.all(waits).then(() => {}, (error) => {
+    const opened = all(
+      joined.map(({ subscription, channel }) =>
+        channel.watching?.then(() => subscription.open()) ?? subscription.open()
+      ),
+    );
+    const catchUp = () => all(joined.map(({ subscription }) => subscription.catchUp()));
+    if (opened === undefined) return catchUp();
+    return opened.then(catchUp).catch((error) => {
       undo();
       throw error;
     });
@@ -242,4 +244,10 @@ export class Hub implements ChannelOwner, Local {
       this.#context.report(error);
     }
   }
+}
+
+/** Resolves when all of these have; nothing if there is nothing to wait for. */
+function all(waits: readonly (Promise<void> | void)[]): Promise<void> | void {
+  const promises = waits.filter((wait) => wait !== undefined);
+  if (promises.length > 0) return Promise.all(promises).then(() => {});
 }

@@ -33,9 +33,7 @@ export interface Format {
   readonly contentType: string;
   /** What is sent after a silence, so that nobody in between takes the connection for dead. */
   readonly heartbeat: string;
-  /** Tells a position without a message, in a format whose client remembers it. */
-  position?(cursor: string): string;
-  /** Takes note of where a channel starts; what it returns is sent. */
+  /** Takes note of the position at which a channel starts, and gives what is to be sent for it. */
   open?(channel: string, position: string): string;
   /** The messages of a batch, encoded. */
   messages(batch: Batch): string;
@@ -209,45 +207,51 @@ export const raw: Format = {
   gap: () => "",
 };
 
-/** Server-Sent Events of one channel: `id:` is the position, `data:` the data, line by line. */
-export const sse: Format = eventStream((_channel, epoch, seq) => `${epoch}-${seq}`);
+/**
+ * Server-Sent Events of one channel: `id:` is the position, `data:` the data, line by line. The
+ * first bytes tell the position at which the stream starts, so that a client whose connection
+ * breaks before the first event resumes without loss.
+ */
+export const sse: Format = {
+  ...eventStream((_channel, epoch, seq) => `${epoch}-${seq}`),
+  open: (_channel, position) => positionAlone(position),
+};
 
 /**
- * Server-Sent Events of several channels: `id:` lists a position a channel, in order. The item of a
- * channel that was not opened yet is empty, which means from now on; opening the last one tells the
- * whole list.
+ * Server-Sent Events of several channels: `id:` lists a position for each channel, in order. The
+ * item of a channel that has no position yet is empty, which means from now on. The list is told as
+ * soon as all channels are open.
  *
  * @param positions A printed position for each channel, in the order in which they were asked for,
  * or nothing. Kept up to date by what is encoded, so the format belongs to one subscriber.
  */
 export function sseOfMany(positions: Map<string, string>): Format {
-  let incomplete = false;
+  let unopened = positions.size;
   const list = () => [...positions.values()].join(",");
-  const known = () => ![...positions.values()].includes("");
-  const format = eventStream((channel, epoch, seq) => {
-    positions.set(channel, `${epoch}-${seq}`);
-    incomplete = !known();
-    return list();
-  });
-  const open = (channel: string, position: string) => {
-    positions.set(channel, position);
-    if (!incomplete || !known()) return "";
-    incomplete = false;
-    return telling(list());
+  return {
+    ...eventStream((channel, epoch, seq) => {
+      positions.set(channel, `${epoch}-${seq}`);
+      return list();
+    }),
+    open(channel, position) {
+      positions.set(channel, position);
+      return --unopened === 0 ? positionAlone(list()) : "";
+    },
   };
-  return { ...format, open };
 }
 
-/** No event, but its client remembers the position. */
-function telling(cursor: string): string {
-  return `:\nid: ${cursor}\n\n`;
+/**
+ * Not an event, but the client remembers the position. A few bytes are enough: what holds back the
+ * first kilobytes of a stream is as rare today as it is wrong.
+ */
+function positionAlone(position: string): string {
+  return `:\nid: ${position}\n\n`;
 }
 
 function eventStream(idOf: (channel: string, epoch: string, seq: number) => string): Format {
   return {
     contentType: "text/event-stream",
     heartbeat: ":\n\n",
-    position: telling,
     messages(batch) {
       let text = "";
       for (const { channel, epoch, seq, data } of batch.messages) {

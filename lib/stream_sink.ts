@@ -38,7 +38,6 @@ export class StreamSink implements Sink {
   #end = 0;
   #unsent = 0;
   #started = false;
-  #framed = false;
   #closed = false;
   #onStart: (() => void) | undefined;
 
@@ -125,27 +124,15 @@ export class StreamSink implements Sink {
   }
 
   write(frame: Frame): boolean {
-    this.#framed = true;
     return this.#enqueue(frame.bytes(this.#format));
   }
 
   heartbeat(): void {
-    this.#enqueue(utf8.encode(this.#position() ?? this.#format.heartbeat));
-  }
-
-  /** Words that tell where the subscription starts, as long as no frame has told a position. */
-  #position(): string | undefined {
-    const { cursor } = this;
-    if (this.#framed || cursor.split(",").includes("")) return undefined;
-    return this.#format.position?.(cursor);
+    this.#enqueue(utf8.encode(this.#format.heartbeat));
   }
 
   close(reason: CloseReason): void {
     if (this.#closed) return;
-    if (reason === "shutdown" || reason === "timeout" || reason === "expired") {
-      // The client will come back.
-      this.#enqueue(utf8.encode(this.#position() ?? ""));
-    }
     if (reason === "shutdown" && this.#format.contentType === "text/event-stream") {
       this.#enqueue(utf8.encode(`retry: ${this.#retryMs()}\n\n`));
     }

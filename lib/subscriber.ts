@@ -325,12 +325,34 @@ export class Subscription {
   }
 
   /**
+   * Tells the client the position at which it starts. Without a cursor it is live from then on. A
+   * promise only with an engine that answers later.
+   */
+  open(): Promise<void> | void {
+    if (this.#cursor === undefined) return this.catchUp();
+    const { epoch, seq } = this.#cursor;
+    if (epoch !== undefined) return this.#open({ epoch, seq });
+    try {
+      const replay = this.#feed.since(undefined, 0);
+      if (!(replay instanceof Promise)) return this.#open({ epoch: replay.epoch, seq });
+      return replay.then(
+        ({ epoch }) => this.#open({ epoch, seq }),
+        (error) => this.#subscriber.fail(error),
+      );
+    } catch (error) {
+      this.#subscriber.fail(error);
+    }
+  }
+
+  /**
    * Sends history until there is no more, then goes live in the same turn. A promise only with an
    * engine that answers later.
    */
   catchUp(): Promise<void> | void {
+    // An answer that is under way does it.
+    if (this.#meanwhile !== undefined) return;
     try {
-      while (!this.#ended) {
+      while (!this.#ended && !this.live) {
         const replay = this.#feed.since(this.#cursor, REPLAY_CHUNK);
         if (replay instanceof Promise) {
           this.#meanwhile = [];
@@ -357,16 +379,20 @@ export class Subscription {
     this.#feed.leave(this);
   }
 
+  #open(position: Position): void {
+    if (this.#opened || this.#ended) return;
+    this.#opened = true;
+    this.#cursor = position;
+    this.#subscriber.open(this.channel, position);
+  }
+
   /** Takes a piece of history; true if it is time to ask for the next. */
   #take({ epoch, head, messages }: Replay): boolean {
     if (this.#ended) return false;
     const subscriber = this.#subscriber;
     const next = messages.length > 0 ? messages[0].seq : head + 1;
     const asked = this.#cursor ?? { epoch, seq: head };
-    if (!this.#opened) {
-      this.#opened = true;
-      subscriber.open(this.channel, { epoch: asked.epoch ?? epoch, seq: asked.seq });
-    }
+    this.#open({ epoch: asked.epoch ?? epoch, seq: asked.seq });
     const reason = this.#gapReason(asked, epoch, head, next);
     if (reason !== undefined && this.#resumes) {
       subscriber.writeGap(new Gap(this.channel, asked.seq + 1, next - 1, epoch, reason));
@@ -415,7 +441,6 @@ export class Subscription {
       }
       this.#epoch = batch.epoch;
       this.#seq = 0;
-      this.#cursor = undefined;
       return this.deliver(batch);
     }
     this.live = false;

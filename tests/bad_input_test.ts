@@ -316,7 +316,7 @@ for (const [what, data] of DATA) {
     const normal = data.replace(/\r\n?/g, "\n");
     assertEquals(await firstEvent(`${at}&format=sse`), { data: normal, lastEventId: `${epoch}-1` });
     const events = (await ask(`${at}&format=sse&limit=2`)).text.split("\n\n");
-    assertEquals([events.length, events[2]], [3, ""]);
+    assertEquals([events.length, events[0], events[3]], [4, `:\nid: ${epoch}-0`, ""]);
 
     const raw = (await ask(`${at}&format=raw&limit=2`)).text;
     assertEquals(raw, normal.replaceAll("\n", " ") + "\nnext\n");

@@ -30,13 +30,22 @@ interface Event {
 class Listener implements Disposable {
   readonly events: Event[] = [];
   readonly asked: (string | null)[] = [];
+  /** Resolves with the first bytes. */
+  readonly told = Promise.withResolvers<void>();
   readonly #source: EventSource;
 
   constructor(url: string) {
     this.#source = new EventSource(url, {
-      fetch: (url, init) => {
+      fetch: async (url, init) => {
         this.asked.push(new Headers(init.headers).get("last-event-id"));
-        return fetch(url, init);
+        const response = await fetch(url, init);
+        const told = new TransformStream<Uint8Array, Uint8Array>({
+          transform: (chunk, controller) => {
+            controller.enqueue(chunk);
+            this.told.resolve();
+          },
+        });
+        return new Response(response.body!.pipeThrough(told), response);
       },
     });
     for (const type of ["message", "gap"]) {
@@ -59,6 +68,21 @@ class Listener implements Disposable {
 function numbered(first: number, last: number): string[] {
   return Array.from({ length: last - first + 1 }, (_, i) => `m${first + i}`);
 }
+
+Deno.test("EventSource that is cut before its first event misses nothing", async () => {
+  await using server = await serveHere();
+  await using proxy = new CuttingProxy(server);
+  const { epoch } = await publish(server, "x", "before");
+  using listener = new Listener(`${proxy.url}/subscribe?name=x&name=y`);
+  await listener.told.promise;
+  proxy.cut();
+  await until(() => server.hub.subscribers("x") === 0);
+  await publish(server, "x", "missed");
+  await publish(server, "y", "missed too");
+  await until(() => listener.events.length >= 2, 10_000);
+  assertEquals(listener.data, ["missed", "missed too"]);
+  assertEquals(listener.asked, [null, `${epoch}-1,${epoch}-0`]);
+});
 
 Deno.test("EventSource reconnects after a cut with its position, and misses nothing", async () => {
   await using server = await serveHere();

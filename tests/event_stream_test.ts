@@ -8,7 +8,7 @@ import { assert, assertEquals } from "@std/assert";
 import { createParser } from "eventsource-parser";
 import fc from "fast-check";
 import type { River } from "../main.ts";
-import { msg, serveHere, subscribe, type TestServer, until } from "./support.ts";
+import { serveHere, subscribe, type TestServer, until } from "./support.ts";
 
 type Server = TestServer & River & { errors: unknown[] };
 
@@ -143,8 +143,9 @@ Deno.test("hostile data comes out of an event stream as published, wherever its 
   const epoch = await publishAll(server, "x", HOSTILE);
   const told = parseCutAnywhere(await stream(server, `name=x&seq=0&limit=${HOSTILE.length}`));
   assertEquals(events(told), expected(epoch, HOSTILE));
-  // Nothing is told but the messages and their positions.
-  assertEquals(told.length, 2 * HOSTILE.length);
+  // Nothing is told but where it starts, the messages and their positions.
+  assertEquals(told.slice(0, 2), [{ comment: "" }, { position: `${epoch}-0` }]);
+  assertEquals(told.length, 2 + 2 * HOSTILE.length);
 });
 
 Deno.test("hostile data that is published live comes out as what is replayed", async () => {
@@ -154,7 +155,7 @@ Deno.test("hostile data that is published live comes out as what is replayed", a
   for (const data of HOSTILE) server.hub.publish({ channel: "x", data });
   const live = parse([await reading]);
   const replayed = parse([await stream(server, `name=x&seq=0&limit=${HOSTILE.length}`)]);
-  assertEquals(live.length, 2 * HOSTILE.length);
+  assertEquals(live.length, 2 + 2 * HOSTILE.length);
   assertEquals(live, replayed);
 });
 
@@ -305,7 +306,6 @@ Deno.test("positions, signs of life and the delay at shutdown are told as such, 
     const response = await fetch(`${server.url}/subscribe?name=x&name=y&format=sse`, { signal });
     const cursor = response.headers.get("river-cursor")!;
     const reader = response.body!.getReader();
-    // The position is told until the first event.
     while (events(parse([told()])).length === 0) {
       const { value } = await reader.read();
       received.push(value!);
@@ -338,12 +338,18 @@ Deno.test("positions, signs of life and the delay at shutdown are told as such, 
   }
 });
 
-Deno.test("a position that was told without an event resumes without loss", async () => {
-  await using server = await serveHere("--heartbeat", "100ms");
-  await using lines = await subscribe(server, "name=x&format=sse");
-  const [, id] = await lines.take(2);
-  await server.hub.publish({ channel: "x", data: "missed" });
-  const from = /^id: (.+)$/.exec(id)![1];
-  await using resumed = await subscribe(server, "name=x&limit=1", { "last-event-id": from });
-  assertEquals(await resumed.next(), msg("x", 1, "missed"));
-});
+for (const names of [["x"], ["y", "x"]]) {
+  Deno.test(`the first bytes of an event stream of ${names.length} tell a position that resumes without loss`, async () => {
+    await using server = await serveHere();
+    const epoch = await publishAll(server, "x", ["before"]);
+    const query = names.map((name) => `name=${name}`).join("&");
+    const at = (seq: number) => names.map((name) => `${epoch}-${name === "x" ? seq : 0}`).join();
+    await using lines = await subscribe(server, `${query}&format=sse`);
+    assertEquals(await lines.take(3), [":", `id: ${at(1)}`, ""]);
+    await lines[Symbol.asyncDispose]();
+    await publishAll(server, "x", ["missed"]);
+    const resumed = parse([await stream(server, `${query}&limit=1&last_event_id=${at(1)}`)]);
+    assertEquals(resumed.slice(0, 2), [{ comment: "" }, { position: at(1) }]);
+    assertEquals(events(resumed), [{ event: "message", id: at(2), data: "missed" }]);
+  });
+}

@@ -118,7 +118,8 @@ function eachLine(text: string, take: (line: string) => void): string {
 /** Gives each whole event to `take`; returns what is left over. */
 function eachEvent(text: string, take: (event: string) => void): string {
   const events = text.split("\n\n");
-  for (const event of events.slice(0, -1)) take(event);
+  // The first one is no event, but the position at which the stream starts.
+  for (const event of events.slice(0, -1)) if (!event.startsWith(":")) take(event);
   return events[events.length - 1];
 }
 

@@ -302,13 +302,12 @@ Deno.test("sseOfMany() leaves the item of a channel empty until it is opened, th
   assertEquals(format.open!("c", "e-6"), ":\nid: new-8,e-5,e-6\n\n");
 });
 
-Deno.test("sseOfMany() tells no list when every channel is opened before the first message", () => {
-  const format = sseOfMany(new Map([["a", ""], ["b", ""]]));
-  assertEquals([format.open!("a", "k3f9x2-0"), format.open!("b", "e-5")], ["", ""]);
-  assertEquals(
-    wire(new Batch(messagesOf(["one"], "a")), format),
-    "id: k3f9x2-1,e-5\ndata: one\n\n",
-  );
+Deno.test("an event stream tells its position when its channels are open, before any message", () => {
+  assertEquals(sse.open!("a", "e-5"), ":\nid: e-5\n\n");
+  const format = sseOfMany(new Map([["a", ""], ["b", "7"]]));
+  assertEquals([format.open!("b", "e-7"), format.open!("a", "e-5")], ["", ":\nid: e-5,e-7\n\n"]);
+  const batch = new Batch(messagesOf(["one"], "a"));
+  assertEquals(wire(batch, format), "id: k3f9x2-1,e-7\ndata: one\n\n");
 });
 
 Deno.test("sseOfMany() of two subscribers do not share positions", () => {

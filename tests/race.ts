@@ -48,6 +48,8 @@ function stream(format: string, read: (lines: LineReader, at: Follower) => Promi
     await using lines = await subscribe(server, `name=x&seq=${from}&format=${format}`);
     const at = new Follower(from);
     if (format === "river.v1") await lines.next();
+    // The position at which it starts.
+    if (format === "sse") await lines.take(3);
     while (!enough(at.seq)) await read(lines, at);
   };
 }

@@ -78,7 +78,7 @@ Deno.test("every transport shows the same seq", async () => {
   assertEquals(await stream.take(2), lines);
   assertEquals([await socket.frame(), await socket.frame()], lines);
   const events = [`id: ${epoch}-1`, "data: a", "", `id: ${epoch}-2`, "data: b", ""];
-  assertEquals(await sse.take(6), events);
+  assertEquals(await sse.take(9), [":", `id: ${epoch}-0`, "", ...events]);
 });
 
 Deno.test("seq and limit replay exactly what came after, and end", async () => {
@@ -288,6 +288,28 @@ Deno.test("River-Cursor is the position at the start: nothing is lost that comes
   assertEquals(body, text(msg("x", 3, "m3")));
 });
 
+for (
+  const query of ["", "&format=raw", "&format=river.v1", "&format=sse", "&callback=cb", "&keep=0"]
+) {
+  Deno.test(`a quiet subscription "${query}" is answered at once, with its position`, async () => {
+    await using server = await serveHere();
+    const epoch = await fill(server, "x", 3);
+    using connection = await RawConnection.open(server);
+    await connection.write(`GET /subscribe?name=x${query} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    const head = await connection.until("\r\n\r\n");
+    assertStringIncludes(head.toLowerCase(), `\r\nriver-cursor: ${epoch}-3\r\n`);
+  });
+}
+
+for (const query of ["callback=cb", "keep=0", "keep=0&format=river.v1", "keep=0&format=sse"]) {
+  Deno.test(`a position beyond the last message is a question for the present one (${query})`, async () => {
+    await using server = await serveHere();
+    const epoch = await fill(server, "x", 3);
+    const { text } = await ask(`${server.url}/subscribe?name=x&seq=999999999999&${query}`);
+    assertStringIncludes(text, `"to": 3, "epoch": "${epoch}", "reason": "ahead"}`);
+  });
+}
+
 Deno.test("a River-Cursor of a channel that was never published to can be resumed", async () => {
   await using server = await serveHere();
   const lines = await subscribe(server, "name=x");
@@ -307,6 +329,7 @@ Deno.test("an event stream of several channels has a list of positions for an id
     Accept: "text/event-stream",
   });
   assertEquals(lines.response.headers.get("content-type"), "text/event-stream");
+  assertEquals(await lines.take(3), [":", `id: ${epoch}-1,${epoch}-2`, ""]);
   await publish(server, "b", "b3");
   assertEquals(await lines.take(3), [`id: ${epoch}-1,${epoch}-3`, "data: b3", ""]);
   await publish(server, "a", "a2");
@@ -326,7 +349,7 @@ Deno.test("an event stream of several channels can be resumed from every one of 
   const at = `${server.url}/subscribe?name=a&name=b&format=sse`;
   const { text: body } = await ask(`${at}&seq=0,0&limit=3`);
   const ids = [...body.matchAll(/^id: (.*)$/gm)].map(([, id]) => id);
-  assertEquals(ids.length, 4);
+  assertEquals(ids.length, 5);
   for (const id of ids) {
     const headers = { "Last-Event-ID": id };
     const { status, text } = await ask(`${at}&timeout=0.1`, { headers });
@@ -334,7 +357,8 @@ Deno.test("an event stream of several channels can be resumed from every one of 
     assertEquals([id, status, data], [
       id,
       200,
-      ["m2", "m3", "m1"].slice(Math.max(0, ids.indexOf(id))),
+      // The first id is where the stream starts, the second one that of the gap.
+      ["m2", "m3", "m1"].slice(Math.max(0, ids.indexOf(id) - 1)),
     ]);
   }
 });
@@ -344,7 +368,11 @@ Deno.test("an event stream of several channels names in River-Cursor where it st
   const [a, b] = [await fill(server, "a", 2), await fill(server, "b", 1)];
   await using lines = await subscribe(server, "name=a&name=b&format=sse&seq=1,0&limit=2");
   assertEquals(lines.response.headers.get("river-cursor"), `${a}-1,${b}-0`);
-  assertEquals(await lines.rest(), `id: ${a}-2,0\ndata: m2\n\nid: ${a}-2,${b}-1\ndata: m1\n\n`);
+  assertEquals(
+    await lines.rest(),
+    `:\nid: ${a}-1,${b}-0\n\n` +
+      `id: ${a}-2,${b}-0\ndata: m2\n\nid: ${a}-2,${b}-1\ndata: m1\n\n`,
+  );
 });
 
 Deno.test("an event stream of several channels has complete ids without a position to start from", async () => {
@@ -354,7 +382,10 @@ Deno.test("an event stream of several channels has complete ids without a positi
     accept: "TEXT/EVENT-STREAM",
   });
   await publish(server, "a", "m3");
-  assertEquals(await lines.rest(), `id: ${a}-3,${b}-1\ndata: m3\n\n`);
+  assertEquals(
+    await lines.rest(),
+    `:\nid: ${a}-2,${b}-1\n\nid: ${a}-3,${b}-1\ndata: m3\n\n`,
+  );
 });
 
 Deno.test("a channel without a position in a list starts from now on", async () => {
@@ -368,20 +399,15 @@ Deno.test("a channel without a position in a list starts from now on", async () 
   assertEquals([both.status, both.headers.get("river-cursor")], [204, `${a}-2,${b}-4`]);
 });
 
-Deno.test("an event stream of several channels, one of them from now on, has complete ids in the end", async () => {
+Deno.test("an event stream of several channels, one of them from now on, has complete ids from the first byte", async () => {
   await using server = await serveHere();
   const [a, b] = [await fill(server, "a", 2), await fill(server, "b", 1)];
-  const at = "name=a&name=b&format=sse";
-  await using lines = await subscribe(server, `${at}&seq=0,`);
+  await using lines = await subscribe(server, "name=a&name=b&format=sse&seq=0,");
   assertEquals(await lines.take(9), [
-    ...[`id: ${a}-1,`, "data: m1", ""],
-    ...[`id: ${a}-2,`, "data: m2", ""],
-    ...[":", `id: ${a}-2,${b}-1`, ""],
+    ...[":", `id: ${a}-0,${b}-1`, ""],
+    ...[`id: ${a}-1,${b}-1`, "data: m1", ""],
+    ...[`id: ${a}-2,${b}-1`, "data: m2", ""],
   ]);
-  const cut = await ask(`${server.url}/subscribe?${at}&seq=0,&limit=1`);
-  assertEquals(cut.text, `id: ${a}-1,\ndata: m1\n\n`);
-  const again = await ask(`${server.url}/subscribe?${at}&seq=${a}-1,&limit=1`);
-  assertEquals(again.text, `id: ${a}-2,\ndata: m2\n\n`);
 });
 
 Deno.test("format=river.v1 says where each channel starts, then goes on as river", async () => {
@@ -399,9 +425,9 @@ Deno.test("format=river.v1 says where each channel starts, then goes on as river
   assertEquals(
     await lines.rest(),
     text(
-      ...[open("a", `${a}-1`), msg("a", 2, "m2")],
-      ...[open("b", `${b}-0`), gap("b", 1, 1, b, "evicted"), ...filled("b", 2, 3)],
-      ...[open("c", cursor.split(",")[2]), msg("c", 1, "m1")],
+      ...[open("a", `${a}-1`), open("b", `${b}-0`), open("c", cursor.split(",")[2])],
+      ...[msg("a", 2, "m2"), gap("b", 1, 1, b, "evicted"), ...filled("b", 2, 3)],
+      msg("c", 1, "m1"),
     ),
   );
 });
@@ -444,7 +470,8 @@ Deno.test("a gap of an event stream has an id to resume from", async () => {
   await using server = await serveHere("--history", "1");
   const epoch = await fill(server, "x", 3);
   await using lines = await subscribe(server, "name=x&seq=0&format=sse");
-  assertEquals(await lines.take(7), [
+  assertEquals(await lines.take(10), [
+    ...[":", `id: ${epoch}-0`, ""],
     "event: gap",
     `id: ${epoch}-2`,
     `data: {"channel": "x", "from": 1, "to": 2, "epoch": "${epoch}", "reason": "evicted"}`,
@@ -525,20 +552,11 @@ for (const [query, sign] of HEARTBEATS) {
   });
 }
 
-Deno.test("--heartbeat: a silent event stream is told its position until something came", async () => {
+Deno.test("--heartbeat: a silent event stream gets comments, which leave its position as it is", async () => {
   await using server = await serveHere("--heartbeat", "100ms");
   const { epoch } = await publish(server, "x", "a");
   await using lines = await subscribe(server, "name=x&format=sse");
-  const sign = [":", `id: ${epoch}-1`, ""];
-  assertEquals(await lines.take(6), [...sign, ...sign]);
-  await publish(server, "x", "b");
-  let line = await lines.next();
-  // A sign may have been on its way.
-  while (line !== `id: ${epoch}-2`) {
-    assert(sign.includes(line!), line);
-    line = await lines.next();
-  }
-  assertEquals(await lines.take(6), ["data: b", "", ":", "", ":", ""]);
+  assertEquals(await lines.take(7), [":", `id: ${epoch}-1`, "", ":", "", ":", ""]);
 });
 
 Deno.test("an event stream that ends before its first message can be resumed from its id", async () => {
@@ -563,7 +581,7 @@ Deno.test("--client-timeout ends a subscription cleanly, and it can be resumed",
   await using server = await serveHere("--client-timeout", "200ms");
   await using lines = await subscribe(server, "name=x&format=sse");
   const { epoch } = await publish(server, "x", "m1");
-  assertEquals(await lines.rest(), `id: ${epoch}-1\ndata: m1\n\n`);
+  assertEquals(await lines.rest(), `:\nid: ${epoch}-0\n\nid: ${epoch}-1\ndata: m1\n\n`);
   await publish(server, "x", "m2");
   const { status, text: body } = await ask(`${server.url}/subscribe?name=x&seq=${epoch}-1`);
   assertEquals([status, body], [200, text(msg("x", 2, "m2"))]);

@@ -91,6 +91,7 @@ Deno.test("nginx as the README sets it up lets every transport through", async (
     const { subscribers } = await publish(nginx, "x", "a");
     assertEquals(subscribers, 4);
     assertEquals(await stream.next(), msg("x", 1, "a"));
+    assertMatch((await events.take(3)).join("\n"), /^:\nid: [0-9a-z]+-0\n$/);
     assertMatch(await events.next() ?? "", /^id: [0-9a-z]+-1$/);
     assertEquals(await events.next(), "data: a");
     assertEquals(await plain.frame(), msg("x", 1, "a"));
