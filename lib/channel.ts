@@ -13,8 +13,6 @@ import type { Feed, Subscription } from "./subscriber.ts";
 export interface ChannelOwner {
   /** As `Engine.since`. */
   since(channel: string, cursor: Cursor | undefined, maxBytes: number): Promise<Replay> | Replay;
-  /** Calls `subscription.catchUp()` again soon: its sink is full. */
-  retry(subscription: Subscription): void;
   /** The last subscription has left. */
   release(channel: Channel): void;
 }
@@ -53,10 +51,6 @@ export class Channel implements Feed {
 
   since(cursor: Cursor | undefined, maxBytes: number): Promise<Replay> | Replay {
     return this.#owner.since(this.name, cursor, maxBytes);
-  }
-
-  retry(subscription: Subscription): void {
-    this.#owner.retry(subscription);
   }
 
   /** Takes a message for the next flush; true if it is the first. */

@@ -65,7 +65,8 @@ export class Hub implements ChannelOwner, Local {
   readonly #schedule: (flush: Flush) => void;
   readonly #channels = new Map<Key, Channel>();
   readonly #subscribers = new Set<Subscriber>();
-  readonly #behind = new Set<Subscription>();
+  /** Those that wait for room to send history. */
+  readonly #behind = new Set<Subscriber>();
   #dirty: Channel[] = [];
   #retryTimer: ReturnType<typeof setInterval> | undefined;
   #closed = false;
@@ -80,8 +81,10 @@ export class Hub implements ChannelOwner, Local {
       heartbeat,
       metrics,
       report,
+      whenRoom: (subscriber) => this.#await(subscriber),
       onClose: (subscriber, reason) => {
         this.#subscribers.delete(subscriber);
+        this.#behind.delete(subscriber);
         metrics.disconnected(subscriber.transport, reason);
       },
     };
@@ -180,27 +183,28 @@ export class Hub implements ChannelOwner, Local {
     return this.#engine.since(channel, cursor, maxBytes);
   }
 
-  retry(subscription: Subscription): void {
-    this.#behind.add(subscription);
-    this.#retryTimer ??= setInterval(() => this.resume(), RETRY_MS);
-  }
-
   release(channel: Channel): void {
     if (this.#channels.get(keyOf(channel.name)) !== channel) return;
     this.#channels.delete(keyOf(channel.name));
     this.#background(() => this.#engine.unwatch(channel.name));
   }
 
-  /** Goes on with the history of those whose sinks have room again; a timer calls it. */
+  /** Goes on with the history of those that have room again; a timer calls it. */
   resume(): void {
-    for (const subscription of this.#behind) {
-      if (!subscription.ready) continue;
-      this.#behind.delete(subscription);
-      this.#background(() => subscription.catchUp());
+    for (const subscriber of this.#behind) {
+      if (!subscriber.hasRoom) continue;
+      // If there is more than fits, it comes again behind the others.
+      this.#behind.delete(subscriber);
+      subscriber.resume();
     }
     if (this.#behind.size > 0) return;
     clearInterval(this.#retryTimer);
     this.#retryTimer = undefined;
+  }
+
+  #await(subscriber: Subscriber): void {
+    this.#behind.add(subscriber);
+    this.#retryTimer ??= setInterval(() => this.resume(), RETRY_MS);
   }
 
   /** Sends what is pending and ends every subscriber; who comes later is ended at once. */

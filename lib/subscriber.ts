@@ -68,8 +68,6 @@ export interface Feed {
   readonly name: string;
   /** As `Engine.since`. */
   since(cursor: Cursor | undefined, maxBytes: number): Promise<Replay> | Replay;
-  /** Calls `subscription.catchUp()` again soon: its sink is full. */
-  retry(subscription: Subscription): void;
   /** Removes the subscription; does nothing if it is gone already. */
   leave(subscription: Subscription): void;
 }
@@ -86,6 +84,8 @@ export interface SubscriberContext {
   readonly maxQueue: number;
   /** Silence after which a heartbeat is sent. */
   readonly heartbeat: number;
+  /** Calls `subscriber.resume()` once its sink has room again. */
+  readonly whenRoom: (subscriber: Subscriber) => void;
   /** Called once, after a subscriber was closed. */
   readonly onClose?: (subscriber: Subscriber, reason: CloseReason) => void;
 }
@@ -102,10 +102,15 @@ export interface SubscriberOptions {
   readonly lastly?: "timeout" | "expired";
 }
 
-/** Most bytes of history handed to a sink in one go. */
-const REPLAY_CHUNK = 64 * 1024;
-/** Unsent bytes beyond which a sink gets no more history for now. */
-const REPLAY_WINDOW = 4 * REPLAY_CHUNK;
+/** Most bytes of history handed to a sink in one go, and the share of `maxQueue` that may be. */
+const HISTORY_PIECE = 64 * 1024;
+const HISTORY_PIECE_SHARE = 1 / 16;
+/**
+ * Unsent bytes beyond which a sink gets no more history for now, and the share of `maxQueue` that
+ * may be. The rest is for live messages of other channels.
+ */
+const HISTORY_WINDOW = 256 * 1024;
+const HISTORY_WINDOW_SHARE = 1 / 4;
 
 /** One client's subscriptions, and the sink that they share. */
 export class Subscriber implements Timed {
@@ -116,10 +121,15 @@ export class Subscriber implements Timed {
   readonly #endsAt: number;
   readonly #lastly: CloseReason;
   #subscriptions: Subscription[] = [];
+  /** Those that wait for room to send their history, in turn. */
+  #behind: Subscription[] | undefined;
   #left: number;
   #lastWrite: number;
   #written = false;
   #reason: CloseReason | undefined;
+
+  /** An answer with history is under way. Belongs to the subscription that asked. */
+  asking = false;
 
   /** Belongs to the timer wheel. */
   due = 0;
@@ -169,13 +179,44 @@ export class Subscriber implements Timed {
     const subscription = this.find(channel);
     if (subscription === undefined) return false;
     this.#subscriptions.splice(this.#subscriptions.indexOf(subscription), 1);
+    const waits = this.#behind?.indexOf(subscription) ?? -1;
+    if (waits >= 0) this.#behind!.splice(waits, 1);
     subscription.end();
     return true;
   }
 
-  /** Room in the sink for more history. */
-  get hungry(): boolean {
-    return !this.#exceeds(Math.min(this.#context.maxQueue, REPLAY_WINDOW));
+  /** Bytes of history that may be sent in one go. */
+  get historyPiece(): number {
+    return Math.min(HISTORY_PIECE, this.#context.maxQueue * HISTORY_PIECE_SHARE);
+  }
+
+  /** Whether it may be sent more history now: all its channels share the room, one at a time. */
+  get hasRoom(): boolean {
+    return !this.asking && !this.#stuffed;
+  }
+
+  /** As much history is unsent as may be. */
+  get #stuffed(): boolean {
+    return this.#exceeds(Math.min(HISTORY_WINDOW, this.#context.maxQueue * HISTORY_WINDOW_SHARE));
+  }
+
+  /** Calls `subscription.catchUp()` when there is room, after those that came before. */
+  awaitRoom(subscription: Subscription): void {
+    if (this.#behind === undefined) this.#behind = [subscription];
+    else this.#behind.push(subscription);
+    if (this.#behind.length === 1 && !this.asking) this.#context.whenRoom(this);
+  }
+
+  /**
+   * Sends history as long as there is room. A channel that does not get all of its history in waits
+   * behind the others.
+   */
+  resume(): void {
+    const waiting = this.#behind;
+    if (waiting === undefined) return;
+    while (waiting.length > 0 && this.hasRoom) waiting.shift()!.catchUp();
+    if (waiting.length === 0) this.#behind = undefined;
+    else if (!this.asking) this.#context.whenRoom(this);
   }
 
   /** Whether no more is unsent than is allowed; else it is closed for that. */
@@ -227,7 +268,7 @@ export class Subscriber implements Timed {
     if (wheel.now >= this.#endsAt) return this.close(this.#lastly);
     if (wheel.now - this.#lastWrite >= heartbeat) {
       // A client that took none of its history for so long will not take a heartbeat either.
-      if (!this.hungry && this.#subscriptions.some(({ live }) => !live)) return this.close("slow");
+      if (this.#behind !== undefined && this.#stuffed) return this.close("slow");
       this.#guard(() => this.#sink.heartbeat());
       if (this.#reason !== undefined) return;
       this.#lastWrite = wheel.now;
@@ -242,6 +283,7 @@ export class Subscriber implements Timed {
     this.#context.wheel.clear(this);
     for (const subscription of this.#subscriptions) subscription.end();
     this.#subscriptions = [];
+    this.#behind = undefined;
     try {
       this.#sink.close(reason);
     } catch (error) {
@@ -345,32 +387,39 @@ export class Subscription {
   }
 
   /**
-   * Sends history until there is no more, then goes live in the same turn. A promise only with an
-   * engine that answers later.
+   * Sends history until there is no more, then goes live in the same turn; goes on later if there is
+   * no room for it. A promise only with an engine that answers later.
    */
   catchUp(): Promise<void> | void {
+    const subscriber = this.#subscriber;
     // An answer that is under way does it.
     if (this.#meanwhile !== undefined) return;
     try {
       while (!this.#ended && !this.live) {
-        const replay = this.#feed.since(this.#cursor, REPLAY_CHUNK);
-        if (replay instanceof Promise) {
-          this.#meanwhile = [];
-          return replay.then(
-            (replay) => this.#take(replay) ? this.catchUp() : undefined,
-            (error) => this.#subscriber.fail(error),
-          );
-        }
-        if (!this.#take(replay)) return;
+        // Where there is no history to send, there is nothing to wait for.
+        if (this.#cursor !== undefined && !subscriber.hasRoom) return subscriber.awaitRoom(this);
+        const replay = this.#feed.since(this.#cursor, subscriber.historyPiece);
+        if (replay instanceof Promise) return this.#awaitReplay(replay);
+        this.#take(replay);
       }
     } catch (error) {
-      this.#subscriber.fail(error);
+      subscriber.fail(error);
     }
   }
 
-  /** Whether there is a point in going on with `catchUp` now. */
-  get ready(): boolean {
-    return this.#ended || this.#subscriber.hungry;
+  async #awaitReplay(replay: Promise<Replay>): Promise<void> {
+    const subscriber = this.#subscriber;
+    const history = this.#cursor !== undefined;
+    this.#meanwhile = [];
+    if (history) subscriber.asking = true;
+    try {
+      this.#take(await replay);
+    } catch (error) {
+      subscriber.fail(error);
+    }
+    if (history) subscriber.asking = false;
+    await this.catchUp();
+    if (history) subscriber.resume();
   }
 
   /** Leaves the channel. */
@@ -386,9 +435,11 @@ export class Subscription {
     this.#subscriber.open(this.channel, position);
   }
 
-  /** Takes a piece of history; true if it is time to ask for the next. */
-  #take({ epoch, head, messages }: Replay): boolean {
-    if (this.#ended) return false;
+  /** Takes a piece of history, and goes live if it is the last. */
+  #take({ epoch, head, messages }: Replay): void {
+    const meanwhile = this.#meanwhile;
+    this.#meanwhile = undefined;
+    if (this.#ended) return;
     const subscriber = this.#subscriber;
     const next = messages.length > 0 ? messages[0].seq : head + 1;
     const asked = this.#cursor ?? { epoch, seq: head };
@@ -402,22 +453,14 @@ export class Subscription {
     this.#cursor = { epoch, seq: this.#seq };
     this.#replayed = true;
     if (messages.length > 0 && !this.#ended) subscriber.write(new Batch(messages));
-    const meanwhile = this.#meanwhile;
-    this.#meanwhile = undefined;
-    if (this.#ended) return false;
-    if (this.#seq >= head) {
-      this.live = true;
-      for (const batch of meanwhile ?? []) {
-        // The one before may have been all that was wanted.
-        if (this.#ended) return false;
-        this.deliver(batch);
-      }
-      subscriber.settle();
-      return false;
+    if (this.#ended || this.#seq < head) return;
+    this.live = true;
+    for (const batch of meanwhile ?? []) {
+      // The one before may have been all that was wanted.
+      if (this.#ended) return;
+      this.deliver(batch);
     }
-    if (subscriber.hungry) return true;
-    this.#feed.retry(this);
-    return false;
+    subscriber.settle();
   }
 
   #gapReason(asked: Cursor, epoch: string, head: number, next: number): GapReason | undefined {

@@ -110,6 +110,7 @@ export function subscriberContext(changes: Partial<SubscriberContext> = {}): Sub
     },
     maxQueue: 1_000_000,
     heartbeat: 25_000,
+    whenRoom() {},
     ...changes,
   };
 }

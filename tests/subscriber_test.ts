@@ -27,7 +27,6 @@ class ListFeed implements Feed {
   head = 0;
   piece = Infinity;
   asked: (Cursor | undefined)[] = [];
-  behind: Subscription | undefined;
   left = false;
 
   constructor(name = "c") {
@@ -46,10 +45,6 @@ class ListFeed implements Feed {
     const seq = cursor.epoch === undefined || cursor.epoch === epoch ? cursor.seq : 0;
     const messages = this.kept.filter((message) => message.seq > seq).slice(0, this.piece);
     return { epoch, head, messages };
-  }
-
-  retry(subscription: Subscription): void {
-    this.behind = subscription;
   }
 
   leave(): void {
@@ -160,26 +155,119 @@ Deno.test("Subscription waits for its sink, and says so if history has run away 
   const feed = new ListFeed();
   feed.keep(messages(1, 10));
   feed.piece = 2;
-  const { sink, subscription } = subscribe(feed, { seq: 0 }, { maxQueue: 50 });
+  const waiting: Subscriber[] = [];
+  const { sink, subscriber, subscription } = subscribe(feed, { seq: 0 }, {
+    maxQueue: 50,
+    whenRoom: (subscriber) => waiting.push(subscriber),
+  });
   sink.clogged = true;
   subscription.catchUp();
   assertEquals(sink.seqs, [1, 2]);
-  assertEquals(feed.behind, subscription);
-  assert(!subscription.ready && !subscription.live);
+  assertEquals(waiting, [subscriber]);
+  assert(!subscriber.hasRoom && !subscription.live);
   subscription.deliver(new Batch(messages(11, 11)));
   feed.keep(messages(6, 11));
   sink.unclog();
-  assert(subscription.ready);
-  subscription.catchUp();
+  assert(subscriber.hasRoom);
+  subscriber.resume();
   assertEquals(sink.gaps.map(({ from, to, reason }) => [from, to, reason]), [[3, 5, "slow"]]);
   assertEquals(sink.seqs, [1, 2, 6, 7, 8, 9, 10, 11]);
+});
+
+/** A subscriber of several channels with history, all of it waiting for a clogged sink. */
+function behindOn(
+  feeds: ListFeed[],
+  options: Partial<SubscriberContext> & { once?: boolean } = {},
+) {
+  const { sink, subscriber, subscription } = subscribe(feeds[0], { seq: 0 }, options);
+  const others = feeds.slice(1).map((feed) => new Subscription(subscriber, feed, { seq: 0 }));
+  for (const other of others) subscriber.add(other);
+  sink.clogged = true;
+  for (const each of [subscription, ...others]) each.catchUp();
+  return { sink, subscriber };
+}
+
+function feedsOf(count: number, length: number): ListFeed[] {
+  return Array.from({ length: count }, (_, i) => {
+    const feed = new ListFeed(`c${i}`);
+    feed.keep(messages(1, length, "e", feed.name));
+    feed.piece = 1;
+    return feed;
+  });
+}
+
+for (const once of [false, true]) {
+  Deno.test(`Subscriber gets more histories than fit its queue in turn${once ? ", all in one answer" : ""}`, () => {
+    const { sink, subscriber } = behindOn(feedsOf(20, 3), { once, maxQueue: 1000 });
+    let rounds = 0;
+    while (sink.seqs.length < 60) {
+      assertEquals(sink.closed, undefined);
+      assert(++rounds < 60, "it gets nothing more");
+      sink.unclog();
+      sink.clogged = true;
+      subscriber.resume();
+      assert(!sink.exceeds(500), "half of the queue is left for live messages");
+    }
+    assert(rounds > 1, "all of it went in at once");
+    for (const [i] of Array(20).entries()) {
+      const seqs = sink.messages.filter(({ channel }) => channel === `c${i}`).map(({ seq }) => seq);
+      assertEquals(seqs, [1, 2, 3]);
+    }
+    assertEquals(sink.closed, once ? "done" : undefined);
+  });
+}
+
+Deno.test("Subscriber that is behind on one channel takes no longer turn than on the others", () => {
+  const { sink, subscriber } = behindOn(feedsOf(3, 50), { maxQueue: 1000 });
+  for (let round = 0; round < 6; round++) {
+    sink.unclog();
+    sink.clogged = true;
+    subscriber.resume();
+  }
+  const counts = [0, 1, 2].map((i) =>
+    sink.messages.filter(({ channel }) => channel === `c${i}`).length
+  );
+  assert(Math.max(...counts) < 50 && Math.min(...counts) > Math.max(...counts) / 3, `${counts}`);
+});
+
+Deno.test("Subscriber that is behind forgets a channel that it leaves", () => {
+  const { sink, subscriber } = behindOn(feedsOf(3, 50), { maxQueue: 1000 });
+  const before = sink.seqs.length;
+  for (const name of ["c1", "c2", "c0"]) assert(subscriber.remove(name));
+  sink.unclog();
+  subscriber.resume();
+  assertEquals(sink.seqs.length, before);
+});
+
+Deno.test("Subscriber asks a late engine for one history at a time, and gets all of them", async () => {
+  let asked = 0;
+  let most = 0;
+  const feeds = feedsOf(5, 4);
+  const late = (feed: ListFeed): Feed => ({
+    name: feed.name,
+    async since(cursor) {
+      most = Math.max(most, ++asked);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      asked--;
+      return feed.since(cursor);
+    },
+    leave() {},
+  });
+  const sink = new RecordingSink({ once: true });
+  const done = Promise.withResolvers<void>();
+  const subscriber = new Subscriber(sink, subscriberContext({ onClose: () => done.resolve() }));
+  const subscriptions = feeds.map((feed) => new Subscription(subscriber, late(feed), { seq: 0 }));
+  for (const subscription of subscriptions) subscriber.add(subscription);
+  await Promise.all(subscriptions.map((subscription) => subscription.catchUp()));
+  await done.promise;
+  assertEquals([sink.seqs.length, most, sink.closed], [20, 1, "done"]);
 });
 
 Deno.test("Subscription keeps what is published while it waits for an answer", async () => {
   const feed = new ListFeed();
   feed.keep(messages(1, 2));
   const answer = Promise.withResolvers<Replay>();
-  const late: Feed = { name: "c", since: () => answer.promise, retry() {}, leave() {} };
+  const late: Feed = { name: "c", since: () => answer.promise, leave() {} };
   const { sink, subscription } = subscribe(late, { seq: 1 });
   const done = subscription.catchUp();
   subscription.deliver(new Batch(messages(2, 3)));
@@ -192,7 +280,7 @@ Deno.test("Subscription keeps what is published while it waits for an answer", a
 
 Deno.test("Subscription that has all it wants sends nothing more of what it kept", async () => {
   const answer = Promise.withResolvers<Replay>();
-  const late: Feed = { name: "c", since: () => answer.promise, retry() {}, leave() {} };
+  const late: Feed = { name: "c", since: () => answer.promise, leave() {} };
   const { sink, subscription } = subscribe(late, { seq: 0 }, { once: true });
   const done = subscription.catchUp();
   subscription.deliver(new Batch(messages(1, 2)));
@@ -455,7 +543,7 @@ Deno.test("Subscriber is closed by a feed that fails, now or later", async () =>
     }]
   ) {
     const errors: unknown[] = [];
-    const feed: Feed = { name: "c", since, retry() {}, leave() {} };
+    const feed: Feed = { name: "c", since, leave() {} };
     const { sink, subscription } = subscribe(feed, undefined, {
       report: (error) => errors.push(error),
     });
