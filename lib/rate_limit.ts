@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Recents } from "./recents.ts";
 
 /** How far ahead of the allowed rate an address may be, in milliseconds. */
 const BURST_MS = 1000;
@@ -17,9 +18,8 @@ export class RateLimit {
   /** How often an address may do it in a second; 0: as often as it likes. */
   readonly perSecond: number;
   readonly #now: () => number;
-  readonly #maxAddresses: number;
-  /** Milliseconds by address, longest untouched first. */
-  readonly #paidUntil = new Map<string, number>();
+  /** Milliseconds by address. */
+  readonly #paidUntil: Recents<string, number>;
 
   /**
    * A limit that nobody has come near yet.
@@ -35,7 +35,7 @@ export class RateLimit {
   ) {
     this.perSecond = perSecond;
     this.#now = now;
-    this.#maxAddresses = maxAddresses;
+    this.#paidUntil = new Recents(maxAddresses);
   }
 
   /** Whether there is a limit at all. */
@@ -63,12 +63,10 @@ export class RateLimit {
     if (!this.enabled) return;
     const now = this.#now();
     const from = Math.max(now, this.#paidUntil.get(address) ?? 0);
-    // Taken out first, so that the map stays in the order of the last touch.
-    this.#paidUntil.delete(address);
     this.#paidUntil.set(address, from + times * 1000 / this.perSecond);
-    for (const [oldest, paidUntil] of this.#paidUntil) {
-      if (paidUntil > now && this.#paidUntil.size <= this.#maxAddresses) break;
-      this.#paidUntil.delete(oldest);
+    for (let idle = this.#paidUntil.oldest; idle !== undefined; idle = this.#paidUntil.oldest) {
+      if (idle.value > now) break;
+      this.#paidUntil.delete(idle.key);
     }
   }
 }

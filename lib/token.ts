@@ -5,6 +5,7 @@
  */
 import { errors, jwtVerify, SignJWT } from "jose";
 import { Patterns } from "./patterns.ts";
+import { Recents } from "./recents.ts";
 
 /**
  * What a token allows. A pattern is the name of a channel, or a prefix of names and `*`. In the token
@@ -55,8 +56,8 @@ const utf8 = new TextEncoder();
 /** Reads tokens signed with any of a few secrets, so that one can take the place of another. */
 export class Tokens {
   readonly #secrets: readonly Uint8Array[];
-  /** Good ones, oldest first. */
-  readonly #known = new Map<string, Rights>();
+  /** What the good ones allow. */
+  readonly #known = new Recents<string, Rights>(MAX_KNOWN);
 
   /** Reads what is signed with one of these secrets. */
   constructor(secrets: readonly string[]) {
@@ -77,9 +78,7 @@ export class Tokens {
   async #verify(token: string): Promise<Rights> {
     checkLength(token);
     const rights = await this.#signedRights(token);
-    this.#known.delete(token);
     this.#known.set(token, rights);
-    if (this.#known.size > MAX_KNOWN) this.#known.delete(this.#known.keys().next().value!);
     return rights;
   }
 
