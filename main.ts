@@ -8,6 +8,7 @@ import manifest from "./deno.json" with { type: "json" };
 import { Access } from "./lib/access.ts";
 import { type App, createApp } from "./lib/app.ts";
 import { BodyReader } from "./lib/body.ts";
+import { MAX_TIMER_MS } from "./lib/clock.ts";
 import { type Command, type Config, ConfigError, helpText, readConfig } from "./lib/config.ts";
 import { type Engine, MemoryEngine } from "./lib/engine.ts";
 import { Hub } from "./lib/hub.ts";
@@ -215,11 +216,11 @@ async function shutDown(
 ): Promise<void> {
   // The runtime's own shutdown comes last: it breaks off bodies that are being read, and closes
   // WebSockets without our reason.
-  const deadline = Date.now() + grace;
+  const deadline = performance.now() + grace;
   const drained = app.drain();
   hub.drain();
   await within(grace, drained);
-  if (!await within(Math.max(LAST_MS, deadline - Date.now()), listener.shutdown())) {
+  if (!await within(Math.max(LAST_MS, deadline - performance.now()), listener.shutdown())) {
     log.error("connections dropped at the end of the grace period");
   }
   await hub.close();
@@ -229,7 +230,7 @@ async function shutDown(
 async function within(ms: number, promise: Promise<void>): Promise<boolean> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), ms);
+    timer = setTimeout(() => resolve(false), Math.min(ms, MAX_TIMER_MS));
   });
   try {
     return await Promise.race([promise.then(() => true), late]);
