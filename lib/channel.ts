@@ -25,7 +25,10 @@ export class Channel implements Feed {
   /** A set may change while it is walked: who leaves is not called, nobody else is skipped. */
   readonly #subscriptions = new Set<Subscription>();
   #pending: Message[] = [];
-  /** Pending while the engine has not confirmed that it relays the channel. */
+  /**
+   * Pending while the engine has not confirmed that it relays the channel. If it cannot, this is rejected
+   * for good: nobody can join the channel any more.
+   */
   watching: Promise<void> | undefined;
 
   /** A channel without subscriptions; `owner` answers for its history. */

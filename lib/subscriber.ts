@@ -177,12 +177,17 @@ export class Subscriber implements Timed {
   /** Leaves a channel; false if it was not subscribed to it. */
   remove(channel: string): boolean {
     const subscription = this.find(channel);
-    if (subscription === undefined) return false;
-    this.#subscriptions.splice(this.#subscriptions.indexOf(subscription), 1);
+    return subscription !== undefined && this.leave(subscription);
+  }
+
+  /** Ends one of its subscriptions; false if it was not, or is no longer, one of them. */
+  leave(subscription: Subscription): boolean {
+    const index = this.#subscriptions.indexOf(subscription);
+    if (index >= 0) this.#subscriptions.splice(index, 1);
     const waits = this.#behind?.indexOf(subscription) ?? -1;
     if (waits >= 0) this.#behind!.splice(waits, 1);
     subscription.end();
-    return true;
+    return index >= 0;
   }
 
   /** Bytes of history that may be sent in one go. */
@@ -379,10 +384,10 @@ export class Subscription {
       if (!(replay instanceof Promise)) return this.#open({ epoch: replay.epoch, seq });
       return replay.then(
         ({ epoch }) => this.#open({ epoch, seq }),
-        (error) => this.#subscriber.fail(error),
+        (error) => this.#fail(error),
       );
     } catch (error) {
-      this.#subscriber.fail(error);
+      this.#fail(error);
     }
   }
 
@@ -403,7 +408,7 @@ export class Subscription {
         this.#take(replay);
       }
     } catch (error) {
-      subscriber.fail(error);
+      this.#fail(error);
     }
   }
 
@@ -415,11 +420,16 @@ export class Subscription {
     try {
       this.#take(await replay);
     } catch (error) {
-      subscriber.fail(error);
+      this.#fail(error);
     }
     if (history) subscriber.asking = false;
     await this.catchUp();
     if (history) subscriber.resume();
+  }
+
+  /** An answer failed: of no concern to a subscriber that has left the channel meanwhile. */
+  #fail(error: unknown): void {
+    if (!this.#ended) this.#subscriber.fail(error);
   }
 
   /** Leaves the channel. */
