@@ -7,7 +7,13 @@ import { type Access, type Grant, pageOf } from "./access.ts";
 import { ASSETS, serveAsset } from "./assets.ts";
 import type { BodyReader } from "./body.ts";
 import { quote } from "./cursor.ts";
-import { type Engine, EngineFullError, type Receipt } from "./engine.ts";
+import {
+  BatchTooLargeError,
+  type ChannelInfo,
+  type Engine,
+  EngineFullError,
+  type Receipt,
+} from "./engine.ts";
 import { HttpError, internalError, RETRY_AFTER } from "./http_error.ts";
 import type { Hub, Wish } from "./hub.ts";
 import type { PrometheusMetrics, Reading } from "./metrics.ts";
@@ -299,6 +305,9 @@ export function createApp(options: AppOptions): App {
         "retry-after": RETRY_AFTER,
       });
     }
+    if (error instanceof BatchTooLargeError) {
+      return new HttpError(413, "batch_too_large", `${error.message} (--max-memory)`);
+    }
     report(error);
     return internalError();
   }
@@ -319,9 +328,10 @@ export function createApp(options: AppOptions): App {
         // Others may have come while the body was read.
         checkPublishRate(address);
         publishLimit.spend(address, publications.length);
-        if (publications.length > 1) return hub.publishAll(publications).then(json);
-        const receipt = hub.publish(publications[0]);
-        return receipt instanceof Promise ? receipt.then(json) : json(receipt);
+        const published = publications.length === 1
+          ? hub.publish(publications[0])
+          : hub.publishAll(publications);
+        return published instanceof Promise ? published.then(json) : json(published);
       }, request.method === "GET");
     }
   }
@@ -501,19 +511,20 @@ export function createApp(options: AppOptions): App {
   }
 
   function showChannel(call: Call): Response | Promise<Response> {
-    return operate(call, () => describe(channelOf(call.path)));
+    return operate(call, async () => {
+      const name = channelOf(call.path);
+      return describe(name, await engine.info(name));
+    });
   }
 
   function resetChannel(call: Call): Response | Promise<Response> {
     return operate(call, async () => {
       const name = channelOf(call.path);
-      if (!await engine.reset(name)) throw unknownChannel(name);
-      return describe(name);
+      return describe(name, await engine.reset(name));
     });
   }
 
-  async function describe(name: string): Promise<Response> {
-    const info = await engine.info(name);
+  function describe(name: string, info: ChannelInfo | undefined): Response {
     if (info === undefined) throw unknownChannel(name);
     return json(withSubscribers(info));
   }
@@ -532,7 +543,7 @@ export function createApp(options: AppOptions): App {
   }
 
   function metricsText(): Response {
-    const { published, channels, messages, bytes } = engine.usage();
+    const { published, channels, onlyWatched, messages, bytes, held } = engine.usage();
     const { rss } = Deno.memoryUsage();
     const readings: Reading[] = [
       ["river_messages_published_total", "counter", "Messages numbered and stored.", published],
@@ -550,8 +561,15 @@ export function createApp(options: AppOptions): App {
         lost,
       ],
       ["river_channels", "gauge", "Channels known.", channels],
+      [
+        "river_channels_only_watched",
+        "gauge",
+        "Of these, which hold nothing and do not count against --max-channels.",
+        onlyWatched,
+      ],
       ["river_history_messages", "gauge", "Messages kept.", messages],
       ["river_history_bytes", "gauge", "Bytes of data kept.", bytes],
+      ["river_history_memory_bytes", "gauge", "Memory that counts against --max-memory.", held],
       ["process_resident_memory_bytes", "gauge", "Resident memory.", rss],
     ];
     return new Response(metrics.text(readings), {

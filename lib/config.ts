@@ -58,7 +58,7 @@ export const OPTIONS = {
   "max-memory": {
     kind: "bytes",
     default: "128MiB",
-    help: "history in all, 128 bytes a message included",
+    help: "memory for history: texts and names, 128 bytes per message, 224 per channel",
     beyond: "the history of the channel longest without a publish goes first",
   },
   "max-message": {
@@ -134,7 +134,7 @@ export const OPTIONS = {
     kind: "count",
     default: "100000",
     min: 1,
-    help: "channels at a time",
+    help: "channels published to, at a time; as many more may be only watched",
     beyond: "503",
   },
   "max-channels-per-client": {

@@ -3,10 +3,24 @@
  *
  * @module
  */
+import { Chain, type Linked } from "./chain.ts";
+import { epochs, sinceStart } from "./clock.ts";
+import { channelCost, heldBytes, Holdings, MESSAGE_OVERHEAD, SharedText } from "./cost.ts";
 import type { Cursor, Position } from "./cursor.ts";
-import { History, MESSAGE_OVERHEAD } from "./history.ts";
+import { History, type KeptMessage } from "./history.ts";
 import { type Key, keyOf } from "./key.ts";
 import { type Message, utf8Length } from "./message.ts";
+import { Recents } from "./recents.ts";
+
+/** A message to be published. */
+export interface Publication {
+  /** Name of the channel. */
+  readonly channel: string;
+  /** The text to publish. */
+  readonly data: string;
+  /** A repeat of the same id within the time that ids are kept is answered, but not published. */
+  readonly id?: string;
+}
 
 /** What a publisher gets: the message is numbered and stored. */
 export interface Receipt {
@@ -52,10 +66,14 @@ export interface Usage {
   readonly published: number;
   /** Channels known. */
   readonly channels: number;
+  /** Of these, the ones that hold nothing and are known only because they are watched. */
+  readonly onlyWatched: number;
   /** Messages kept. */
   readonly messages: number;
   /** UTF-8 bytes of data kept. */
   readonly bytes: number;
+  /** Bytes of memory that history takes. */
+  readonly held: number;
 }
 
 /** What an engine needs from the process that it serves. */
@@ -91,8 +109,17 @@ export interface Engine {
    */
   publish(channel: string, data: string, id?: string): Promise<Receipt> | Receipt;
 
-  /** MUST tell whether all of these channels could be published to now; stores nothing. */
-  admits(channels: readonly string[]): Promise<boolean> | boolean;
+  /**
+   * Numbers and keeps several messages in order, each as `publish` does; the receipts are in the same
+   * order.
+   *
+   * - MUST number, keep and deliver all of them, or none if it throws. Nothing else MUST take effect in
+   *   between.
+   * - MUST throw `EngineFullError` if there is no room for all of the channels.
+   * - MUST throw `BatchTooLargeError` if they would take so much memory that the history of others had
+   *   to go for them, beyond a share that the engine grants.
+   */
+  publishAll(publications: readonly Publication[]): Promise<Receipt[]> | Receipt[];
 
   /**
    * What came after a position.
@@ -125,8 +152,11 @@ export interface Engine {
    */
   list(prefix: string, limit: number, after?: string): Promise<ChannelPage>;
 
-  /** Forgets the history of a channel and starts a new epoch; false if it is not known. */
-  reset(channel: string): Promise<boolean> | boolean;
+  /**
+   * Forgets the history of a channel and starts a new epoch. The answer is its state afterwards;
+   * undefined if it was not known.
+   */
+  reset(channel: string): Promise<ChannelInfo | undefined> | ChannelInfo | undefined;
 
   /** What was numbered here and what is held, for the metrics. */
   usage(): Usage;
@@ -141,15 +171,21 @@ export class EngineFullError extends Error {
   override name = "EngineFullError";
 }
 
+/** The messages of one request would take more memory than one request may. */
+export class BatchTooLargeError extends Error {
+  /** Names the error in logs and stack traces. */
+  override name = "BatchTooLargeError";
+}
+
 /** What the memory engine keeps. */
 export interface MemoryLimits {
   /** Messages a channel. */
   readonly history: number;
   /** Milliseconds a message is kept. */
   readonly historyTtl: number;
-  /** Bytes of history in all. */
+  /** Bytes of memory that history may take, channels included. */
   readonly maxMemory: number;
-  /** Channels at a time. */
+  /** Channels that were published to, at a time; as many may be only watched. */
   readonly maxChannels: number;
   /** Idempotency keys remembered in all. */
   readonly maxIds: number;
@@ -157,11 +193,8 @@ export interface MemoryLimits {
   readonly idTtl: number;
 }
 
-/**
- * A channel with its history, as the memory engine keeps it: one object, as there may be millions.
- * Linked into a list, longest untouched first.
- */
-class Log extends History {
+/** A channel with its history, as the memory engine keeps it: one object, as there may be millions. */
+class Log extends History implements Linked<Log> {
   readonly channel: string;
   readonly order: number;
   epoch: string;
@@ -178,8 +211,15 @@ class Log extends History {
     this.epoch = epoch;
     this.order = order;
   }
+
+  /** Bytes of memory that it takes without its messages. */
+  get cost(): number {
+    return channelCost(this.channel);
+  }
 }
 
+/** The share of all memory that the messages of one request may take. */
+const BATCH_SHARE = 1 / 4;
 /**
  * How exactly the order of last touches is kept, as a share of the time that history is kept, and at the
  * most in milliseconds. Moving a channel to the end of the list touches the memory of two others: on
@@ -200,20 +240,22 @@ export class MemoryEngine implements Engine {
   readonly #touchMs: number;
   readonly #now: () => number;
   readonly #newEpoch: () => string;
+  /** All channels: those that were published to, and those that are only watched. */
   readonly #logs = new Map<Key, Log>();
-  /** By channel and key, longest known first. */
-  readonly #ids = new Map<Key, { receipt: Receipt; time: number }>();
+  /**
+   * The channels that count against the limits: all but those that are watched and keep nothing. Nothing
+   * can be gained by forgetting those, and they must not keep others out.
+   */
+  readonly #chain = new Chain<Log>();
+  /** By channel and key. */
+  readonly #ids: Recents<Key, { readonly receipt: Receipt; readonly time: number }>;
+  readonly #holdings = new Holdings();
   #local!: Local;
-  #oldest: Log | undefined;
-  #newest: Log | undefined;
   #created = 0;
   #published = 0;
-  #messages = 0;
-  /** Bytes of data kept in all. */
-  #bytes = 0;
   /**
-   * The epoch of channels to come. Channels share it until one that had messages is dropped: only
-   * then could a name come back with numbers that were used before. So a position in a channel
+   * The epoch of channels to come. Channels share it until one that had messages is dropped or reset:
+   * only then could a name come back with numbers that were used before. So a position in a channel
    * that never had a message stays good when the channel is dropped and made again.
    */
   #epoch: string;
@@ -223,17 +265,19 @@ export class MemoryEngine implements Engine {
   /**
    * An engine without channels, held to `limits`.
    *
-   * @param options `now` gives milliseconds since whenever, `newEpoch` a name that sorts after those it gave before.
+   * @param options `now` gives milliseconds that never go back, `newEpoch` a name that sorts after those
+   * it gave before.
    */
   constructor(
     limits: MemoryLimits,
-    { now = sinceNow(), newEpoch = epochsByTime() }: {
+    { now = sinceStart, newEpoch = epochs() }: {
       now?: () => number;
       newEpoch?: () => string;
     } = {},
   ) {
     this.#limits = limits;
     this.#touchMs = Math.min(limits.historyTtl * TOUCH_SHARE, MAX_TOUCH_MS);
+    this.#ids = new Recents(limits.maxIds);
     this.#now = now;
     this.#newEpoch = newEpoch;
     this.#epoch = newEpoch();
@@ -245,45 +289,25 @@ export class MemoryEngine implements Engine {
   }
 
   publish(channel: string, data: string, id?: string): Receipt {
-    const now = this.#now();
-    const key = id === undefined ? undefined : keyOf(`${channel}\n${id}`);
-    if (key !== undefined) {
-      const known = this.#ids.get(key);
-      if (known !== undefined && known.time > now - this.#limits.idTtl) return known.receipt;
-      this.#ids.delete(key);
-    }
-    const log = this.#logs.get(keyOf(channel)) ?? this.#create(channel);
-    const message: Message = {
-      // The one name for all: that of the request may be a copy.
-      channel: log.channel,
-      epoch: log.epoch,
-      seq: ++log.seq,
-      data,
-      bytes: utf8Length(data),
-      time: now,
-    };
-    this.#published++;
-    this.#keep(log, message);
-    const receipt: Receipt = {
-      channel: log.channel,
-      seq: message.seq,
-      epoch: message.epoch,
-      subscribers: log.watched ? this.#local.subscribers(channel) : 0,
-    };
-    if (key !== undefined) this.#remember(key, receipt, now);
-    if (log.watched) this.#local.deliver(message);
-    return receipt;
+    return this.#publish(channel, data, id, this.#now());
   }
 
-  admits(channels: readonly string[]): boolean {
-    const room = this.#limits.maxChannels - this.#logs.size;
-    if (channels.length <= room) return true;
-    const unknown = new Set<Key>();
-    for (const channel of channels) {
-      const key = keyOf(channel);
-      if (!this.#logs.has(key)) unknown.add(key);
-    }
-    return unknown.size <= room;
+  publishAll(publications: readonly Publication[]): Receipt[] {
+    this.#checkShare(publications);
+    this.#checkRoom(publications);
+    // Nothing below can fail, or what was published before it would stay.
+    const now = this.#now();
+    let last: string | undefined;
+    let shared: SharedText | undefined;
+    return publications.map(({ channel, data, id }, i) => {
+      // One text for several channels comes as one publication after the other.
+      if (data !== last) shared = undefined;
+      if (shared === undefined && publications[i + 1]?.data === data) {
+        shared = new SharedText(heldBytes(data, utf8Length(data)));
+        last = data;
+      }
+      return this.#publish(channel, shared === undefined ? data : last!, id, now, shared);
+    });
   }
 
   since(channel: string, cursor: Cursor | undefined, maxBytes: number): Replay {
@@ -298,16 +322,26 @@ export class MemoryEngine implements Engine {
   }
 
   watch(channel: string): void {
-    const log = this.#logs.get(keyOf(channel)) ?? this.#create(channel);
+    let log = this.#logs.get(keyOf(channel));
+    if (log === undefined) {
+      if (this.#onlyWatched >= this.#limits.maxChannels) {
+        throw new EngineFullError(
+          `Cannot watch another channel: ${this.#onlyWatched} are only watched, the most allowed`,
+        );
+      }
+      log = this.#create(channel);
+    }
     log.watched = true;
+    if (log.length === 0 && this.#chain.has(log)) this.#discount(log);
   }
 
   unwatch(channel: string): void {
     const log = this.#logs.get(keyOf(channel));
     if (log === undefined) return;
     log.watched = false;
-    if (log.seq === 0) this.#drop(log);
-    else this.#touch(log);
+    if (this.#chain.has(log)) this.#touch(log);
+    else if (log.seq > 0 && this.#chain.size < this.#limits.maxChannels) this.#count(log);
+    else this.#drop(log);
   }
 
   info(channel: string): ChannelInfo | undefined {
@@ -333,31 +367,29 @@ export class MemoryEngine implements Engine {
     return { channels, next: null };
   }
 
-  reset(channel: string): boolean {
+  reset(channel: string): ChannelInfo | undefined {
     const log = this.#logs.get(keyOf(channel));
-    if (log === undefined) return false;
-    this.#evict(log, 0, Infinity);
-    log.epoch = this.#newEpoch();
+    if (log === undefined) return undefined;
+    log.trim(0, Infinity, this.#holdings);
     log.seq = 0;
-    this.#touch(log);
-    return true;
+    // From here on it is as any other channel without messages.
+    log.epoch = this.#epoch = this.#newEpoch();
+    this.#leave(log);
+    return this.#describe(log);
   }
 
   usage(): Usage {
     return {
       published: this.#published,
       channels: this.#logs.size,
-      messages: this.#messages,
-      bytes: this.#bytes,
+      onlyWatched: this.#onlyWatched,
+      ...this.#holdings,
     };
   }
 
   close(): void {
     clearInterval(this.#timer);
     clearImmediate(this.#sweeping);
-    this.#logs.clear();
-    this.#ids.clear();
-    this.#oldest = this.#newest = undefined;
   }
 
   /**
@@ -367,84 +399,165 @@ export class MemoryEngine implements Engine {
   sweep(): void {
     const now = this.#now();
     let budget = SWEEP_BATCH;
-    for (const [key, { time }] of this.#ids) {
-      if (time > now - this.#limits.idTtl || --budget < 0) break;
-      this.#ids.delete(key);
+    for (let id = this.#ids.oldest; id !== undefined; id = this.#ids.oldest) {
+      if (id.value.time > now - this.#limits.idTtl || --budget < 0) break;
+      this.#ids.delete(id.key);
     }
-    for (let log = this.#oldest; log !== undefined; log = this.#oldest) {
+    for (let log = this.#chain.oldest; log !== undefined; log = this.#chain.oldest) {
       if (log.touched > now - this.#limits.historyTtl || --budget < 0) break;
       this.#expire(log);
       // Published to after it was touched, but not much: the others can wait as long.
       if (log.length > 0) break;
-      if (log.watched) this.#touch(log);
-      else this.#drop(log);
+      this.#leave(log);
     }
     if (budget < 0) this.#sweeping = setImmediate(() => this.sweep());
   }
 
-  #create(channel: string): Log {
-    if (this.#logs.size >= this.#limits.maxChannels) {
+  /** Channels that are watched and keep nothing. */
+  get #onlyWatched(): number {
+    return this.#logs.size - this.#chain.size;
+  }
+
+  #publish(
+    channel: string,
+    data: string,
+    id: string | undefined,
+    now: number,
+    shared?: SharedText,
+  ): Receipt {
+    const key = id === undefined ? undefined : keyOf(`${channel}\n${id}`);
+    if (key !== undefined) {
+      const known = this.#ids.get(key);
+      if (known !== undefined && known.time > now - this.#limits.idTtl) return known.receipt;
+    }
+    const bytes = utf8Length(data);
+    const log = this.#admit(channel);
+    // From the number to the receipt nothing may fail, or the number would be used and nobody told.
+    const message = messageOf(log, data, bytes, now, shared);
+    log.seq = message.seq;
+    this.#published++;
+    this.#keep(log, message);
+    const receipt: Receipt = {
+      channel: log.channel,
+      seq: message.seq,
+      epoch: message.epoch,
+      subscribers: log.watched ? this.#local.subscribers(channel) : 0,
+    };
+    if (key !== undefined) this.#ids.set(key, { receipt, time: now });
+    if (log.watched) this.#local.deliver(message);
+    return receipt;
+  }
+
+  /** The channel, counted against the limits: it is published to. */
+  #admit(channel: string): Log {
+    const log = this.#logs.get(keyOf(channel));
+    if (log !== undefined && this.#chain.has(log)) return log;
+    const { size } = this.#chain;
+    if (size >= this.#limits.maxChannels) {
       throw new EngineFullError(
-        `Cannot create the channel: there are ${this.#logs.size} already, the most allowed`,
+        `Cannot publish to another channel: there are ${size} already, the most allowed`,
       );
     }
+    const admitted = log ?? this.#create(channel);
+    this.#count(admitted);
+    return admitted;
+  }
+
+  /** Makes sure that all of these can be published to, so that none of them fails halfway. */
+  #checkRoom(publications: readonly Publication[]): void {
+    const room = this.#limits.maxChannels - this.#chain.size;
+    if (publications.length <= room) return;
+    const unknown = new Set<Key>();
+    // Also those whose id is a repeat: it may be forgotten before their turn comes.
+    for (const { channel } of publications) {
+      if (!this.#counts(channel)) unknown.add(keyOf(channel));
+    }
+    if (unknown.size <= room) return;
+    throw new EngineFullError(
+      `Cannot publish to ${unknown.size} more channels: there is room for ${room}`,
+    );
+  }
+
+  #checkShare(publications: readonly Publication[]): void {
+    const most = this.#limits.maxMemory * BATCH_SHARE;
+    let bound = publications.length * (MESSAGE_OVERHEAD + channelCost(""));
+    for (const { channel, data } of publications) bound += 4 * channel.length + 2 * data.length;
+    if (bound <= most) return;
+    const cost = this.#costOf(publications);
+    if (cost <= most) return;
+    throw new BatchTooLargeError(
+      `Cannot keep ${publications.length} messages of ${cost} bytes: those of one request may take ` +
+        `${Math.floor(most)} bytes, a quarter of all memory for history`,
+    );
+  }
+
+  /** Bytes of memory that these messages would take if all were kept, at the most. */
+  #costOf(publications: readonly Publication[]): number {
+    const unknown = new Map<Key, string>();
+    let last: string | undefined;
+    let cost = 0;
+    for (const { channel, data } of publications) {
+      if (!this.#counts(channel)) unknown.set(keyOf(channel), channel);
+      cost += MESSAGE_OVERHEAD + (data === last ? 0 : heldBytes(data, utf8Length(data)));
+      last = data;
+    }
+    for (const channel of unknown.values()) cost += channelCost(channel);
+    return cost;
+  }
+
+  #counts(channel: string): boolean {
+    const log = this.#logs.get(keyOf(channel));
+    return log !== undefined && this.#chain.has(log);
+  }
+
+  #create(channel: string): Log {
     const log = new Log(channel, this.#epoch, ++this.#created);
     this.#logs.set(keyOf(channel), log);
-    log.touched = this.#now();
-    this.#link(log);
     return log;
   }
 
   #drop(log: Log): void {
     this.#logs.delete(keyOf(log.channel));
-    this.#unlink(log);
-    // An epoch that is not the shared one was a reset's: nobody else has it, but numbers before the
-    // reset were of the shared one.
-    if (log.seq > 0 || log.epoch !== this.#epoch) this.#epoch = this.#newEpoch();
+    if (this.#chain.has(log)) this.#discount(log);
+    if (log.seq > 0) this.#epoch = this.#newEpoch();
   }
 
-  #keep(log: Log, message: Message): void {
-    const { length, bytes } = log;
-    log.push(message, this.#limits.history);
-    log.trim(Infinity, message.time - this.#limits.historyTtl);
-    this.#messages += log.length - length;
-    this.#bytes += log.bytes - bytes;
-    if (message.time - log.touched >= this.#touchMs || log === this.#oldest) {
+  /** A channel keeps nothing: it goes, or stays for those who watch it without counting. */
+  #leave(log: Log): void {
+    if (!log.watched) this.#drop(log);
+    else if (this.#chain.has(log)) this.#discount(log);
+  }
+
+  #count(log: Log): void {
+    log.touched = this.#now();
+    this.#chain.add(log);
+    this.#holdings.held += log.cost;
+  }
+
+  #discount(log: Log): void {
+    this.#chain.remove(log);
+    this.#holdings.held -= log.cost;
+  }
+
+  #keep(log: Log, message: KeptMessage): void {
+    log.push(message, this.#limits.history, this.#holdings);
+    log.trim(Infinity, message.time - this.#limits.historyTtl, this.#holdings);
+    if (message.time - log.touched >= this.#touchMs || log === this.#chain.oldest) {
       this.#touch(log, message.time);
     }
-    while (this.#cost > this.#limits.maxMemory && this.#messages > 0) {
-      const idlest = this.#oldest!;
-      this.#evict(idlest, idlest.length - 1, -Infinity);
+    while (this.#holdings.held > this.#limits.maxMemory) {
+      const idlest = this.#chain.oldest!;
+      // It may have nothing to give: its messages expired, or it was left when they had gone.
+      idlest.trim(idlest.length - 1, -Infinity, this.#holdings);
       if (idlest.length > 0) continue;
-      if (idlest.watched || idlest === log) this.#touch(idlest);
-      else this.#drop(idlest);
+      // The others are gone: the message is larger than all memory, and counted all the same.
+      if (idlest === log) break;
+      this.#leave(idlest);
     }
-  }
-
-  get #cost(): number {
-    return this.#bytes + this.#messages * MESSAGE_OVERHEAD;
   }
 
   #expire(log: Log): void {
-    this.#evict(log, this.#limits.history, this.#now() - this.#limits.historyTtl);
-  }
-
-  /** Keeps at most `count` messages, all later than `time`. */
-  #evict(log: Log, count: number, time: number): void {
-    const { length, bytes } = log;
-    log.trim(count, time);
-    this.#messages -= length - log.length;
-    this.#bytes -= bytes - log.bytes;
-  }
-
-  #remember(key: Key, receipt: Receipt, time: number): void {
-    if (this.#ids.size >= this.#limits.maxIds) {
-      for (const oldest of this.#ids.keys()) {
-        this.#ids.delete(oldest);
-        break;
-      }
-    }
-    this.#ids.set(key, { receipt, time });
+    log.trim(this.#limits.history, this.#now() - this.#limits.historyTtl, this.#holdings);
   }
 
   #describe(log: Log): ChannelInfo {
@@ -460,41 +573,24 @@ export class MemoryEngine implements Engine {
 
   #touch(log: Log, now: number = this.#now()): void {
     log.touched = now;
-    if (log === this.#newest) return;
-    this.#unlink(log);
-    this.#link(log);
-  }
-
-  #link(log: Log): void {
-    log.older = this.#newest;
-    log.newer = undefined;
-    if (this.#newest === undefined) this.#oldest = log;
-    else this.#newest.newer = log;
-    this.#newest = log;
-  }
-
-  #unlink(log: Log): void {
-    if (log.older === undefined) this.#oldest = log.newer;
-    else log.older.newer = log.newer;
-    if (log.newer === undefined) this.#newest = log.older;
-    else log.newer.older = log.older;
+    this.#chain.touch(log);
   }
 }
 
 /**
- * A clock that starts at 0: for weeks its numbers are small enough for the runtime to keep them in an
- * object, where those since 1970 are objects of their own.
+ * The next message of a channel. What most of them do not need they do not have, so as to be as small
+ * as may be.
  */
-function sinceNow(): () => number {
-  const start = Date.now();
-  return () => Date.now() - start;
-}
-
-/**
- * Names for epochs: the time in milliseconds to the base 36, which has eight digits and so sorts
- * by age until 2059; never the same one twice.
- */
-function epochsByTime(): () => string {
-  let last = 0;
-  return () => (last = Math.max(last + 1, Date.now())).toString(36);
+function messageOf(
+  { channel, epoch, seq }: Log,
+  data: string,
+  bytes: number,
+  time: number,
+  shared: SharedText | undefined,
+): KeptMessage {
+  const cost = MESSAGE_OVERHEAD + (shared === undefined ? heldBytes(data, bytes) : 0);
+  // The one name for all: that of the request may be a copy.
+  return shared === undefined
+    ? { channel, epoch, seq: seq + 1, data, bytes, time, cost }
+    : { channel, epoch, seq: seq + 1, data, bytes, time, cost, shared };
 }

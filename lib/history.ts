@@ -3,16 +3,22 @@
  *
  * @module
  */
+import { type Holdings, MESSAGE_OVERHEAD, type SharedText } from "./cost.ts";
 import type { Message } from "./message.ts";
 
-/** What a kept message costs beyond its data, in bytes: the object, its slot, short strings. */
-export const MESSAGE_OVERHEAD = 128;
+/** A message as a history keeps it. */
+export interface KeptMessage extends Message {
+  /** Bytes of memory that it takes; without its data if that is shared. */
+  readonly cost: number;
+  /** What it shares with messages of other channels; most share nothing, and have no such field. */
+  readonly shared?: SharedText;
+}
 
 /** Slots below which a ring that has become too large is left as it is. */
 const FEW = 32;
 
 /** The ring of who has no ring: shared, and never written to. */
-const NO_SLOTS: (Message | undefined)[] = [];
+const NO_SLOTS: (KeptMessage | undefined)[] = [];
 
 /**
  * A bounded run of messages with consecutive seq. Adding and evicting cost the same however many
@@ -25,7 +31,7 @@ export class History {
    * memory, and fewer places of it to look at.
    */
   #slots = NO_SLOTS;
-  #only: Message | undefined;
+  #only: KeptMessage | undefined;
   /** Seq of the oldest. */
   #first = 0;
   #length = 0;
@@ -41,36 +47,43 @@ export class History {
     return this.#bytes;
   }
 
-  /** Bytes that count against the memory limit. */
-  get cost(): number {
-    return this.#bytes + this.#length * MESSAGE_OVERHEAD;
-  }
-
   /** The oldest message kept; undefined when there is none. */
-  get oldest(): Message | undefined {
+  get oldest(): KeptMessage | undefined {
     return this.#at(this.#first);
   }
 
   /**
    * Adds the next message, and forgets the oldest ones first so that there are at most `most`. Its seq
    * must be one more than the last kept.
+   *
+   * @param holdings Brought up to date: what all histories keep together, this one among them.
    */
-  push(message: Message, most: number = Infinity): void {
-    if (most < 1) return this.trim(0, Infinity);
-    while (this.#length >= most) this.#drop();
+  push(message: KeptMessage, most: number, holdings: Holdings): void {
+    if (most < 1) return this.trim(0, Infinity, holdings);
+    while (this.#length >= most) this.#drop(holdings);
     if (this.#length === 0) this.#first = message.seq;
     if (this.#length > 0 && this.#length >= this.#slots.length) this.#resize(this.#length * 2);
     if (this.#slots === NO_SLOTS) this.#only = message;
     else this.#slots[this.#slotOf(message.seq)] = message;
     this.#length++;
     this.#bytes += message.bytes;
+    holdings.messages++;
+    holdings.bytes += message.bytes;
+    holdings.held += message.cost;
+    if (message.shared !== undefined && ++message.shared.keepers === 1) {
+      holdings.held += message.shared.held;
+    }
   }
 
-  /** Forgets messages until at most `count` are left, all of them accepted after `time`. */
-  trim(count: number, time: number): void {
+  /**
+   * Forgets messages until at most `count` are left, all of them accepted after `time`.
+   *
+   * @param holdings Brought up to date, as by `push`.
+   */
+  trim(count: number, time: number, holdings: Holdings): void {
     const { length } = this;
-    while (this.#length > count) this.#drop();
-    while (this.#length > 0 && this.oldest!.time <= time) this.#drop();
+    while (this.#length > 0 && this.#length > count) this.#drop(holdings);
+    while (this.#length > 0 && this.oldest!.time <= time) this.#drop(holdings);
     if (this.#length < length) this.#shrink();
   }
 
@@ -92,9 +105,13 @@ export class History {
   }
 
   /** Forgets the oldest message; there must be one. */
-  #drop(): void {
-    // Without a look at the last one: it may be far away in memory.
-    this.#bytes = this.#length === 1 ? 0 : this.#bytes - this.oldest!.bytes;
+  #drop(holdings: Holdings): void {
+    const { bytes, cost, shared } = this.oldest!;
+    this.#bytes -= bytes;
+    holdings.messages--;
+    holdings.bytes -= bytes;
+    holdings.held -= cost;
+    if (shared !== undefined && --shared.keepers === 0) holdings.held -= shared.held;
     if (this.#slots === NO_SLOTS) this.#only = undefined;
     else this.#slots[this.#slotOf(this.#first)] = undefined;
     this.#first++;
@@ -112,7 +129,7 @@ export class History {
   }
 
   /** The message of a seq that is kept. */
-  #at(seq: number): Message | undefined {
+  #at(seq: number): KeptMessage | undefined {
     return this.#slots === NO_SLOTS ? this.#only : this.#slots[this.#slotOf(seq)];
   }
 
@@ -121,7 +138,7 @@ export class History {
   }
 
   #resize(length: number): void {
-    const slots = new Array<Message | undefined>(length).fill(undefined);
+    const slots = new Array<KeptMessage | undefined>(length).fill(undefined);
     for (const message of this.#slots === NO_SLOTS ? [this.#only] : this.#slots) {
       if (message !== undefined) slots[message.seq & (length - 1)] = message;
     }

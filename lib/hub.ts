@@ -5,7 +5,7 @@
  */
 import { Channel, type ChannelOwner } from "./channel.ts";
 import type { Cursor } from "./cursor.ts";
-import { type Engine, EngineFullError, type Local, type Receipt, type Replay } from "./engine.ts";
+import type { Engine, Local, Publication, Receipt, Replay } from "./engine.ts";
 import { type Key, keyOf } from "./key.ts";
 import type { Message } from "./message.ts";
 import { type Metrics, noMetrics } from "./metrics.ts";
@@ -18,16 +18,6 @@ import {
   Subscription,
 } from "./subscriber.ts";
 import type { TimerWheel } from "./timer_wheel.ts";
-
-/** A message to be published. */
-export interface Publication {
-  /** Name of the channel. */
-  readonly channel: string;
-  /** The text to publish. */
-  readonly data: string;
-  /** A repeat of the same id within the time that ids are kept is answered, but not published. */
-  readonly id?: string;
-}
 
 /** A channel to join, from a position or from now on. */
 export interface Wish {
@@ -110,12 +100,10 @@ export class Hub implements ChannelOwner, Local {
    * Publishes several messages in order, or none of them.
    *
    * @throws {EngineFullError} If there is no room for all of the channels.
+   * @throws {BatchTooLargeError} If they would take more memory than one request may.
    */
-  async publishAll(publications: readonly Publication[]): Promise<Receipt[]> {
-    if (!await this.#engine.admits(publications.map(({ channel }) => channel))) {
-      throw new EngineFullError("Cannot create the channels: there is no room for all of them");
-    }
-    return Promise.all(publications.map((publication) => this.publish(publication)));
+  publishAll(publications: readonly Publication[]): Promise<Receipt[]> | Receipt[] {
+    return this.#engine.publishAll(publications);
   }
 
   /** Makes a subscriber for a sink. It is forgotten when it closes. */
@@ -138,7 +126,8 @@ export class Hub implements ChannelOwner, Local {
   subscribe(subscriber: Subscriber, wishes: readonly Wish[]): Promise<void> | void {
     if (subscriber.closed !== undefined) return;
     const joined: { subscription: Subscription; channel: Channel }[] = [];
-    const undo = () => joined.forEach(({ channel }) => subscriber.remove(channel.name));
+    // By subscription: under the name there may be another one by the time that an engine answers.
+    const undo = () => joined.filter(({ subscription }) => subscriber.leave(subscription)).length;
     try {
       for (const { channel: name, cursor } of wishes) {
         const channel = this.#channels.get(keyOf(name)) ?? this.#open(name);
@@ -159,8 +148,8 @@ export class Hub implements ChannelOwner, Local {
     const catchUp = () => all(joined.map(({ subscription }) => subscription.catchUp()));
     if (opened === undefined) return catchUp();
     return opened.then(catchUp).catch((error) => {
-      undo();
-      throw error;
+      // A client that has left all of it meanwhile need not be told.
+      if (undo() > 0) throw error;
     });
   }
 
@@ -184,9 +173,7 @@ export class Hub implements ChannelOwner, Local {
   }
 
   release(channel: Channel): void {
-    if (this.#channels.get(keyOf(channel.name)) !== channel) return;
-    this.#channels.delete(keyOf(channel.name));
-    this.#background(() => this.#engine.unwatch(channel.name));
+    if (this.#forget(channel)) this.#background(() => this.#engine.unwatch(channel.name));
   }
 
   /** Goes on with the history of those that have room again; a timer calls it. */
@@ -221,13 +208,25 @@ export class Hub implements ChannelOwner, Local {
     await this.#engine.close();
   }
 
+  /** Takes a channel out of the map; false if another one, or none, has its place there. */
+  #forget(channel: Channel): boolean {
+    const key = keyOf(channel.name);
+    return this.#channels.get(key) === channel && this.#channels.delete(key);
+  }
+
   #open(name: string): Channel {
     const channel = new Channel(name, this);
     const watched = this.#engine.watch(name);
-    if (watched instanceof Promise) {
-      channel.watching = watched.finally(() => channel.watching = undefined);
-    }
     this.#channels.set(keyOf(name), channel);
+    if (watched instanceof Promise) {
+      channel.watching = watched.then(() => channel.watching = undefined, (error) => {
+        // Out of the way of whoever comes next. Those who joined it wait for this promise.
+        this.#forget(channel);
+        throw error;
+      });
+      // Nobody may be waiting: all may have left, or failed to join something else.
+      channel.watching.catch(() => {});
+    }
     return channel;
   }
 

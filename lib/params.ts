@@ -8,7 +8,8 @@ import { Buffer } from "node:buffer";
 import type { BodyReader } from "./body.ts";
 import { type Cursor, parseCursors, printCursor, quote } from "./cursor.ts";
 import { badParameter, HttpError } from "./http_error.ts";
-import type { Publication, Wish } from "./hub.ts";
+import type { Publication } from "./engine.ts";
+import type { Wish } from "./hub.ts";
 import { type Format, jsonp, raw, river, riverV1, sse, sseOfMany, utf8Length } from "./message.ts";
 
 /** Longest channel name and idempotency key, in bytes. */

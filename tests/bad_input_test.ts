@@ -17,6 +17,7 @@ import {
   subscribe,
   type TestServer,
   until,
+  UNUSED,
   UPGRADE,
 } from "./support.ts";
 
@@ -25,7 +26,7 @@ type Server = TestServer & River & { errors: unknown[] };
 /** The server is alive, nothing was published, nobody is left over, nothing broke. */
 async function assertUnharmed(server: Server): Promise<void> {
   assertEquals(await metric(server, "river_messages_published_total"), 0);
-  assertEquals(server.engine.usage(), { published: 0, channels: 0, messages: 0, bytes: 0 });
+  assertEquals(server.engine.usage(), UNUSED);
   assertEquals([server.hub.size, server.errors], [0, []]);
   await using lines = await subscribe(server, "name=alive");
   await publish(server, "alive", "yes");

@@ -959,7 +959,7 @@ Deno.test("optionsTable() has one row of four cells an option", () => {
   );
   assertStringIncludes(
     optionsTable(),
-    "\n| `--max-channels` | 100000 | channels at a time | 503 |\n",
+    "\n| `--max-channels` | 100000 | channels published to, at a time; as many more may be only watched | 503 |\n",
   );
   assertStringIncludes(
     optionsTable(),

@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import type { Engine, MemoryLimits } from "../lib/engine.ts";
-import { EngineFullError } from "../lib/engine.ts";
+import { BatchTooLargeError, EngineFullError } from "../lib/engine.ts";
 import type { Message } from "../lib/message.ts";
 import { memoryLimits, until } from "./support.ts";
 
@@ -53,8 +53,9 @@ export function engineSuite(name: string, make: (limits: MemoryLimits) => Engine
     const replay = await engine.since("a", { seq: 0 }, ALL);
     assertEquals(replay.head, seq);
     assertEquals(replay.epoch, epoch);
-    const [{ time, ...message }] = replay.messages;
-    assertEquals(message, { channel: "a", epoch, seq, data: "hé\u0000\n", bytes: 5 });
+    const [{ channel, data, bytes, time, ...message }] = replay.messages;
+    assertEquals([channel, message.epoch, message.seq], ["a", epoch, seq]);
+    assertEquals([data, bytes], ["hé\u0000\n", 5]);
     assert(Number.isFinite(time));
   });
 
@@ -140,15 +141,19 @@ export function engineSuite(name: string, make: (limits: MemoryLimits) => Engine
     const [, { epoch }] = await publish(engine, "a", "é", "yy");
     const history = { messages: 2, bytes: 4, oldest: 1 };
     assertEquals(await engine.info("a"), { channel: "a", seq: 2, epoch, history });
-    assertEquals(engine.usage(), { published: 2, channels: 1, messages: 2, bytes: 4 });
+    const { held, ...usage } = engine.usage();
+    assertEquals(usage, { published: 2, channels: 1, onlyWatched: 0, messages: 2, bytes: 4 });
+    assert(held > 4, `${held} bytes held`);
   });
 
   test("starts a channel over when it is reset", async (engine) => {
     const [{ epoch }] = await publish(engine, "a", "x", "y");
-    assertEquals(await engine.reset("a"), true);
-    assertEquals(await engine.reset("unknown"), false);
+    const info = await engine.reset("a");
+    assertEquals(await engine.reset("unknown"), undefined);
     const replay = await engine.since("a", { epoch, seq: 1 }, ALL);
     assertEquals([replay.head, replay.messages.length], [0, 0]);
+    assertEquals(info?.epoch, replay.epoch);
+    assertEquals(info?.history, { messages: 0, bytes: 0, oldest: null });
     assert(replay.epoch > epoch, `${replay.epoch} sorts after ${epoch}`);
     assertMatch(replay.epoch, /^[0-9a-z]{1,32}$/);
     const receipt = await engine.publish("a", "z");
@@ -173,16 +178,105 @@ export function engineSuite(name: string, make: (limits: MemoryLimits) => Engine
 
   test("refuses one channel too many and leaves the others as they were", async (engine) => {
     await publish(engine, "a", "x");
-    await engine.watch("b");
-    assertEquals(await engine.admits(["a", "b"]), true);
-    assertEquals(await engine.admits(["c", "c", "a"]), true);
-    assertEquals(await engine.admits(["c", "d"]), false);
-    await publish(engine, "c", "x");
-    await assertRejects(async () => await engine.publish("d", "x"), EngineFullError);
-    await assertRejects(async () => await engine.watch("d"), EngineFullError);
-    assertEquals(await engine.info("d"), undefined);
+    await publish(engine, "b", "x");
+    await assertRejects(async () => await engine.publish("c", "x", "id"), EngineFullError);
+    assertEquals(await engine.info("c"), undefined);
     assertEquals((await engine.publish("a", "y")).seq, 2);
-  }, { maxChannels: 3 });
+    assertEquals(engine.usage().published, 3);
+    await engine.watch("b");
+  }, { maxChannels: 2 });
+
+  test(
+    "lets names that are only watched keep no publisher out, nor the other way round",
+    async (engine, relayed) => {
+      for (const name of ["a", "b"]) await engine.watch(name);
+      await assertRejects(async () => await engine.watch("c"), EngineFullError);
+      assertEquals(engine.usage().onlyWatched, 2);
+      assertEquals((await engine.publish("c", "x")).seq, 1);
+      assertEquals((await engine.publish("a", "x")).seq, 1);
+      await assertRejects(async () => await engine.publish("b", "x"), EngineFullError);
+      await assertRejects(async () => await engine.publish("d", "x"), EngineFullError);
+      await until(() => relayed.length > 0);
+      assertEquals(relayed.map(({ channel }) => channel), ["a"]);
+      // One more that is only watched takes the place of the one that has messages now.
+      await engine.watch("e");
+      await engine.watch("c");
+      await engine.unwatch("b");
+      assertEquals(await engine.info("b"), undefined);
+      assertEquals((await engine.publish("c", "y")).seq, 2);
+    },
+    { maxChannels: 2 },
+  );
+
+  test(
+    "publishes several messages in order, a repeated id among them once",
+    async (engine, relayed) => {
+      await engine.watch("a");
+      const receipts = await engine.publishAll([
+        { channel: "a", data: "1" },
+        { channel: "b", data: "1", id: "i" },
+        { channel: "a", data: "2", id: "i" },
+        { channel: "b", data: "2", id: "i" },
+      ]);
+      const of = receipts.map(({ channel, seq, subscribers }) => [channel, seq, subscribers]);
+      assertEquals(of, [["a", 1, 7], ["b", 1, 0], ["a", 2, 7], ["b", 1, 0]]);
+      const { messages } = await engine.since("a", { seq: 0 }, ALL);
+      assertEquals(messages.map(({ data }) => data), ["1", "2"]);
+      await until(() => relayed.length === 2);
+      assertEquals(relayed.map(({ data }) => data), ["1", "2"]);
+    },
+  );
+
+  test("publishes all of a batch or none, however many come in the same turn", async (engine) => {
+    await publish(engine, "known", "x");
+    const batches = oneTo(4).map((batch) =>
+      oneTo(6).map((n) => ({ channel: n === 1 ? "known" : `${batch}.${n}`, data: "x" }))
+    );
+    const outcomes = await Promise.all(batches.map(async (batch) => {
+      try {
+        return (await engine.publishAll(batch)).length;
+      } catch (error) {
+        assert(error instanceof EngineFullError, String(error));
+        return 0;
+      }
+    }));
+    assertEquals(outcomes, [6, 6, 0, 0]);
+    assertEquals(engine.usage().published, 13);
+    assertEquals((await engine.info("known"))?.seq, 3);
+    const unknown = [...batches[2], ...batches[3]].slice(1, 6).map(({ channel }) => channel);
+    for (const name of unknown) assertEquals(await engine.info(name), undefined);
+  }, { maxChannels: 12 });
+
+  test(
+    "fails no publish when memory is full, whatever the other channels are like",
+    async (engine, relayed) => {
+      const data = "x".repeat(60_000);
+      for (const name of ["idle", "reset"]) await engine.watch(name);
+      for (const name of ["reset", "gone", "left"]) await publish(engine, name, "x");
+      for (const name of ["reset", "gone"]) await engine.reset(name);
+      for (const seq of oneTo(30)) assertEquals((await engine.publish("b", data)).seq, seq);
+      const { head, messages } = await engine.since("b", { seq: 0 }, ALL);
+      assertEquals([head, messages.at(-1)?.seq], [30, 30]);
+      assert(messages.length < 30 && messages[0].seq === 31 - messages.length, "all but the first");
+      assertEquals((await engine.since("left", { seq: 0 }, ALL)).messages, []);
+      for (const name of ["idle", "reset"]) assertEquals((await engine.publish(name, "x")).seq, 1);
+      await until(() => relayed.length === 3);
+    },
+    { maxMemory: 1_048_576 },
+  );
+
+  test(
+    "refuses a batch that would take more than its share of memory, and keeps what is there",
+    async (engine) => {
+      await publish(engine, "a", "x");
+      const batch = oneTo(20).map((n) => ({ channel: `c${n}`, data: "y".repeat(n * 1000) }));
+      await assertRejects(async () => await engine.publishAll(batch), BatchTooLargeError);
+      assertEquals(engine.usage().published, 1);
+      assertEquals((await engine.since("a", { seq: 0 }, ALL)).messages.length, 1);
+      assertEquals((await engine.publishAll(batch.slice(0, 5))).length, 5);
+    },
+    { maxMemory: 100_000 },
+  );
 
   test("keeps names apart that objects trip over", async (engine) => {
     for (const name of ["__proto__", "constructor", "toString", " ", "\u{1f30a}"]) {

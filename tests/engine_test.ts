@@ -1,12 +1,17 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { MemoryEngine, type MemoryLimits } from "../lib/engine.ts";
-import { MESSAGE_OVERHEAD } from "../lib/history.ts";
+import { channelCost, MESSAGE_OVERHEAD } from "../lib/cost.ts";
 import { engineSuite } from "./engine_suite.ts";
 import { LateEngine } from "./late_engine.ts";
 import { memoryLimits } from "./support.ts";
 
 engineSuite("MemoryEngine", (limits) => new MemoryEngine(limits));
 engineSuite("LateEngine", (limits) => new LateEngine(limits));
+
+/** What a message of so many bytes takes. */
+const messageCost = (bytes: number) => MESSAGE_OVERHEAD + bytes;
+/** What a channel with a name of one letter takes. */
+const CHANNEL_COST = channelCost("a");
 
 /** An engine whose time stands still until `tick` moves it. */
 function memory(limits: Partial<MemoryLimits>) {
@@ -122,7 +127,7 @@ Deno.test("MemoryEngine never uses an epoch again, through resets and drops", ()
 });
 
 Deno.test("MemoryEngine drops the idlest channel's history first when memory is full", async () => {
-  using river = memory({ maxMemory: 3 * (100 + MESSAGE_OVERHEAD) });
+  using river = memory({ maxMemory: 3 * (messageCost(100) + CHANNEL_COST) });
   const { engine, names } = river;
   const data = "x".repeat(100);
   for (const name of ["a", "b", "a"]) engine.publish(name, data);
@@ -142,7 +147,7 @@ Deno.test("MemoryEngine counts a message that is larger than all memory, and kee
 });
 
 Deno.test("MemoryEngine spares watched channels' numbers when memory is full", () => {
-  using river = memory({ maxMemory: 2 * (1 + MESSAGE_OVERHEAD) });
+  using river = memory({ maxMemory: 2 * (messageCost(1) + CHANNEL_COST) });
   const { engine } = river;
   for (const name of ["a", "b"]) {
     engine.watch(name);
@@ -151,6 +156,109 @@ Deno.test("MemoryEngine spares watched channels' numbers when memory is full", (
   engine.publish("c", "x");
   assertEquals(engine.publish("a", "x").seq, 2);
   assertEquals(engine.publish("b", "x").seq, 2);
+});
+
+Deno.test("MemoryEngine fails no publish when memory is full and what was longest untouched has expired", () => {
+  using river = memory({ historyTtl: 1000, maxMemory: 3 * (messageCost(100) + CHANNEL_COST) });
+  const { engine, tick } = river;
+  const data = "x".repeat(100);
+  engine.watch("watched");
+  for (const name of ["watched", "old", "left"]) engine.publish(name, data);
+  engine.watch("left");
+  tick(999);
+  engine.unwatch("left");
+  tick(1);
+  // Past its time, but kept for those who may come back: empty, and the longest untouched.
+  assertEquals(engine.info("left")?.history.messages, 0);
+  assertHeld(engine, 2, 0, 0);
+  for (let seq = 1; seq <= 9; seq++) assertEquals(engine.publish("b", data).seq, seq);
+  assertEquals(engine.publish("watched", data).seq, 2);
+  assertEquals(engine.publish("left", data).seq, 1);
+});
+
+Deno.test("MemoryEngine counts what is held: names too, and two bytes a character beyond Latin-1", () => {
+  using river = memory({});
+  const { engine } = river;
+  const held = () => engine.usage().held;
+  const texts: [data: string, bytes: number][] = [
+    ["ascii", 5],
+    ["ümläut", 6],
+    ["emoji \u{1f30a}", 16],
+    ["漢字", 4],
+    ["", 0],
+  ];
+  let total = CHANNEL_COST;
+  for (const [data, bytes] of texts) {
+    engine.publish("a", data);
+    assertEquals(held(), total += messageCost(bytes), data);
+  }
+  engine.publish("漢".repeat(10), "");
+  assertEquals(held(), total += CHANNEL_COST - 2 + 40 + messageCost(0));
+  engine.watch("watched only");
+  assertEquals(held(), total);
+  engine.reset("a");
+  engine.reset("漢".repeat(10));
+  assertEquals(held(), 0);
+});
+
+Deno.test("MemoryEngine counts a text for several channels once, as long as one of them keeps it", () => {
+  using river = memory({ history: 1 });
+  const { engine } = river;
+  const data = "x".repeat(1000);
+  engine.publishAll(["a", "b", "c"].map((channel) => ({ channel, data })));
+  const rest = 3 * (CHANNEL_COST + messageCost(0));
+  assertEquals(engine.usage().held, rest + 1000);
+  engine.publish("a", "");
+  engine.publish("b", "");
+  assertEquals(engine.usage().held, rest + 1000);
+  engine.publish("c", "");
+  assertEquals(engine.usage().held, rest);
+});
+
+Deno.test("MemoryEngine evicts nobody's history for one text in many channels", () => {
+  using river = memory({ maxMemory: 1_000_000 });
+  const { engine } = river;
+  engine.publish("mine", "x");
+  const data = "x".repeat(64_000);
+  const names = Array.from({ length: 128 }, (_, i) => `${i}`);
+  for (let line = 0; line < 2; line++) {
+    engine.publishAll(names.map((channel) => ({ channel, data })));
+  }
+  assertEquals(engine.info("mine")?.history.messages, 1);
+});
+
+Deno.test("MemoryEngine never drops a channel of a batch so that the rest of it finds no room", () => {
+  using river = memory({ maxChannels: 3, maxMemory: 4 * (messageCost(400) + 2 * CHANNEL_COST) });
+  const { engine } = river;
+  for (const name of ["a", "b", "c"]) engine.publish(name, "x".repeat(400));
+  for (const name of ["b", "c", "a", "c", "b", "a"]) {
+    const batch = ["c", "b", "a", name].map((channel) => ({ channel, data: "" }));
+    assertEquals(engine.publishAll(batch).length, 4);
+    assert(engine.usage().channels <= 3);
+  }
+});
+
+Deno.test("MemoryEngine counts a watched channel while it keeps something, and lets it go where there is no room", () => {
+  using river = memory({ maxChannels: 2, historyTtl: 1000 });
+  const { engine, tick } = river;
+  const counts = () => [engine.usage().channels, engine.usage().onlyWatched];
+  engine.watch("a");
+  assertEquals(counts(), [1, 1]);
+  engine.publish("a", "1");
+  assertEquals(counts(), [1, 0]);
+  tick(1000);
+  assertEquals(counts(), [1, 1]);
+  for (const name of ["b", "c"]) engine.publish(name, "1");
+  // It would wait for those who may come back, but there is no room for that.
+  engine.unwatch("a");
+  assertEquals([engine.info("a"), counts()], [undefined, [2, 0]]);
+  engine.watch("b");
+  tick(1000);
+  assertEquals(counts(), [1, 1]);
+  engine.unwatch("b");
+  assertEquals([engine.info("b")?.seq, counts()], [1, [1, 0]]);
+  tick(1000);
+  assertEquals(counts(), [0, 0]);
 });
 
 Deno.test("MemoryEngine publishes a repeated id again when it was forgotten", () => {

@@ -30,7 +30,7 @@ const BROKEN = new Error("broken on purpose");
 const CALLS: [method: keyof Engine, request: string, init?: RequestInit][] = [
   ["publish", "/publish?name=x&data=a"],
   ["publish", "/publish", { method: "POST", body: new URLSearchParams({ name: "x", data: "a" }) }],
-  ["admits", "/publish?name=x&name=y&data=a"],
+  ["publishAll", "/publish?name=x&name=y&data=a"],
   ["since", "/subscribe?name=x"],
   ["since", "/subscribe?name=x&seq=0"],
   ["since", "/subscribe?name=x&keep=0"],

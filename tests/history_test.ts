@@ -2,17 +2,37 @@ import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import v8 from "node:v8";
 import vm from "node:vm";
-import { History, MESSAGE_OVERHEAD } from "../lib/history.ts";
+import { Holdings, MESSAGE_OVERHEAD, SharedText } from "../lib/cost.ts";
+import { History, type KeptMessage } from "../lib/history.ts";
 import type { Message } from "../lib/message.ts";
 
 /** A message accepted `seq` milliseconds after the epoch unless `time` says when. */
-function messageOf(seq: number, bytes = 1, time = seq): Message {
-  return { channel: "x", epoch: "e", seq, data: "d".repeat(bytes), bytes, time };
+function messageOf(seq: number, bytes = 1, time = seq): KeptMessage {
+  const cost = bytes + MESSAGE_OVERHEAD;
+  return { channel: "x", epoch: "e", seq, data: "d".repeat(bytes), bytes, time, cost };
+}
+
+/** A history that counts what it keeps, by itself unless others are counted with it. */
+class Counted extends History {
+  readonly holdings: Holdings;
+
+  constructor(holdings = new Holdings()) {
+    super();
+    this.holdings = holdings;
+  }
+
+  override push(message: KeptMessage, most = Infinity): void {
+    super.push(message, most, this.holdings);
+  }
+
+  override trim(count: number, time: number): void {
+    super.trim(count, time, this.holdings);
+  }
 }
 
 /** A history of messages with these sizes, the first with seq `first`. */
-function historyOf(sizes: number[], first = 1): History {
-  const history = new History();
+function historyOf(sizes: number[], first = 1): Counted {
+  const history = new Counted();
   sizes.forEach((bytes, i) => history.push(messageOf(first + i, bytes)));
   return history;
 }
@@ -21,22 +41,29 @@ function seqs(messages: readonly Message[]): number[] {
   return messages.map(({ seq }) => seq);
 }
 
-function stateOf(history: History) {
-  const { length, bytes, cost, oldest } = history;
-  return { length, bytes, cost, oldest: oldest?.seq, kept: seqs(history.after(0, Infinity)) };
+function stateOf(history: Counted) {
+  const { length, bytes, oldest, holdings } = history;
+  assertEquals([holdings.messages, holdings.bytes], [length, bytes]);
+  return {
+    length,
+    bytes,
+    held: holdings.held,
+    oldest: oldest?.seq,
+    kept: seqs(history.after(0, Infinity)),
+  };
 }
 
-const EMPTY = { length: 0, bytes: 0, cost: 0, oldest: undefined, kept: [] };
+const EMPTY = { length: 0, bytes: 0, held: 0, oldest: undefined, kept: [] };
 
 Deno.test("History is empty at first", () => {
-  assertEquals(stateOf(new History()), EMPTY);
+  assertEquals(stateOf(new Counted()), EMPTY);
 });
 
 Deno.test("History.push() counts messages, bytes of data and the overhead of each", () => {
   assertEquals(stateOf(historyOf([3, 0, 5], 7)), {
     length: 3,
     bytes: 8,
-    cost: 8 + 3 * MESSAGE_OVERHEAD,
+    held: 8 + 3 * MESSAGE_OVERHEAD,
     oldest: 7,
     kept: [7, 8, 9],
   });
@@ -48,7 +75,7 @@ Deno.test("History.push() forgets the oldest beyond the most that may be kept", 
   assertEquals(stateOf(history), {
     length: 2,
     bytes: 9,
-    cost: 9 + 2 * MESSAGE_OVERHEAD,
+    held: 9 + 2 * MESSAGE_OVERHEAD,
     oldest: 2,
     kept: [2, 3],
   });
@@ -61,7 +88,7 @@ Deno.test("History.push() forgets the oldest beyond the most that may be kept", 
 });
 
 Deno.test("History keeps its numbers straight as its list grows and shrinks", () => {
-  const history = new History();
+  const history = new Counted();
   for (let seq = 1; seq <= 2000; seq++) {
     const most = seq < 500 ? 40 : seq < 1000 ? 400 : 3;
     history.push(messageOf(seq), most);
@@ -80,10 +107,33 @@ Deno.test("History starts over with other numbers when it was emptied", () => {
   assertEquals(seqs(history.after(0, Infinity)), [1]);
 });
 
+Deno.test("History counts a text that several histories share once, as long as one of them has it", () => {
+  const holdings = new Holdings();
+  const shared = new SharedText(1000);
+  const message = { ...messageOf(1, 1000), cost: MESSAGE_OVERHEAD, shared };
+  const histories = [new Counted(holdings), new Counted(holdings), new Counted(holdings)];
+  for (const history of histories) history.push(message);
+  assertEquals(holdings.held, 1000 + 3 * MESSAGE_OVERHEAD);
+  histories[0].trim(0, 0);
+  histories[2].push(messageOf(2, 5), 1);
+  assertEquals(holdings.held, 1005 + 2 * MESSAGE_OVERHEAD);
+  histories[1].trim(1, 1);
+  assertEquals(holdings.held, 5 + MESSAGE_OVERHEAD);
+});
+
+Deno.test("History.trim() of a history without messages does nothing", () => {
+  const history = new Counted();
+  for (const count of [-1, 0, 1]) history.trim(count, Infinity);
+  assertEquals(stateOf(history), EMPTY);
+  history.push(messageOf(1));
+  history.trim(-1, -Infinity);
+  assertEquals(stateOf(history), EMPTY);
+});
+
 Deno.test("History lets go of what it forgets", () => {
   v8.setFlagsFromString("--expose-gc");
   const gc: () => void = vm.runInNewContext("gc");
-  const history = new History();
+  const history = new Counted();
   const forgotten = Array.from({ length: 20 }, (_, i) => {
     const message = messageOf(i + 1);
     history.push(message);
@@ -116,7 +166,7 @@ for (
 }
 
 Deno.test("History.trim() stops at the first message young enough", () => {
-  const history = new History();
+  const history = new Counted();
   [5, 9, 5].forEach((time, i) => history.push(messageOf(i + 1, 1, time)));
   history.trim(3, 5);
   assertEquals(seqs(history.after(0, Infinity)), [2, 3]);
@@ -163,7 +213,7 @@ Deno.test("History.after() gives a list that later changes leave alone", () => {
 
 /** The same as History, as plainly as can be. */
 class Model {
-  kept: Message[] = [];
+  kept: KeptMessage[] = [];
 
   trim(count: number, time: number): void {
     while (this.kept.length > count) this.kept.shift();
@@ -196,7 +246,7 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
 Deno.test("History behaves as a plain array does", () => {
   const asked = fc.record({ back: fc.integer({ min: -3, max: 120 }), maxBytes: fc.nat(20_000) });
   fc.assert(fc.property(fc.array(anyStep, { maxLength: 30 }), asked, (steps, asked) => {
-    const history = new History();
+    const history = new Counted();
     const model = new Model();
     let seq = 0;
     for (const step of steps) {
@@ -212,6 +262,7 @@ Deno.test("History behaves as a plain array does", () => {
       }
       assertEquals(history.length, model.kept.length);
       assertEquals(history.bytes, model.kept.reduce((sum, { bytes }) => sum + bytes, 0));
+      assertEquals(history.holdings.held, model.kept.reduce((sum, { cost }) => sum + cost, 0));
       assertEquals(history.oldest, model.kept[0]);
       const after = Math.max(0, seq - asked.back);
       assertEquals(

@@ -128,7 +128,7 @@ Deno.test("Hub publishes several messages in order, or none", async () => {
   const of = (...names: string[]) => names.map((channel) => ({ channel, data: "x" }));
   const receipts = await hub.publishAll(of("a", "b", "a"));
   assertEquals(receipts.map(({ channel, seq }) => channel + seq), ["a1", "b1", "a2"]);
-  await assertRejects(() => hub.publishAll(of("a", "c")), EngineFullError);
+  assertThrows(() => hub.publishAll(of("a", "c")), EngineFullError);
   assertEquals(engine.info("a")!.seq, 2);
 });
 
@@ -198,11 +198,73 @@ Deno.test("Hub waits for an engine that answers late", async () => {
   await hub.publish({ channel: "a", data: "3" });
   await engine.idle();
   assertEquals([one.seqs, two.seqs], [[1, 2, 3], [1, 2, 3]]);
-  await assertRejects(
-    async () => await hub.subscribe(hub.connect(new RecordingSink()), [{ channel: "b" }]),
-    EngineFullError,
-  );
-  assertEquals(hub.subscribers("b"), 0);
+  const join = async (...names: string[]) =>
+    await hub.subscribe(
+      hub.connect(new RecordingSink()),
+      names.map((channel) => ({ channel })),
+    );
+  await join("b");
+  await assertRejects(() => join("a", "c"), EngineFullError);
+  assertEquals(["a", "b", "c"].map((name) => hub.subscribers(name)), [2, 1, 0]);
+});
+
+Deno.test("Hub lets a watch that fails late end its own subscription, not the one that followed it", async () => {
+  const engine = new LateEngine(memoryLimits({ maxChannels: 1 }));
+  await using river = makeHub(engine, { schedule: (flush) => flush() });
+  const { hub, ready, errors } = river;
+  await ready;
+  const other = hub.connect(new RecordingSink());
+  await hub.subscribe(other, [{ channel: "other" }]);
+  const sink = new RecordingSink();
+  const subscriber = hub.connect(sink);
+  const first = hub.subscribe(subscriber, [{ channel: "a" }]);
+  assert(subscriber.remove("a"));
+  other.close("gone");
+  const second = hub.subscribe(subscriber, [{ channel: "a" }]);
+  // The first found no room; but it was left before, so nobody is to be told.
+  await Promise.all([first, second]);
+  assertEquals([subscriber.size, hub.subscribers("a"), subscriber.closed], [1, 1, undefined]);
+  await hub.publish({ channel: "a", data: "1" });
+  await engine.idle();
+  assertEquals([sink.seqs, errors], [[1], []]);
+});
+
+Deno.test("Hub tells everybody in a channel whose watch fails, and watches it anew for who comes then", async () => {
+  const engine = new MemoryEngine(memoryLimits());
+  await using river = makeHub(engine);
+  const { hub, flush } = river;
+  const watch = Promise.withResolvers<void>();
+  Object.defineProperty(engine, "watch", { value: () => watch.promise, configurable: true });
+  const connect = () => hub.connect(new RecordingSink());
+  const join = async () => await hub.subscribe(connect(), [{ channel: "a" }]);
+  const early = [join(), join()];
+  const sink = new RecordingSink();
+  // At once when it fails, before those who joined have heard of it.
+  const late = watch.promise.catch(() => {
+    Reflect.deleteProperty(engine, "watch");
+    return hub.subscribe(hub.connect(sink), [{ channel: "a" }]);
+  });
+  watch.reject(new EngineFullError("no room"));
+  for (const joined of early) await assertRejects(() => joined, EngineFullError);
+  await late;
+  assertEquals(hub.subscribers("a"), 1);
+  assertEquals((await hub.publish({ channel: "a", data: "1" })).subscribers, 1);
+  flush();
+  assertEquals(sink.seqs, [1]);
+});
+
+Deno.test("Hub closes nobody for history that fails after they left the channel", async () => {
+  const engine = new MemoryEngine(memoryLimits());
+  await using river = makeHub(engine);
+  const { hub, errors } = river;
+  const answer = Promise.withResolvers<never>();
+  Object.defineProperty(engine, "since", { value: () => answer.promise });
+  const subscriber = hub.connect(new RecordingSink());
+  const joined = hub.subscribe(subscriber, [{ channel: "a", cursor: { seq: 0 } }]);
+  subscriber.remove("a");
+  answer.reject(new Error("too late"));
+  await joined;
+  assertEquals([subscriber.closed, errors], [undefined, []]);
 });
 
 Deno.test("Channel splits a turn in which it was reset", async () => {

@@ -35,7 +35,7 @@ Deno.test("MemoryEngine takes as long for channels whose hashes collide as for o
   const { attack, control } = times((names) => {
     const engine = new MemoryEngine(memoryLimits());
     engine.start({ deliver() {}, subscribers: () => 0 });
-    assert(engine.admits(names));
+    engine.publishAll(names.map((channel) => ({ channel, data: "" })));
     for (const name of names) engine.publish(name, "");
     engine.close();
   });

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Cursor } from "../lib/cursor.ts";
-import type { Engine, Local, MemoryLimits } from "../lib/engine.ts";
+import type { Engine, Local, MemoryLimits, Publication } from "../lib/engine.ts";
 import { MemoryEngine } from "../lib/engine.ts";
 import type { Message } from "../lib/message.ts";
 
@@ -55,8 +55,8 @@ export class LateEngine implements Engine {
   publish(channel: string, data: string, id?: string) {
     return this.#questions.add(() => this.#memory.publish(channel, data, id));
   }
-  admits(channels: readonly string[]) {
-    return this.#questions.add(() => this.#memory.admits(channels));
+  publishAll(publications: readonly Publication[]) {
+    return this.#questions.add(() => this.#memory.publishAll(publications));
   }
   since(channel: string, cursor: Cursor | undefined, maxBytes: number) {
     return this.#questions.add(() => this.#memory.since(channel, cursor, maxBytes));

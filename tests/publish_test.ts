@@ -18,6 +18,7 @@ import {
   serveHere,
   subscribe,
   until,
+  UNUSED,
   UPGRADE,
 } from "./support.ts";
 
@@ -174,7 +175,7 @@ for (const [what, line, status, code] of BAD_NDJSON) {
     const answer = await post(server, "", [good, line, good].join("\n"), NDJSON);
     assertEquals([answer.status, errorCode(answer)], [status, code]);
     assertStringIncludes(answer.text, "Line 2: ");
-    assertEquals(server.engine.usage(), { published: 0, channels: 0, messages: 0, bytes: 0 });
+    assertEquals(server.engine.usage(), UNUSED);
     assertEquals((await publish(server, "x", "alive")).seq, 1);
   });
 }
@@ -288,9 +289,12 @@ Deno.test("--max-channels: 503 with Retry-After, and channels that exist go on",
   await using server = await serveHere("--max-channels", "2");
   await publish(server, "a", "1");
   await publish(server, "b", "1");
+  // Names that are only watched have a room of their own, as large.
+  await using lines = await subscribe(server, "name=d&name=e");
   for (
     const answer of [
       await post(server, "name=c&data=1"),
+      await post(server, "name=d&data=1"),
       await post(server, "name=a&name=c&data=1"),
       await post(server, "", '{"name":"a","data":"1"}\n{"name":"c","data":"1"}', NDJSON),
       await ask(`${server.url}/subscribe?name=c`),
@@ -300,8 +304,49 @@ Deno.test("--max-channels: 503 with Retry-After, and channels that exist go on",
     assertEquals([answer.status, errorCode(answer)], [503, "too_many_channels"]);
     assertMatch(answer.headers.get("retry-after") ?? "", /^[1-9][0-9]*$/);
   }
-  assertEquals([server.hub.size, server.hub.subscribers("a")], [0, 0]);
+  assertEquals([server.hub.size, server.hub.subscribers("a")], [1, 0]);
   assertEquals((await publish(server, "a", "2")).seq, 2);
+  assertEquals((await ask(`${server.url}/channels/a`, { method: "DELETE" })).status, 200);
+  await publish(server, "d", "1");
+  assertEquals(await lines.next(), msg("d", 1, "1"));
+});
+
+Deno.test("--max-channels: of several batches that end in one turn, each is published whole or not at all", async () => {
+  await using server = await serveHere("--max-channels", "100");
+  const batches = Array.from(
+    { length: 4 },
+    (_, batch) =>
+      Array.from({ length: 60 }, (_, line) => `{"name":"${batch}.${line}","data":"x"}`).join("\n"),
+  );
+  const answers = await Promise.all(batches.map((body) => post(server, "", body, NDJSON)));
+  assertEquals(answers.map(({ status }) => status).toSorted(), [200, 503, 503, 503]);
+  assertEquals(server.engine.usage().published, 60);
+});
+
+Deno.test("--max-memory: full, it fails no publish, whatever is watched, reset or idle", async () => {
+  await using server = await serveHere("--max-memory", "1MiB");
+  await using lines = await subscribe(server, "name=idle");
+  await publish(server, "reset", "x");
+  await ask(`${server.url}/channels/reset`, { method: "DELETE" });
+  const data = "x".repeat(60_000);
+  for (let seq = 1; seq <= 30; seq++) assertEquals((await publish(server, "b", data)).seq, seq);
+  await publish(server, "idle", "x");
+  assertEquals(await lines.next(), msg("idle", 1, "x"));
+});
+
+Deno.test("--max-memory: a batch that would take more than its share is refused whole", async () => {
+  await using server = await serveHere("--max-memory", "100KiB");
+  await publish(server, "mine", "x");
+  const line = (i: number) => JSON.stringify({ name: "b", data: `${i}`.padEnd(1000) });
+  const batch = (length: number) => Array.from({ length }, (_, i) => line(i)).join("\n");
+  const refused = await post(server, "", batch(30), NDJSON);
+  assertEquals([refused.status, errorCode(refused)], [413, "batch_too_large"]);
+  assertStringIncludes(refused.text, "(--max-memory)");
+  assertEquals((await post(server, "", batch(20), NDJSON)).status, 200);
+  // One text for many channels is held once.
+  const names = Array.from({ length: 20 }, (_, i) => `name=n${i}`).join("&");
+  assertEquals((await post(server, `${names}&data=${"y".repeat(10_000)}`)).status, 200);
+  assertEquals((await server.engine.info("mine"))?.history.messages, 1);
 });
 
 Deno.test("--max-channels-per-client: more names are refused", async () => {

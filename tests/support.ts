@@ -6,6 +6,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { BodyReader } from "../lib/body.ts";
 import { type Config, readConfig } from "../lib/config.ts";
+import type { Usage } from "../lib/engine.ts";
 import { TimerWheel } from "../lib/timer_wheel.ts";
 import { build, type River } from "../main.ts";
 
@@ -41,6 +42,16 @@ export function memoryLimits(changes: Record<string, number> = {}) {
     ...changes,
   };
 }
+
+/** What an engine tells of itself before anything has happened. */
+export const UNUSED: Usage = {
+  published: 0,
+  channels: 0,
+  onlyWatched: 0,
+  messages: 0,
+  bytes: 0,
+  held: 0,
+};
 
 /** Reads bodies of up to `maxBody` bytes, for as long as it takes. */
 export function bodiesOf({ maxBody }: { maxBody: number }): BodyReader {

@@ -188,12 +188,17 @@ Deno.test("--max-channels: river.v1 is told, a plain socket is closed with 1013"
   await using server = await serveHere("--max-channels", "1");
   await publish(server, "a", "a");
   await using socket = await openSocket(server, "", V1);
-  for (const line of [sub("b"), pub("b", "no")]) {
+  socket.send(sub("b"));
+  await socket.line();
+  for (const line of [sub("c"), pub("b", "no")]) {
     socket.send(line);
     assertStringIncludes(await socket.line(), '["error", {"code": "too_many_channels", ');
   }
-  const plain = await openSocket(server, "name=b");
+  const plain = await openSocket(server, "name=c");
   assertEquals((await plain.closed).code, 1013);
+  const publisher = await openSocket(server, "name=b");
+  publisher.send("no");
+  assertEquals((await publisher.closed).code, 1013);
   socket.send(pub("a", "yes", "1"));
   assertEquals(await socket.line(), ack("1", "a", 2));
 });
