@@ -19,8 +19,8 @@ import {
 import { VISITS } from "../visits.ts";
 
 const MiB = 2 ** 20;
-/** How long the churn lasts; `deno task soak` sets ten minutes. */
-const SECONDS = Number(Deno.env.get("RIVER_SOAK_SECONDS") ?? 60);
+/** How long the churn lasts: ten minutes with `deno task test:long`. */
+const SECONDS = Deno.env.has("RIVER_LONG") ? 600 : 60;
 /** Churn before memory is looked at: the heap grows to the size that the load needs. */
 const WARM_UP_SECONDS = Math.min(30, SECONDS / 2);
 /** Visitors at a time. */

@@ -1,0 +1,247 @@
+/**
+ * Inputs whose work is multiplied by what is there already: readers that read nothing, many channels, a
+ * long history, memory that is full.
+ *
+ * @module
+ */
+import { assertEquals } from "@std/assert";
+import { FrameClient } from "../../frames.ts";
+import { ask, publish, RawConnection, requestHead, type ServerProcess } from "../../support.ts";
+import { bytesOf, ENDED, get, type Input, LONG, post, type Row } from "./harness.ts";
+
+const MiB = 2 ** 20;
+const NDJSON = "application/x-ndjson";
+/** Names of as many channels as one request may name, the first of them `c0`. */
+const NAMES = Array.from({ length: 128 }, (_, i) => `c${i}`);
+
+/** Ends them all. */
+function together(all: readonly Disposable[]): AsyncDisposable {
+  return {
+    [Symbol.asyncDispose]() {
+      for (const one of all) one[Symbol.dispose]();
+      return Promise.resolve();
+    },
+  };
+}
+
+/** Opens streams whose heads are read, and no more. */
+async function streams(server: ServerProcess, count: number, query: string, accept = "*/*") {
+  return await Promise.all(Array.from({ length: count }, async () => {
+    const connection = await RawConnection.open(server);
+    await connection.write(requestHead(`GET /subscribe?${query} HTTP/1.1`, { Accept: accept }));
+    await connection.until("\r\n\r\n");
+    return connection;
+  }));
+}
+
+const manyNames = NAMES.map((name) => `name=${name}`).join("&");
+
+/** Readers that read nothing. */
+const crowds: [name: string, (server: ServerProcess) => Promise<readonly Disposable[]>][] = [
+  [
+    "10 event streams of 128 channels",
+    (server) => streams(server, 10, manyNames, "text/event-stream"),
+  ],
+  ["50 event streams", (server) => streams(server, 50, "name=c0", "text/event-stream")],
+  ["50 streams", (server) => streams(server, 50, "name=c0")],
+  ["50 streams of 128 channels", (server) => streams(server, 50, manyNames)],
+  ["50 raw streams", (server) => streams(server, 50, "name=c0&format=raw")],
+  ["50 long-polls", (server) => streams(server, 50, "name=c0&keep=0")],
+  [
+    "50 calls of JSONP with names of their own",
+    async (server) =>
+      (await Promise.all(
+        Array.from({ length: 50 }, (_, i) => streams(server, 1, `name=c0&callback=cb${i}`)),
+      )).flat(),
+  ],
+  [
+    "50 plain sockets",
+    (server) => Promise.all(Array.from({ length: 50 }, () => FrameClient.open(server, "name=c0"))),
+  ],
+  [
+    "50 sockets of river.v1",
+    (server) =>
+      Promise.all(
+        Array.from({ length: 50 }, () => FrameClient.open(server, "name=c0", "river.v1")),
+      ),
+  ],
+  [
+    "50 sockets of river.v1 with 128 channels",
+    (server) =>
+      Promise.all(
+        Array.from({ length: 50 }, () => FrameClient.open(server, manyNames, "river.v1")),
+      ),
+  ],
+];
+
+function batch(line: (i: number) => object, size = 1_048_000): Input {
+  const lines: string[] = [];
+  for (let i = 0, length = 0; length < size - 1000; i++) {
+    lines.push(JSON.stringify(line(i)));
+    length += lines[i].length + 1;
+  }
+  return post(NDJSON, lines.join("\n"));
+}
+
+/** Empty messages to one channel, to 128 in turn, and to 128 at once. */
+const batches: [name: string, input: Input][] = [
+  ["a megabyte of empty messages", batch(() => ({ name: "c0", data: "" }))],
+  [
+    "a megabyte of empty messages to 128 channels",
+    batch((i) => ({ name: `c${i % 128}`, data: "" })),
+  ],
+  ["390 messages to 128 channels each", batch(() => ({ name: NAMES, data: "" }), 270_000)],
+];
+
+/** Large messages to the same readers. */
+const honestBatch = batch(() => ({ name: "c0", data: "x".repeat(10_000) }));
+
+/** Fills the server with channels that have one message each. */
+async function channels(server: ServerProcess, count: number): Promise<void> {
+  for (let start = 0; start < count; start += 20_000) {
+    const lines = Array.from(
+      { length: Math.min(20_000, count - start) },
+      (_, i) => `{"name":"many${start + i}","data":""}`,
+    );
+    const body = lines.join("\n");
+    const { status } = await ask(`${server.url}/publish`, {
+      method: "POST",
+      headers: { "content-type": NDJSON },
+      body,
+    });
+    assertEquals(status, 200);
+  }
+}
+
+function repeated({ bytes }: Input, times: number): Input {
+  return { bytes: bytesOf(...Array.from({ length: times }, () => bytes)), answers: times };
+}
+
+const reset = (name: string): Input => ({
+  bytes: bytesOf(requestHead(`DELETE /channels/${name} HTTP/1.1`)),
+});
+
+/** Requests of an operator while there are 100,000 channels; an open server has nobody else. */
+const operators: [name: string, input: (n: number) => Input, expected: number[]][] = [
+  ["lists of channels that are not there", () => repeated(get("/channels?prefix=none"), 20), [200]],
+  ["lists of a thousand channels", () => repeated(get("/channels?limit=1000"), 20), [200]],
+  [
+    "lists of channels from the last page on",
+    () => repeated(get("/channels?limit=1000&after=99999"), 20),
+    [200],
+  ],
+  [
+    "ends of thousands of channels",
+    (n) => {
+      const all = Array.from({ length: 2000 }, (_, i) => reset(`many${n * 2000 + i}`).bytes);
+      return { bytes: bytesOf(...all), answers: 2000 };
+    },
+    [200],
+  ],
+  ["ends of one channel again and again", () => repeated(reset("many1"), 2000), [200]],
+  ["the metrics", () => repeated(get("/metrics"), 100), [200]],
+];
+
+/** Serves who comes then. */
+async function publishes(server: ServerProcess): Promise<void> {
+  await publish(server, "somebody-new", "hi");
+}
+
+/** All rows about crowds. */
+export const crowded: Row[] = [
+  ...crowds.flatMap(([crowd, join]) =>
+    batches.slice(0, LONG ? undefined : 1).map(([name, input]): Row => ({
+      name: `${name}, with ${crowd} that read nothing`,
+      crowd: async (server) => together(await join(server)),
+      hostile: () => input,
+      honest: () => honestBatch,
+      expected: [200],
+      times: 1,
+      settle: 300,
+      // What subscribers may have unsent.
+      memory: 96 * MiB,
+    }))
+  ),
+  ...operators.map(([name, hostile, expected]): Row => ({
+    name: `${name}, with 100,000 channels there`,
+    flags: ["--max-channels", "200000"],
+    setup: (server) => channels(server, 100_000),
+    hostile,
+    honest: () => repeated(get("/channels/many1"), 100),
+    expected,
+    times: 8,
+  })),
+  {
+    name: "messages that fill the memory, while a channel that is watched is empty",
+    flags: ["--max-memory", "1MiB"],
+    setup: async (server) => {
+      const watched = await streams(server, 1, "name=idle");
+      await publish(server, "reset", "hi");
+      await ask(`${server.url}/channels/reset`, { method: "DELETE" });
+      return together(watched);
+    },
+    hostile: () =>
+      repeated(post("text/plain", "x".repeat(30_000), { target: "/publish?name=b" }), 30),
+    honest: () => repeated(post("text/plain", "x", { target: "/publish?name=b" }), 30),
+    expected: [200],
+    times: 4,
+    after: publishes,
+  },
+  {
+    name: "messages that are counted once for each channel",
+    setup: async (server) => {
+      for (let i = 0; i < 20; i++) await publish(server, "others", String(i));
+    },
+    hostile: () =>
+      batch((i) => ({
+        name: Array.from({ length: 128 }, (_, n) => `n${i * 128 + n}`),
+        data: "x".repeat(62_000),
+      }), 970_000),
+    honest: () => honestBatch,
+    expected: [200, 413, 503],
+    channels: 2000,
+    times: 4,
+    async after(server) {
+      const { text } = await ask(`${server.url}/channels/others`);
+      assertEquals(JSON.parse(text).history.messages, 20, "what others published was evicted");
+    },
+  },
+  {
+    name: "subscriptions to channels that nobody publishes to",
+    flags: ["--max-channels", "1000"],
+    setup: async (server) => {
+      const all = await Promise.all(
+        Array.from({ length: 8 }, (_, i) =>
+          streams(
+            server,
+            1,
+            Array.from({ length: 128 }, (_, n) => `name=unknown${i * 128 + n}`).join("&"),
+          ).catch(() => [])),
+      );
+      return together(all.flat());
+    },
+    hostile: (n) =>
+      get(
+        `/subscribe?timeout=0.01&${
+          Array.from({ length: 128 }, (_, i) => `name=more${n}-${i}`).join("&")
+        }`,
+      ),
+    honest: () => get("/subscribe?timeout=0.01&name=a"),
+    expected: [204, 503],
+    after: publishes,
+  },
+  {
+    name: "requests for a long history by readers that read nothing",
+    nofile: 4096,
+    setup: async (server) => {
+      for (let i = 0; i < 100; i++) await publish(server, "h", "x".repeat(60_000));
+    },
+    crowd: async (server) => together(await streams(server, 1000, "name=h&seq=0")),
+    hostile: () => get("/subscribe?name=h&seq=0&limit=1&keep=0"),
+    honest: () => get("/subscribe?name=h&limit=1&timeout=0.01"),
+    expected: [200, ENDED, 503],
+    times: 1,
+    // What all may have unsent, and what 1,000 connections cost.
+    memory: 64 * MiB,
+  },
+];

@@ -1,0 +1,85 @@
+/**
+ * No input of less than a megabyte, from anybody, keeps others waiting, makes much memory or breaks
+ * anything. Each row is one input; `strangers/harness.ts` says what is measured and how.
+ *
+ * @module
+ */
+import { bodies } from "./strangers/bodies.ts";
+import { crowded } from "./strangers/crowds.ts";
+import { checkMemory, checkWaits, type Row, Target } from "./strangers/harness.ts";
+import { heads } from "./strangers/heads.ts";
+import { sockets } from "./strangers/sockets.ts";
+
+const rows: Row[] = [...bodies, ...heads, ...sockets, ...crowded];
+
+/** Words of rows that do not hold yet. */
+const NOT_YET: string[] = [
+  "JSON with numbers as strings that collide",
+  "JSON with members whose names collide",
+  "JSON of arrays in arrays",
+  "%&",
+  "%=",
+  "bad escapes",
+  "a form of +",
+  "a token of +",
+  "chunks",
+  "for one channel",
+  "551 patterns",
+  "--max-ids",
+  "ids that collide",
+  "again and again",
+  "in the wrong order",
+  "wrong frames",
+  "999 ids",
+  "read nothing",
+  "fill the memory",
+  "counted once for each channel",
+  "nobody publishes to",
+];
+
+/** Rows that can share a server: nothing is there before, and nothing stays. */
+function groups(): Map<string, Row[]> {
+  const found = new Map<string, Row[]>();
+  for (const row of rows) {
+    const { flags = [], setup, crowd, after, channels, name } = row;
+    const alone = [setup, crowd, after, channels].some((it) => it !== undefined);
+    const key = alone ? name : flags.length === 0 ? "on a server as it comes" : flags.join(" ");
+    found.set(key, [...found.get(key) ?? [], row]);
+  }
+  return found;
+}
+
+async function attack(target: Target, row: Row): Promise<void> {
+  const cost = await target.measureWaits(row);
+  const waits = `${row.name}: others waited ${cost.hostile.toFixed(0)} ms, ` +
+    `${cost.honest.toFixed(0)} ms beside an honest input`;
+  if (row.times === 0) console.log(waits);
+  checkWaits(cost);
+  if (row.times === 0) return;
+  const memory = await target.measureMemory(row);
+  const perByte = memory.grown / memory.times / memory.size;
+  console.log(`${waits}, ${perByte.toFixed(1)} bytes of memory a byte`);
+  checkMemory(memory);
+}
+
+for (const [key, group] of groups()) {
+  Deno.test(`a stranger keeps nobody waiting and makes little memory: ${key}`, async (t) => {
+    let target: Target | undefined;
+    for (const row of group) {
+      const passed = await t.step({
+        name: row.name,
+        ignore: NOT_YET.some((words) => row.name.includes(words)),
+        async fn() {
+          target ??= await Target.start(row);
+          await attack(target, row);
+        },
+        sanitizeOps: false,
+        sanitizeResources: false,
+      });
+      // What a failure leaves behind must not be counted against the next.
+      if (!passed) await target?.[Symbol.asyncDispose]();
+      if (!passed) target = undefined;
+    }
+    await target?.finish(group[0]);
+  });
+}
