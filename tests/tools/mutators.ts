@@ -123,6 +123,7 @@ function sitesOf(node: AnyNode, parents: readonly AnyNode[], source: string): Si
     case "ForStatement":
       return node.test ? at(node.test, "false") : [];
     case "BinaryExpression":
+      if (!parents.some(isFunctionOrClass)) return [];
       // Texts can be added, but not taken away.
       if (node.operator === "+" && (isText(node.left) || isText(node.right))) return [];
       return token(node.operator, node.left.end, ...OPERATORS[node.operator] ?? []);

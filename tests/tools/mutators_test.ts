@@ -19,17 +19,17 @@ for (
       "const f = () => { if (false) return; };",
       "const f = () => { if (a) ; };",
     ]],
-    ["arithmetic and what is missing", "const x = a?.b() ?? c - d;", [
-      "const x = a?.b() && c - d;",
-      "const x = a.b() ?? c - d;",
-      "const x = a?.b() ?? c + d;",
+    ["arithmetic and what is missing", "const f = () => a?.b() ?? c - d;", [
+      "const f = () => a?.b() && c - d;",
+      "const f = () => a.b() ?? c - d;",
+      "const f = () => a?.b() ?? c + d;",
     ]],
     ["words, but not prose", 'const x = ["word", "some words"];', [
       "const x = [];",
       'const x = ["", "some words"];',
     ]],
-    ["numbers in functions, not tuned constants", "const MAX = 5; const f = () => 5;", [
-      "const MAX = 5; const f = () => 6;",
+    ["numbers in functions, not tuned constants", "const MAX = 5 * 6; const f = () => 5;", [
+      "const MAX = 5 * 6; const f = () => 6;",
     ]],
     ["anchors and flags", "const x = /^a$/i;", [
       "const x = /a$/i;",
