@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Access } from "../lib/access.ts";
 import { HttpError } from "../lib/http_error.ts";
+import { ask, serveHere } from "./support.ts";
 
 const KEY = "s3cret";
 
@@ -153,6 +154,16 @@ Deno.test("Access.checkEmbedding() refuses what pages of other sites embed, also
 Deno.test("Access.checkEmbedding() looks at GET alone: with other methods pages tell their origin", () => {
   const forwarded = { "sec-fetch-site": "cross-site", referer: "https://app.test/page" };
   assertEquals([lets(forwarded), lets(forwarded, "POST")], [false, true]);
+});
+
+Deno.test("a page of a listed origin that tells no referrer may publish and subscribe", async () => {
+  await using server = await serveHere("--origin=https://app.test");
+  const headers = { "origin": "https://app.test", "sec-fetch-site": "cross-site" };
+  for (const path of ["publish?name=x&data=a", "subscribe?name=x&seq=0&limit=1"]) {
+    const answer = await ask(`${server.url}/${path}`, { headers });
+    assertEquals([path, answer.status], [path, 200]);
+    assertEquals(answer.headers.get("access-control-allow-origin"), "https://app.test");
+  }
 });
 
 const OWN_HOST: [string, string, boolean][] = [

@@ -497,6 +497,8 @@ for (const domain of ['";alert(1)//', "'-alert(1)-'", "</script><script>alert(1)
 
 // Row 20: handshakes.
 
+const KEY = UPGRADE["Sec-WebSocket-Key"];
+
 const HANDSHAKES: [
   what: string,
   method: string,
@@ -515,6 +517,8 @@ const HANDSHAKES: [
     400,
     undefined,
   ],
+  ["a key and more", "GET", { "Sec-WebSocket-Key": `${KEY}a` }, 400, undefined],
+  ["more and a key", "GET", { "Sec-WebSocket-Key": `aa${KEY}` }, 400, undefined],
   ["no Upgrade", "GET", { Upgrade: "" }, 426, ["upgrade", "websocket"]],
   ["another Upgrade", "GET", { Upgrade: "h2c" }, 426, ["upgrade", "websocket"]],
   ["no Connection: Upgrade", "GET", { Connection: "keep-alive" }, 400, undefined],
@@ -627,6 +631,7 @@ Deno.test("a preflight names the methods and headers that are allowed", async ()
     headers.get("access-control-allow-headers"),
     "Authorization, Content-Type, Last-Event-ID",
   );
+  assertEquals(headers.get("access-control-max-age"), "600");
 });
 
 Deno.test("who sends no Origin gets no CORS headers", async () => {

@@ -65,6 +65,19 @@ Deno.test("/channels lists pages, and each channel once", async () => {
   assertEquals(seen.sort(), names);
 });
 
+Deno.test("/channels shows a hundred on a page, up to a thousand if it is asked for them", async () => {
+  await using server = await serveHere();
+  for (let i = 0; i < 1001; i++) await server.hub.publish({ channel: `c${i}`, data: "x" });
+  const lengthOf = async (query: string) => {
+    const { channels, next } = JSON.parse((await ask(`${server.url}/channels${query}`)).text);
+    return [channels.length, next !== null];
+  };
+  assertEquals(await lengthOf(""), [100, true]);
+  assertEquals(await lengthOf("?limit=1"), [1, true]);
+  assertEquals(await lengthOf("?limit=1000"), [1000, true]);
+  assertEquals(await lengthOf("?prefix=c100&limit=2"), [2, false]);
+});
+
 Deno.test("/channels refuses pages that make no sense", async () => {
   await using server = await serveHere();
   for (const query of ["limit=0", "limit=1001", "limit=a", "after=abc", "after=-1", "prefix=%ff"]) {

@@ -266,10 +266,25 @@ Deno.test("Params.names() refuses no name, an empty one and one given twice", ()
     refusal(() => form("name=a&name=b&name=%61").names(3)),
     '400 duplicate_parameter: Parameter "name" gives the channel "a" twice',
   );
+  assertEquals(
+    refusal(() => form("name=a&name=b&name=b").names(3)),
+    '400 duplicate_parameter: Parameter "name" gives the channel "b" twice',
+  );
 });
 
 Deno.test("checkName() lets any text pass that has no control characters", () => {
-  const names = ["a", " ", "__proto__", "constructor", "a/b?c#d", '"\\', "é😀", "\ufeff", "\u2028"];
+  const names = [
+    "a",
+    " ",
+    "__proto__",
+    "constructor",
+    "a/b?c#d",
+    '"\\',
+    "é😀",
+    "\ufeff",
+    "\u2028",
+    "~\xa0",
+  ];
   for (const name of [...names, "x".repeat(MAX_NAME), "é".repeat(127) + "x"]) {
     assertEquals(checkName("name", name), undefined);
     assertEquals(form(`name=${encodeURIComponent(name)}`).names(1), [name]);

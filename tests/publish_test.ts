@@ -117,6 +117,17 @@ Deno.test("GET /publish takes everything from the query", async () => {
   assertEquals(await stored(server, "x"), [msg("x", 1, "a ä")]);
 });
 
+Deno.test("GET /publish takes an address as data, with or without its escapes", async () => {
+  await using server = await serveHere();
+  const data = "https://example.com/a?b=c://d/?e";
+  for (const text of [data, encodeURIComponent(data)]) {
+    const line = `GET /publish?name=x&data=${text} HTTP/1.1`;
+    assertEquals((await sendRaw(server, line)).status, 200);
+  }
+  await using lines = await subscribe(server, "name=x&seq=0");
+  assertEquals(await lines.take(2), [msg("x", 1, data), msg("x", 2, data)]);
+});
+
 Deno.test("a receipt counts the subscribers", async () => {
   await using server = await serveHere();
   await using _one = await subscribe(server, "name=x");

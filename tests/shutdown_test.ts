@@ -112,6 +112,15 @@ Deno.test("clients are told to come back at different times", async () => {
   assert(new Set(reasons).size > 10, reasons.join());
 });
 
+Deno.test("whoever waits for the end a second time waits for the same", async () => {
+  await using server = await serveHere();
+  await using socket = await openSocket(server, "name=x", "river.v1");
+  await socket.line();
+  const both = [server.app.drain(), server.app.drain()];
+  server.hub.drain();
+  await within(2000, "both", Promise.all(both));
+});
+
 Deno.test("what was accepted before the signal is delivered", async () => {
   await using server = await spawnServer();
   const lines = await subscribe(server, "name=x");
