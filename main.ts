@@ -125,6 +125,7 @@ export function build(
       publishRate: config["publish-rate"],
       connectionRate: config["connection-rate"],
       trustProxy: config["trust-proxy"],
+      maxInbox: config["max-inbox"],
     },
   });
   return { app, hub, engine, wheel, metrics };

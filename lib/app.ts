@@ -16,6 +16,7 @@ import {
 } from "./engine.ts";
 import { HttpError, internalError, RETRY_AFTER } from "./http_error.ts";
 import type { Hub, Wish } from "./hub.ts";
+import { Inboxes } from "./inbox.ts";
 import type { PrometheusMetrics, Reading } from "./metrics.ts";
 import {
   checkName,
@@ -60,6 +61,8 @@ export interface AppOptions {
     readonly connectionRate: number;
     /** Whether `X-Forwarded-For` is the word of a proxy in front. */
     readonly trustProxy: boolean;
+    /** Bytes of frames that one WebSocket may have waiting. */
+    readonly maxInbox: number;
     /** 0: no end. */
     readonly clientTimeout: number;
     readonly heartbeat: number;
@@ -128,6 +131,7 @@ export function createApp(options: AppOptions): App {
   const { hub, engine, access, bodies, metrics, limits, report, warnings } = options;
   const publishLimit = new RateLimit(limits.publishRate);
   const connectionLimit = new RateLimit(limits.connectionRate);
+  const inboxes = new Inboxes(limits.maxInbox);
   /** Requests that have to wait for something. */
   let busy = 0;
   /**
@@ -456,6 +460,7 @@ export function createApp(options: AppOptions): App {
       wishes,
       grant,
       limits,
+      inboxes,
       pace,
       report,
       onClose,

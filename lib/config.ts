@@ -99,6 +99,13 @@ export const OPTIONS = {
     help: "unsent bytes a subscriber may have when the next message comes",
     beyond: "it is cut: the stream ends, a WebSocket is closed with 3008; it can resume",
   },
+  "max-inbox": {
+    kind: "bytes",
+    default: "16MiB",
+    help: "frames of one WebSocket that may wait to be carried out, 1 KiB per frame included; " +
+      "all sockets together: four times as much",
+    beyond: "it is closed with 1013; those with the most waiting go first",
+  },
   "max-connections": {
     kind: "count",
     default: "0",

@@ -8,6 +8,7 @@ import { parseCursor, quote } from "./cursor.ts";
 import { EngineFullError, type Receipt } from "./engine.ts";
 import { HttpError, internalError } from "./http_error.ts";
 import type { Hub, Wish } from "./hub.ts";
+import { Inbox, type Inboxes, type InboxOwner } from "./inbox.ts";
 import { line, utf8Length } from "./message.ts";
 import { checkData, checkName, type RequestLimits } from "./params.ts";
 import type { RateLimit } from "./rate_limit.ts";
@@ -26,6 +27,8 @@ export interface SessionContext {
   readonly grant: Grant;
   /** What frames and messages are held to. */
   readonly limits: RequestLimits;
+  /** Where frames wait that the server has no time for. */
+  readonly inboxes: Inboxes;
   /** Takes errors that are nobody's fault but ours. */
   readonly report: (error: unknown) => void;
   /** How fast the client may publish; none: as fast as it likes. */
@@ -40,13 +43,15 @@ export interface SessionContext {
  * Takes the events of one socket: `open`, `message` and `close`. One object for all of them, as
  * thousands of idle sockets are held.
  */
-export abstract class SocketSession implements EventListenerObject {
+export abstract class SocketSession implements EventListenerObject, InboxOwner {
   /** Sends to the same socket. */
   protected readonly sink: SocketSink;
   /** What the session works with. */
   protected readonly context: SessionContext;
-  #released = false;
+  #ended = false;
   #lost = false;
+  /** There only while something waits: most sockets never need one. */
+  #inbox: Inbox | undefined;
 
   /** A session that answers through `sink`. */
   constructor(sink: SocketSink, context: SessionContext) {
@@ -62,8 +67,8 @@ export abstract class SocketSession implements EventListenerObject {
     this.context.subscriber.close("gone");
   }
 
-  /** Takes one text frame. */
-  protected abstract receive(text: string): void;
+  /** As `carryOut`, for an open socket. May throw. */
+  protected abstract receive(frame: string, at: number): number | undefined;
 
   /**
    * Closes the socket for what the client sent. It is no subscriber from here on, for the client may
@@ -86,6 +91,25 @@ export abstract class SocketSession implements EventListenerObject {
     if (pace.limit.wait(pace.address) > 0) return true;
     pace.limit.spend(pace.address, 1);
     return false;
+  }
+
+  /** Carries out a frame, or a part of it; nothing if the socket has been ended here. */
+  carryOut(frame: string, at: number): number | undefined {
+    const { subscriber } = this.context;
+    try {
+      // Ended after the frame came, for example because the token expired; or cut now, because the
+      // client asks and asks, but does not take the answers.
+      if (subscriber.closed === undefined && subscriber.keepsUp()) return this.receive(frame, at);
+    } catch (error) {
+      this.#refuse(error);
+    }
+    this.#inbox?.clear();
+  }
+
+  /** Nothing waits any more. */
+  rested(): void {
+    this.#inbox = undefined;
+    if (this.#ended) this.#release();
   }
 
   /** Takes an event of the socket. */
@@ -112,23 +136,35 @@ export abstract class SocketSession implements EventListenerObject {
 
   #message(data: unknown): void {
     const { subscriber, limits: { maxBody } } = this.context;
-    // Sent before the client learnt that it was closed, for example as its token expired.
+    // Sent before the client learnt that it was closed.
     if (subscriber.closed !== undefined) return;
-    // Who asks and asks, but does not take the answers.
-    if (!subscriber.keepsUp()) return;
     if (typeof data !== "string") {
       this.end("unsupported", "text frames only");
     } else if (data.length * 3 > maxBody && utf8Length(data) > maxBody) {
       this.end("tooLarge", `a frame may have ${maxBody} bytes`);
     } else {
-      this.receive(data);
+      const stopped = this.#inbox === undefined ? this.carryOut(data, 0) : 0;
+      if (stopped !== undefined) this.#wait(data, stopped);
     }
+  }
+
+  /** Puts off what is left of a frame. */
+  #wait(frame: string, at: number): void {
+    const { inboxes } = this.context;
+    this.#inbox ??= new Inbox(inboxes, this);
+    if (this.#inbox.add(frame, at)) return;
+    this.end("full", "sending faster than frames can be carried out (--max-inbox)");
   }
 
   #close(): void {
     // Two close events may come for one socket.
-    if (this.#released) return;
-    this.#released = true;
+    if (this.#ended) return;
+    this.#ended = true;
+    // What the client sent before it left is carried out.
+    if (this.#inbox === undefined) this.#release();
+  }
+
+  #release(): void {
     this.context.subscriber.close("gone");
     if (this.#lost) this.context.onLost(-1);
     this.context.onClose();
@@ -138,14 +174,19 @@ export abstract class SocketSession implements EventListenerObject {
 /** Publishes each frame to the one channel of a plain socket. */
 export class PlainSession extends SocketSession {
   /** Publishes the frame. */
-  protected override receive(data: string): void {
-    const { hub, grant, limits, wishes: [{ channel }] } = this.context;
+  protected override receive(data: string): number | undefined {
+    const { hub, grant, limits, inboxes, wishes: [{ channel }] } = this.context;
+    if (!inboxes.next()) return 0;
     if (!grant.mayPublish(channel)) {
-      return this.end("forbidden", "not allowed to publish");
+      this.end("forbidden", "not allowed to publish");
+      return;
     }
     try {
       checkData("data", data, limits.maxMessage);
-      if (this.tooFast) return this.end("full", "publishing too fast");
+      if (this.tooFast) {
+        this.end("full", "publishing too fast");
+        return;
+      }
       const receipt = hub.publish({ channel, data });
       if (receipt instanceof Promise) receipt.catch((error) => this.#fail(error));
     } catch (error) {
@@ -172,28 +213,36 @@ type Fields = Record<string, unknown>;
 
 /** Carries out the commands of `river.v1`: a line that fails is answered, the socket lives. */
 export class LineSession extends SocketSession {
-  /** Answers to the frame at hand; they leave in one frame. */
+  /** Answers to the lines carried out in one go; they leave in one frame. */
   #answers: string[] | undefined;
   /** Lines of the frame at hand that were wrong. */
   #errors = 0;
 
-  /** Carries out the frame's lines, and answers them in one frame. */
-  protected override receive(data: string): void {
-    this.#errors = 0;
-    for (const text of data.split("\n")) {
+  /** Carries out the lines of a frame, and answers those of one go in one frame. */
+  protected override receive(frame: string, at: number): number | undefined {
+    const { inboxes, subscriber } = this.context;
+    if (at === 0) this.#errors = 0;
+    while (at <= frame.length) {
+      if (!inboxes.next()) {
+        this.#answer();
+        return at;
+      }
+      const end = frame.indexOf("\n", at);
+      const text = frame.slice(at, end < 0 ? undefined : end);
+      if (text !== "") this.#command(text);
       // The lines after one that ended the socket are too late.
-      if (this.context.subscriber.closed !== undefined) return;
-      if (text !== "") this.#carryOut(text);
+      if (subscriber.closed !== undefined) return;
+      at = end < 0 ? Infinity : end + 1;
     }
     this.#answer();
   }
 
-  #carryOut(text: string): void {
+  #command(text: string): void {
     let fields: Fields = {};
     try {
       const [kind, object] = parseCommand(text);
       fields = object;
-      const done = this.#command(kind, fields);
+      const done = this.#perform(kind, fields);
       if (done instanceof Promise) {
         done.catch((error) => this.#refuse(error, fields)).then(() => this.#answer());
       }
@@ -202,7 +251,7 @@ export class LineSession extends SocketSession {
     }
   }
 
-  #command(kind: string, fields: Fields): Promise<void> | void {
+  #perform(kind: string, fields: Fields): Promise<void> | void {
     switch (kind) {
       case "sub":
         return this.#subscribe(wishOf(fields));

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import {
   ask,
   errorCode,
+  metric,
   msg,
   openPlain,
   openSocket,
@@ -294,4 +295,117 @@ Deno.test("a position that cannot be parsed is refused before the upgrade", asyn
   await using server = await serveHere();
   const answer = await sendRaw(server, "GET /websocket?name=x&seq=abc HTTP/1.1", UPGRADE);
   assertEquals([answer.status, errorCode(answer)], [400, "bad_parameter"]);
+});
+
+/** A frame of nearly 1 MiB: so many that it takes longer than the sockets' part of a turn. */
+const LINES = 20_000;
+const LONG = Array.from({ length: LINES }, (_, i) => pub("x", "", String(i + 1)));
+
+Deno.test("river.v1: a frame of 20,000 lines is carried out in parts, in order, and each is acknowledged", async () => {
+  await using server = await serveHere();
+  await using socket = await openSocket(server, "", V1);
+  await using other = await openSocket(server, "", V1);
+  socket.send(...LONG);
+  other.send(pub("y", "", "mine"));
+  const acks: string[] = [];
+  let frames = 0;
+  for (; acks.length < LINES; frames++) acks.push(...(await socket.frame()).split("\n"));
+  assert(frames >= 2, "all of it came in one part");
+  assertEquals(acks, LONG.map((_, i) => ack(String(i + 1), "x", i + 1)));
+  assertEquals(await other.line(), ack("mine", "y", 1));
+  assertEquals(server.errors, []);
+});
+
+Deno.test("river.v1: what is sent behind a long frame is carried out behind it", async () => {
+  await using server = await serveHere();
+  await using socket = await openSocket(server, "", V1);
+  socket.send(...LONG);
+  for (let i = 1; i <= 5000; i++) socket.send(pub("x", "", String(LINES + i)));
+  for (let i = 1; i <= LINES + 5000; i++) {
+    assertEquals(await socket.line(), ack(String(i), "x", i));
+  }
+});
+
+Deno.test("10,000 frames that several sockets send at once are all published", async () => {
+  await using server = await serveHere();
+  const sockets = await Promise.all(
+    Array.from({ length: 5 }, (_, i) => openSocket(server, `name=${i}`)),
+  );
+  for (const { socket } of sockets) for (let i = 0; i < 10_000; i++) socket.send("a");
+  for (const [i, socket] of sockets.entries()) {
+    for (let seq = 1; seq <= 10_000; seq++) {
+      assertEquals(await socket.frame(), msg(String(i), seq, "a"));
+    }
+    await socket[Symbol.asyncDispose]();
+  }
+});
+
+/** Resolves when all that has been published is flushed: the pacer may wait a few milliseconds. */
+async function flushed(server: { url: string }): Promise<void> {
+  await using reader = await subscribe(server, "name=flushed");
+  await publish(server, "flushed", "");
+  await reader.next();
+}
+
+for (const [kind, protocol] of [["plain", undefined], [V1, V1]]) {
+  Deno.test(`what a ${kind} socket sent before it closed is carried out, and then it is gone`, async () => {
+    await using server = await serveHere();
+    const socket = await openSocket(server, "name=x", protocol);
+    const count = protocol ? LINES + 5000 : 10_000;
+    if (protocol) socket.send(...LONG);
+    for (let i = protocol ? LINES : 0; i < count; i++) socket.send(protocol ? pub("x", "") : "");
+    await socket[Symbol.asyncDispose]();
+    await until(() => server.hub.size === 0);
+    assertEquals((await server.engine.info("x"))?.seq, count);
+    await flushed(server);
+  });
+}
+
+Deno.test("river.v1: when it is closed here, what was acknowledged is published, and nothing else", async () => {
+  await using server = await serveHere();
+  const socket = await openSocket(server, "", V1);
+  socket.send(...LONG);
+  let acks = (await socket.frame()).split("\n").length;
+  server.hub.drain();
+  assertEquals((await socket.closed).code, 1001);
+  const { published } = server.engine.usage();
+  for (; acks < published;) acks += (await socket.frame()).split("\n").length;
+  assert(published < LINES, "everything was carried out before the end");
+  assertEquals(acks, published);
+  await until(async () => await metric(server, "river_connections") === 0);
+  assertEquals(server.engine.usage().published, published);
+  await flushed(server);
+});
+
+Deno.test("--max-inbox: a socket with more waiting is closed with 1013, others go on", async () => {
+  await using server = await serveHere("--max-inbox", "1KiB");
+  await using other = await openSocket(server, "", V1);
+  const socket = await openSocket(server, "", V1);
+  socket.send(...LONG);
+  socket.send(pub("x", "too much"));
+  other.send(pub("y", "", "mine"));
+  const { code, reason } = await socket.closed;
+  assertEquals([code, reason], [
+    1013,
+    "sending faster than frames can be carried out (--max-inbox)",
+  ]);
+  assert(server.engine.usage().published < LINES);
+  assertEquals(await other.line(), ack("mine", "y", 1));
+});
+
+Deno.test("--publish-rate counts the lines of a frame that is carried out in parts", async () => {
+  await using server = await serveHere("--publish-rate", "9200");
+  await using socket = await openSocket(server, "", V1);
+  const started = performance.now();
+  const sent = LONG.slice(0, 10_000);
+  socket.send(...sent);
+  const answers = await socket.take(sent.length);
+  const acks = answers.filter((line) => line.startsWith('["ack"')).length;
+  const most = 9200 + 9.2 * (performance.now() - started);
+  assert(acks >= 9200 && acks <= most + 1, `${acks} of at most ${most}`);
+  assertEquals(
+    answers.length - acks,
+    answers.filter((line) => /too_many_requests/.test(line)).length,
+  );
+  assertEquals(server.engine.usage().published, acks);
 });
