@@ -174,7 +174,7 @@ Deno.test("river.v1 is closed with 1008 after 1,000 refused lines in one frame, 
 });
 
 Deno.test("--max-queue: a river.v1 socket that asks and asks, but takes no answers, is cut", async () => {
-  await using server = await serveHere("--max-queue", "64KiB");
+  await using server = await serveHere("--max-queue", "64KiB", "--max-inbox", "1GiB");
   using client = await FrameClient.open(server, "", "river.v1");
   await until(() => server.hub.size === 1);
   const sub = '["sub", {"channel": "x"}]\n["unsub", {"channel": "x"}]';
