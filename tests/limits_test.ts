@@ -186,6 +186,7 @@ Deno.test("--max-queue: a river.v1 socket that asks and asks, but takes no answe
       if (!(error instanceof Deno.errors.ConnectionReset)) throw error;
     });
   }
+  await until(() => server.hub.size === 0, 30_000);
   assertEquals(await metric(server, 'river_disconnections_total{reason="slow"}'), 1);
 });
 
