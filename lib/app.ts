@@ -6,6 +6,7 @@
 import { type Access, type Grant, pageOf } from "./access.ts";
 import { ASSETS, serveAsset } from "./assets.ts";
 import type { BodyReader } from "./body.ts";
+import { MAX_TIMER_MS } from "./clock.ts";
 import { quote } from "./cursor.ts";
 import {
   BatchTooLargeError,
@@ -100,6 +101,8 @@ const RESTART_AFTER = "1";
 const MAX_RETRY_MS = 3000;
 /** Of so many requests to publish, one is looked at for signs of a proxy: all of them would cost a tenth. */
 const SAMPLE = 100;
+/** The longest silence that the runtime can time, in seconds. */
+const MAX_IDLE_S = Math.floor(MAX_TIMER_MS / 1000);
 /** Channels listed on one page, if the client does not say, and at the most. */
 const PAGE = 100;
 const MAX_PAGE = 1000;
@@ -439,7 +442,7 @@ export function createApp(options: AppOptions): App {
     let upgraded: Deno.WebSocketUpgrade;
     try {
       upgraded = Deno.upgradeWebSocket(call.request, {
-        idleTimeout: Math.ceil(limits.heartbeat / 1000),
+        idleTimeout: Math.min(Math.ceil(limits.heartbeat / 1000), MAX_IDLE_S),
       });
     } catch (error) {
       onClose();

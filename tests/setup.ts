@@ -31,6 +31,8 @@ const PROGRAMS: Program[] = [
 if (Deno.args.includes("--hard")) {
   PROGRAMS.push(
     { name: "nginx", path: "nginx", args: ["-v"], packages: ["nginx-light"] },
+    // Sets the clock of a process.
+    { name: "faketime", path: "faketime", args: ["--version"], packages: ["faketime"] },
     {
       name: "slowhttptest",
       path: "slowhttptest",

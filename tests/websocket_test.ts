@@ -204,6 +204,15 @@ Deno.test("--max-channels: river.v1 is told, a plain socket is closed with 1013"
   assertEquals(await socket.line(), ack("1", "a", 2));
 });
 
+Deno.test("--heartbeat of months: a socket lives longer than a moment", async () => {
+  await using server = await serveHere("--heartbeat", "8000h");
+  await using socket = await openSocket(server, "name=x");
+  for (let seq = 1; seq <= 100; seq++) {
+    await publish(server, "x", "a");
+    assertEquals(await socket.line(), msg("x", seq, "a"));
+  }
+});
+
 const TOO_LARGE: [what: string, protocol: string | undefined, frame: string][] = [
   ["a plain frame over --max-message", undefined, "a".repeat(101)],
   ["a plain frame over --max-body", undefined, "a".repeat(1001)],
