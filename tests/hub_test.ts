@@ -132,6 +132,25 @@ Deno.test("Hub publishes several messages in order, or none", async () => {
   assertEquals(engine.info("a")!.seq, 2);
 });
 
+for (const Kind of [MemoryEngine, LateEngine]) {
+  Deno.test(`Hub publishes each of several batches whole or not at all, though all come in one turn: ${Kind.name}`, async () => {
+    const engine = new Kind(memoryLimits({ maxChannels: 100 }));
+    await using river = makeHub(engine);
+    const { hub, ready } = river;
+    await ready;
+    const batches = Array.from(
+      { length: 4 },
+      (_, batch) => Array.from({ length: 60 }, (_, i) => ({ channel: `${batch}.${i}`, data: "x" })),
+    );
+    const publishAll = async (batch: typeof batches[0]) => (await hub.publishAll(batch)).length;
+    const outcomes = await Promise.all(
+      batches.map((batch) => publishAll(batch).catch((error) => error.name)),
+    );
+    assertEquals(outcomes, [60, ...Array(3).fill("EngineFullError")]);
+    assertEquals(engine.usage().published, 60);
+  });
+}
+
 Deno.test("Hub joins all channels or none", async () => {
   await using river = makeHub(new MemoryEngine(memoryLimits({ maxChannels: 2 })));
   const { hub } = river;

@@ -322,18 +322,6 @@ Deno.test("--max-channels: 503 with Retry-After, and channels that exist go on",
   assertEquals(await lines.next(), msg("d", 1, "1"));
 });
 
-Deno.test("--max-channels: of several batches that end in one turn, each is published whole or not at all", async () => {
-  await using server = await serveHere("--max-channels", "100");
-  const batches = Array.from(
-    { length: 4 },
-    (_, batch) =>
-      Array.from({ length: 60 }, (_, line) => `{"name":"${batch}.${line}","data":"x"}`).join("\n"),
-  );
-  const answers = await Promise.all(batches.map((body) => post(server, "", body, NDJSON)));
-  assertEquals(answers.map(({ status }) => status).toSorted(), [200, 503, 503, 503]);
-  assertEquals(server.engine.usage().published, 60);
-});
-
 Deno.test("--max-memory: full, it fails no publish, whatever is watched, reset or idle", async () => {
   await using server = await serveHere("--max-memory", "1MiB");
   await using lines = await subscribe(server, "name=idle");
