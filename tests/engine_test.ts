@@ -257,6 +257,9 @@ Deno.test("MemoryEngine counts a watched channel while it keeps something, and l
   assertEquals(counts(), [1, 1]);
   engine.unwatch("b");
   assertEquals([engine.info("b")?.seq, counts()], [1, [1, 0]]);
+  engine.watch("b");
+  assertEquals(counts(), [1, 1]);
+  engine.unwatch("b");
   tick(1000);
   assertEquals(counts(), [0, 0]);
 });
