@@ -50,6 +50,6 @@ Deno.test("Recents forgets the oldest as fast as it takes the first ones, howeve
   const empty = fill();
   const full = Math.min(fill(), fill(), fill());
   assertEquals(recents.size, max);
-  // A plain map takes thirty times as long.
+  // A plain map takes many times as long.
   assert(full < 8 * empty + 50, `${full.toFixed(1)} ms instead of ${empty.toFixed(1)}`);
 });
