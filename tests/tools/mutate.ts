@@ -15,6 +15,9 @@ const WORKERS = 2;
 const SLACK_S = 30;
 const TIMES = 4;
 
+/** Two files at a time: many tests wait more than they work. */
+const TEST = ["test", "-A", "--no-check", "--fail-fast", "--parallel"];
+
 /** The tests that notice most of a file that has none of its own, or whose own are few. */
 const NEAREST: Record<string, string[]> = {
   "app.ts": ["publish", "subscribe", "websocket", "limits", "operate", "shutdown", "token"],
@@ -111,7 +114,10 @@ function isSame(equivalent: Equivalent, { file, within, edit }: Mutant): boolean
 
 /** Judges all, as many at a time as there are copies. */
 async function judgeAll(mutants: Named[], folders: string[]): Promise<Verdict[]> {
-  const times = await usualTimes(folders);
+  // For one mutant it is not worth the time to find out.
+  const times = options.id === undefined
+    ? await usualTimes(folders)
+    : new Map((await testFiles()).map((file) => [file, 10]));
   const verdicts: Verdict[] = [];
   await inParallel(folders, mutants, async (folder, mutant) => {
     const verdict = await judge(mutant, folder, times);
@@ -122,11 +128,14 @@ async function judgeAll(mutants: Named[], folders: string[]): Promise<Verdict[]>
   return verdicts;
 }
 
+async function testFiles(): Promise<string[]> {
+  return (await filesOf(ROOT)).filter((file) => /^tests\/\w+_test\.ts$/.test(file));
+}
+
 /** How long each test file takes without a mutant, in seconds; fails if one fails twice. */
 async function usualTimes(folders: string[]): Promise<Map<string, number>> {
   const times = new Map<string, number>();
-  const files = (await filesOf(ROOT)).filter((file) => /^tests\/\w+_test\.ts$/.test(file));
-  await inParallel(folders, files, async (folder, file) => {
+  await inParallel(folders, await testFiles(), async (folder, file) => {
     const began = performance.now();
     if (await failureOf(folder, [file], 600) && await failureOf(folder, [file], 600)) {
       throw new Error(`${file} fails without a mutant`);
@@ -142,17 +151,28 @@ async function judge(mutant: Named, folder: string, times: Map<string, number>):
   try {
     const near = await nearestTests(mutant.file, [...times.keys()]);
     const far = [...times.keys()].filter((file) => !near.includes(file));
-    for (const files of [near, far]) {
-      const usual = files.reduce((sum, file) => sum + times.get(file)!, 0);
-      const failure = await failureOf(folder, files, SLACK_S + TIMES * usual);
-      // A test that fails now and then proves nothing.
-      if (failure && (!failure.file || await failureOf(folder, [failure.file], 120))) {
-        return { mutant, killer: failure.words };
-      }
-    }
-    return { mutant, killer: undefined };
+    const killer = await killerAmong(near, folder, times) ?? await killerAmong(far, folder, times);
+    return { mutant, killer };
   } finally {
     await Deno.writeTextFile(folder + mutant.file, original);
+  }
+}
+
+/** The test that fails, twice in a row: one that fails now and then proves nothing. */
+async function killerAmong(
+  files: string[],
+  folder: string,
+  times: Map<string, number>,
+): Promise<string | undefined> {
+  const most = (files: string[]) =>
+    files.reduce((sum, file) => sum + TIMES * times.get(file)!, SLACK_S);
+  for (let left = files; left.length > 0;) {
+    const failure = await failureOf(folder, left, most(left));
+    if (failure === undefined) return undefined;
+    if (!failure.file || await failureOf(folder, [failure.file], most([failure.file]))) {
+      return failure.words;
+    }
+    left = left.filter((file) => file !== failure.file);
   }
 }
 
@@ -180,9 +200,9 @@ async function failureOf(
   const limit = String(Math.ceil(seconds));
   // It leads a process group, so that no server of a test outlives it.
   const process = new Deno.Command("timeout", {
-    args: ["-k", "5", limit, Deno.execPath(), "test", "-A", "--no-check", "--fail-fast", ...files],
+    args: ["-k", "5", limit, Deno.execPath(), ...TEST, ...files],
     cwd: folder,
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", DENO_JOBS: "2" },
     stdout: "piped",
     stderr: "null",
   }).spawn();
