@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { errorCode, sendRaw, serveHere, UPGRADE } from "./support.ts";
 
 const CODES: [
@@ -63,3 +63,10 @@ for (const [request, headers, body, status, code] of CODES) {
     assertEquals([answer.status, errorCode(answer)], [status, code]);
   });
 }
+
+Deno.test("a handshake without a key is told that it has none", async () => {
+  await using server = await serveHere();
+  const { "Sec-WebSocket-Key": _, ...headers } = UPGRADE;
+  const { text } = await sendRaw(server, "GET /websocket?name=x HTTP/1.1", headers);
+  assertStringIncludes(text, 'got \\"\\"');
+});

@@ -54,6 +54,16 @@ Deno.test("Hub flushes once a turn, however much is published", async () => {
   assertEquals(flushes.length, 1);
 });
 
+Deno.test("Hub makes no promise with an engine that answers at once", async () => {
+  await using river = makeHub();
+  const { hub } = river;
+  for (const cursor of [undefined, { seq: 0 }]) {
+    const joined = hub.subscribe(hub.connect(new RecordingSink()), [{ channel: "a", cursor }]);
+    assertEquals(joined, undefined);
+  }
+  assert(!(hub.publish({ channel: "a", data: "x" }) instanceof Promise));
+});
+
 Deno.test("Hub gives a subscriber what comes after it joined, not what came before in the same turn", async () => {
   await using river = makeHub();
   const { hub, flush } = river;
