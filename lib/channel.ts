@@ -1,12 +1,12 @@
 /**
- * One channel with local subscribers: collects what is published until the next flush, then hands
- * the same batch to everybody.
+ * One channel with local subscribers: collects what is published until it is delivered, in batches
+ * that are the same for everybody.
  *
  * @module
  */
 import type { Cursor } from "./cursor.ts";
 import type { Replay } from "./engine.ts";
-import { Batch, type Message } from "./message.ts";
+import { Batch, type Message, MESSAGE_COST } from "./message.ts";
 import type { Feed, Subscription } from "./subscriber.ts";
 
 /** What a channel needs from the hub. */
@@ -22,9 +22,10 @@ export class Channel implements Feed {
   /** Name of the channel. */
   readonly name: string;
   readonly #owner: ChannelOwner;
-  /** A set may change while it is walked: who leaves is not called, nobody else is skipped. */
   readonly #subscriptions = new Set<Subscription>();
   #pending: Message[] = [];
+  /** Where in `#pending` the next batch starts. */
+  #next = 0;
   /**
    * Pending while the engine has not confirmed that it relays the channel. If it cannot, this is rejected
    * for good: nobody can join the channel any more.
@@ -56,29 +57,41 @@ export class Channel implements Feed {
     return this.#owner.since(this.name, cursor, maxBytes);
   }
 
-  /** Takes a message for the next flush; true if it is the first. */
+  /** Those that are to get each batch. */
+  subscriptions(): SetIterator<Subscription> {
+    return this.#subscriptions.values();
+  }
+
+  /** Takes a message to deliver; true if nothing was pending before. */
   push(message: Message): boolean {
     return this.#pending.push(message) === 1;
   }
 
-  /** Delivers what was pushed since the last flush, and returns how many messages that is. */
-  flush(): number {
-    const messages = this.#pending;
-    if (messages.length === 0) return 0;
-    this.#pending = [];
-    const batch = new Batch(messages);
-    if (messages[messages.length - 1].epoch === batch.epoch) {
-      this.#deliver(batch);
-    } else {
-      // The channel was reset since the last flush.
-      for (const epoch of new Set(messages.map((message) => message.epoch))) {
-        this.#deliver(new Batch(messages.filter((message) => message.epoch === epoch)));
-      }
-    }
-    return messages.length;
+  /** Whether there is something to deliver. */
+  get pending(): boolean {
+    return this.#pending.length > 0;
   }
 
-  #deliver(batch: Batch): void {
-    for (const subscription of this.#subscriptions) subscription.deliver(batch);
+  /**
+   * Takes the next batch of what was pushed; there must be something.
+   *
+   * @param most Messages that it may have.
+   * @param mostBytes Cost that it may have, unless it is one message.
+   */
+  take(most: number, mostBytes: number): Batch {
+    const messages = this.#pending;
+    const start = this.#next;
+    const { epoch } = messages[start];
+    let cost = messages[start].bytes + MESSAGE_COST;
+    let end = start + 1;
+    // A channel that was reset meanwhile has another epoch, which is a batch of its own.
+    for (; end < messages.length && end - start < most && messages[end].epoch === epoch; end++) {
+      cost += messages[end].bytes + MESSAGE_COST;
+      if (cost > mostBytes) break;
+    }
+    const all = end === messages.length;
+    this.#next = all ? 0 : end;
+    if (all) this.#pending = [];
+    return new Batch(all && start === 0 ? messages : messages.slice(start, end));
   }
 }

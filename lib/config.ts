@@ -96,7 +96,8 @@ export const OPTIONS = {
   "max-queue": {
     kind: "bytes",
     default: "1MiB",
-    help: "unsent bytes a subscriber may have when the next message comes",
+    help: "unsent bytes a subscriber may have when the next message comes, 1 KiB for each " +
+      "WebSocket frame included",
     beyond: "it is cut: the stream ends, a WebSocket is closed with 3008; it can resume",
   },
   "max-inbox": {

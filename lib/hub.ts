@@ -9,6 +9,7 @@ import type { Engine, Local, Publication, Receipt, Replay } from "./engine.ts";
 import { type Key, keyOf } from "./key.ts";
 import type { Message } from "./message.ts";
 import { type Metrics, noMetrics } from "./metrics.ts";
+import { Outbox } from "./outbox.ts";
 import { type Flush, Pacer } from "./pacer.ts";
 import {
   type Sink,
@@ -57,7 +58,8 @@ export class Hub implements ChannelOwner, Local {
   readonly #subscribers = new Set<Subscriber>();
   /** Those that wait for room to send history. */
   readonly #behind = new Set<Subscriber>();
-  #dirty: Channel[] = [];
+  readonly #outbox: Outbox;
+  #scheduled = false;
   #retryTimer: ReturnType<typeof setInterval> | undefined;
   #closed = false;
 
@@ -78,6 +80,7 @@ export class Hub implements ChannelOwner, Local {
         metrics.disconnected(subscriber.transport, reason);
       },
     };
+    this.#outbox = new Outbox({ maxQueue });
     const pacer = new Pacer();
     this.#schedule = options.schedule ?? ((flush) => pacer.schedule(flush));
   }
@@ -165,7 +168,8 @@ export class Hub implements ChannelOwner, Local {
   deliver(message: Message): void {
     const channel = this.#channels.get(keyOf(message.channel));
     if (channel === undefined || !channel.push(message)) return;
-    if (this.#dirty.push(channel) === 1) this.#schedule(() => this.#flush());
+    this.#outbox.add(channel);
+    this.#flushSoon();
   }
 
   since(channel: string, cursor: Cursor | undefined, maxBytes: number): Promise<Replay> | Replay {
@@ -197,7 +201,7 @@ export class Hub implements ChannelOwner, Local {
   /** Sends what is pending and ends every subscriber; who comes later is ended at once. */
   drain(): void {
     this.#closed = true;
-    this.#flush();
+    while (!this.#outbox.empty) this.#outbox.flush();
     for (const subscriber of this.#subscribers) subscriber.close("shutdown");
     clearInterval(this.#retryTimer);
   }
@@ -230,13 +234,18 @@ export class Hub implements ChannelOwner, Local {
     return channel;
   }
 
-  /** Returns how many messages a channel had, on average. */
+  #flushSoon(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    this.#schedule(() => this.#flush());
+  }
+
+  /** Delivers what one turn may; the rest comes in the next. */
   #flush(): number {
-    const dirty = this.#dirty;
-    this.#dirty = [];
-    let messages = 0;
-    for (const channel of dirty) messages += channel.flush();
-    return dirty.length === 0 ? 0 : messages / dirty.length;
+    this.#scheduled = false;
+    const messages = this.#outbox.flush();
+    if (!this.#outbox.empty) this.#flushSoon();
+    return messages;
   }
 
   /** Does something whose failure nobody waits for. */

@@ -21,6 +21,9 @@ export interface Message {
   readonly time: number;
 }
 
+/** What a message costs on the wire beside its data, in bytes: its line, a short name, a number. */
+export const MESSAGE_COST = 64;
+
 /** Why a position could not be resumed without loss. */
 export type GapReason = "evicted" | "restart" | "ahead" | "slow";
 
@@ -39,6 +42,8 @@ export interface Format {
   messages(batch: Batch): string;
   /** A gap, encoded; empty where the format does not show gaps. */
   gap(gap: Gap): string;
+  /** Messages in one write at most, where each takes much more than its data; none: any number. */
+  readonly atOnce?: number;
 }
 
 /** Something a subscriber is sent. */
@@ -47,6 +52,8 @@ export interface Frame {
   readonly lines: readonly string[];
   /** All river lines, `\n` between them and none at the end. */
   readonly text: string;
+  /** UTF-8 bytes of `text`. */
+  readonly textBytes: number;
   /** The frame in a format; every call with the same format gives the same bytes. */
   bytes(format: Format): Uint8Array<ArrayBuffer>;
 }
@@ -59,6 +66,7 @@ export class Batch implements Frame {
   readonly messages: readonly Message[];
   #lines: string[] | undefined;
   #text: string | undefined;
+  #textBytes: number | undefined;
   #format: Format | undefined;
   #bytes: Uint8Array<ArrayBuffer> | undefined;
   #others: Map<Format, Uint8Array<ArrayBuffer>> | undefined;
@@ -104,6 +112,17 @@ export class Batch implements Frame {
 
   get text(): string {
     return this.#text ??= this.lines.join("\n");
+  }
+
+  get textBytes(): number {
+    return this.#textBytes ??= utf8Length(this.text);
+  }
+
+  /** About the bytes that the batch takes on the wire. */
+  get cost(): number {
+    let cost = 0;
+    for (const { bytes } of this.messages) cost += bytes + MESSAGE_COST;
+    return cost;
   }
 
   bytes(format: Format): Uint8Array<ArrayBuffer> {
@@ -157,6 +176,10 @@ export class Gap implements Frame {
 
   get text(): string {
     return line("gap", this.fields);
+  }
+
+  get textBytes(): number {
+    return utf8Length(this.text);
   }
 
   get lines(): readonly string[] {
@@ -213,7 +236,7 @@ export const raw: Format = {
  * breaks before the first event resumes without loss.
  */
 export const sse: Format = {
-  ...eventStream((_channel, epoch, seq) => `${epoch}-${seq}`),
+  ...eventStream((_channel, epoch) => (seq) => `${epoch}-${seq}`),
   open: (_channel, position) => positionAlone(position),
 };
 
@@ -229,16 +252,27 @@ export function sseOfMany(positions: Map<string, string>): Format {
   let unopened = positions.size;
   const list = () => [...positions.values()].join(",");
   return {
-    ...eventStream((channel, epoch, seq) => {
-      positions.set(channel, `${epoch}-${seq}`);
-      return list();
+    ...eventStream((channel, epoch, last) => {
+      const channels = [...positions.keys()];
+      const at = channels.indexOf(channel);
+      const items = [...positions.values()];
+      const before = items.slice(0, at).map((item) => item + ",").join("");
+      const after = items.slice(at + 1).map((item) => "," + item).join("");
+      positions.set(channel, `${epoch}-${last}`);
+      return (seq) => `${before}${epoch}-${seq}${after}`;
     }),
+    atOnce: Math.max(1, Math.floor(MANY_IDS / (positions.size * POSITION_COST))),
     open(channel, position) {
       positions.set(channel, position);
       return --unopened === 0 ? positionAlone(list()) : "";
     },
   };
 }
+
+/** Bytes of ids in one write of an event stream of several channels, about. */
+const MANY_IDS = 32 * 1024;
+/** Bytes of a position in an id, about. */
+const POSITION_COST = 16;
 
 /**
  * Not an event, but the client remembers the position. A few bytes are enough: what holds back the
@@ -248,22 +282,31 @@ function positionAlone(position: string): string {
   return `:\nid: ${position}\n\n`;
 }
 
-function eventStream(idOf: (channel: string, epoch: string, seq: number) => string): Format {
+/**
+ * Server-Sent Events whose ids are made by `idsOf`: called once for some messages of a channel, the
+ * last of which is `last`, it gives the id for each `seq` of them.
+ */
+function eventStream(
+  idsOf: (channel: string, epoch: string, last: number) => (seq: number) => string,
+): Format {
   return {
     contentType: "text/event-stream",
     heartbeat: ":\n\n",
     messages(batch) {
       let text = "";
-      for (const { channel, epoch, seq, data } of batch.messages) {
+      const idOf = idsOf(batch.channel, batch.epoch, batch.last);
+      for (const { seq, data } of batch.messages) {
         // An event stream knows CR, LF and CRLF as line ends: each starts a `data:` line of its
         // own, or a publisher could write fields.
         const lines = /[\r\n]/.test(data) ? data.replace(/\r\n|\r|\n/g, "\ndata: ") : data;
-        text += `id: ${idOf(channel, epoch, seq)}\ndata: ${lines}\n\n`;
+        text += `id: ${idOf(seq)}\ndata: ${lines}\n\n`;
       }
       return text;
     },
-    gap: (gap) =>
-      `event: gap\nid: ${idOf(gap.channel, gap.epoch, gap.to)}\ndata: ${object(gap.fields)}\n\n`,
+    gap(gap) {
+      const id = idsOf(gap.channel, gap.epoch, gap.to)(gap.to);
+      return `event: gap\nid: ${id}\ndata: ${object(gap.fields)}\n\n`;
+    },
   };
 }
 

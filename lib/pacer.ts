@@ -4,17 +4,18 @@
  * @module
  */
 
-/** Messages a channel from which on a flush is taken for the work of many publishers. */
+/** A flush with at least this many messages per channel is assumed to come from many publishers. */
 const MANY = 4;
-/** Milliseconds from which on a flush, with all its writes, is long: some 500 of them. */
+/** A flush that takes at least so many milliseconds with all its writes is long: some 500 writes. */
 const LONG_MS = 4;
-/** Share of a long flush that is waited after it. */
+/** The pause after a long flush, as a share of the time that it took. */
 const PAUSE = 0.5;
 /** The longest wait, in milliseconds. */
 const MAX_PAUSE_MS = 4;
 
 /**
- * Sends what is pending, and tells how many messages each channel had, on average.
+ * Sends what one turn may of what is pending, and returns how many messages each channel had, on
+ * average. May schedule the next flush.
  */
 export type Flush = () => number;
 
@@ -54,7 +55,8 @@ export class Pacer {
       return;
     }
     const pause = this.#pausedUntil - this.#now();
-    // Never from a timer: an immediate of the same turn would come before the writes.
+    // Always flush from setImmediate. If a timer ran it, the setImmediate in `#run` would fire in the
+    // same turn, before the runtime has written anything.
     const run = () => void setImmediate(() => this.#run(flush));
     if (pause > 0) this.#wait(run, pause);
     else run();
@@ -62,17 +64,21 @@ export class Pacer {
 
   #run(flush: Flush): void {
     const start = this.#now();
-    if (flush() < MANY) return;
     this.#writing = true;
+    if (flush() < MANY) return this.#goOn();
     // The runtime writes what was flushed before the next turn.
     setImmediate(() => {
-      this.#writing = false;
       const end = this.#now();
       const took = end - start;
       if (took >= LONG_MS) this.#pausedUntil = end + Math.min(took * PAUSE, MAX_PAUSE_MS);
-      const next = this.#next;
-      this.#next = undefined;
-      if (next !== undefined) this.schedule(next);
+      this.#goOn();
     });
+  }
+
+  #goOn(): void {
+    this.#writing = false;
+    const next = this.#next;
+    this.#next = undefined;
+    if (next !== undefined) this.schedule(next);
   }
 }

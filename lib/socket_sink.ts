@@ -4,6 +4,7 @@
  * @module
  */
 import { type Position, printCursor } from "./cursor.ts";
+import { FRAME_COST, FrameQueue } from "./frame_queue.ts";
 import { type Frame, line } from "./message.ts";
 import type { CloseReason, Sink } from "./subscriber.ts";
 
@@ -25,6 +26,8 @@ export const CLOSE_CODES = {
 /** What plain and `river.v1` sockets share. */
 export abstract class SocketSink implements Sink {
   readonly once = false;
+  abstract readonly atOnce: number;
+  readonly #frames = new FrameQueue();
   /** Where everything is sent. */
   protected readonly socket: WebSocket;
   /** Told when the socket turns out to be one that will never open. */
@@ -52,7 +55,13 @@ export abstract class SocketSink implements Sink {
   }
 
   exceeds(limit: number): boolean {
-    return this.socket.bufferedAmount > limit;
+    const { bufferedAmount } = this.socket;
+    return bufferedAmount + FRAME_COST * this.#frames.count(bufferedAmount) > limit;
+  }
+
+  /** Notes that so many frames were sent, of so many bytes together. */
+  protected wrote(frames: number, bytes: number): void {
+    this.#frames.push(frames, bytes);
   }
 
   /** Sends one text frame, unless the socket is closing. */
@@ -81,12 +90,16 @@ export abstract class SocketSink implements Sink {
 
 /** One river line a frame, as the first river sent them. The runtime's pings are the heartbeat. */
 export class PlainSocketSink extends SocketSink {
+  readonly atOnce = 64;
+
   /** Sends nothing: plain sockets are not told of positions. */
   open(): void {}
 
   /** Sends each line of the frame as a text frame of its own. */
   write(frame: Frame): boolean {
-    for (const line of frame.lines) this.send(line);
+    const { lines, textBytes } = frame;
+    for (const line of lines) this.send(line);
+    this.wrote(lines.length, textBytes - (lines.length - 1));
     return true;
   }
 
@@ -96,6 +109,8 @@ export class PlainSocketSink extends SocketSink {
 
 /** `river.v1`: many lines a frame. A frame without lines is the heartbeat. */
 export class LineSocketSink extends SocketSink {
+  readonly atOnce = Infinity;
+
   /** Sends the line `open` with the position. */
   open(channel: string, position: Position): void {
     this.send(line("open", { channel, cursor: printCursor(position) }));
@@ -104,6 +119,7 @@ export class LineSocketSink extends SocketSink {
   /** Sends all lines of the frame in one text frame. */
   write(frame: Frame): boolean {
     this.send(frame.text);
+    this.wrote(1, frame.textBytes);
     return true;
   }
 

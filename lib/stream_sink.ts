@@ -21,6 +21,7 @@ export class CutError extends Error {
 /** The body of one HTTP response. */
 export class StreamSink implements Sink {
   readonly once: boolean;
+  readonly atOnce: number;
   /** The response's body. */
   readonly body: ReadableStream<Uint8Array<ArrayBuffer>>;
   /** Where each channel stood when it was joined, printed, in order. */
@@ -57,6 +58,7 @@ export class StreamSink implements Sink {
   }) {
     this.#format = format;
     this.once = once;
+    this.atOnce = format.atOnce ?? Infinity;
     this.positions = positions;
     this.#retryMs = retryMs;
     this.#onEnd = onEnd;

@@ -38,6 +38,12 @@ export interface Sink {
   readonly once: boolean;
 
   /**
+   * Messages that it may be given between two looks at its queue: fewer than any number where each
+   * takes much more than its data.
+   */
+  readonly atOnce: number;
+
+  /**
    * MUST tell whether more than `limit` bytes are unsent: taken by the sink, but not by the
    * transport. Asked before every message: MUST be cheap.
    */
@@ -236,8 +242,22 @@ export class Subscriber implements Timed {
     this.#guard(() => this.#sink.open(channel, position));
   }
 
+  /** Messages that are written between two looks at the queue. */
+  get atOnce(): number {
+    return this.#sink.atOnce;
+  }
+
   /** Sends messages; ends the subscriber when it has what it asked for or is too far behind. */
   write(batch: Batch): void {
+    const { length } = batch.messages;
+    const { atOnce } = this.#sink;
+    if (length <= atOnce) return this.#write(batch);
+    for (let at = 0; at < length && this.#reason === undefined; at += atOnce) {
+      this.#write(batch.slice(at, at + atOnce));
+    }
+  }
+
+  #write(batch: Batch): void {
     try {
       if (!this.keepsUp()) return;
       const { length } = batch.messages;
@@ -451,6 +471,8 @@ export class Subscription {
     this.#meanwhile = undefined;
     if (this.#ended) return;
     const subscriber = this.#subscriber;
+    // The rest is asked for again when there is room.
+    if (messages.length > subscriber.atOnce) messages = messages.slice(0, subscriber.atOnce);
     const next = messages.length > 0 ? messages[0].seq : head + 1;
     const asked = this.#cursor ?? { epoch, seq: head };
     this.#open({ epoch: asked.epoch ?? epoch, seq: asked.seq });

@@ -64,6 +64,81 @@ Deno.test("Hub makes no promise with an engine that answers at once", async () =
   assert(!(hub.publish({ channel: "a", data: "x" }) instanceof Promise));
 });
 
+Deno.test("Hub delivers a large batch in parts, a turn for each, and other channels in between", async () => {
+  await using river = makeHub();
+  const { hub, flush, flushes } = river;
+  const sink = new RecordingSink();
+  hub.subscribe(hub.connect(sink), [{ channel: "a" }, { channel: "b" }]);
+  for (let i = 0; i < 1000; i++) hub.publish({ channel: "a", data: "" });
+  hub.publish({ channel: "b", data: "" });
+  const turns: number[] = [];
+  for (let sent = 0; sent < 1001; sent = sink.seqs.length) {
+    assertEquals(flushes.length, 1);
+    flush();
+    turns.push(sink.seqs.length - sent);
+  }
+  assert(Math.max(...turns) <= 256, `${turns}`);
+  assertEquals(flushes.length, 0);
+  const order = sink.messages.map(({ channel }) => channel);
+  assert(order.indexOf("b") <= 512, "the other channel waits for a part, not for all of them");
+  assertEquals(
+    sink.seqs.filter((_, i) => order[i] === "a"),
+    Array.from({ length: 1000 }, (_, i) => i + 1),
+  );
+});
+
+Deno.test("Hub delivers no more data in a turn than a part of --max-queue", async () => {
+  await using river = makeHub(undefined, { maxQueue: 80_000 });
+  const { hub, flush } = river;
+  const sink = new RecordingSink();
+  hub.subscribe(hub.connect(sink), [{ channel: "a" }]);
+  for (let i = 0; i < 40; i++) hub.publish({ channel: "a", data: "x".repeat(2000) });
+  hub.publish({ channel: "a", data: "x".repeat(60_000) });
+  for (let sent = 0; sent < 41; sent = sink.seqs.length) {
+    flush();
+    const data = sink.messages.slice(sent).map(({ data }) => data.length);
+    assert(data.length === 1 || data.reduce((sum, length) => sum + length) <= 10_000, `${data}`);
+  }
+  assertEquals(sink.closed, undefined);
+});
+
+Deno.test("Hub hands over in the middle of a crowd, and goes on with the others in the next turn", async () => {
+  await using river = makeHub();
+  const { hub, flush, flushes } = river;
+  const sinks = Array.from({ length: 600 }, () => new RecordingSink());
+  const subscribers = sinks.map((sink) => hub.connect(sink));
+  for (const subscriber of subscribers) hub.subscribe(subscriber, [{ channel: "a" }]);
+  for (const sink of sinks) {
+    const write = sink.write.bind(sink);
+    sink.write = (frame) => {
+      const end = performance.now() + 0.1;
+      while (performance.now() < end);
+      return write(frame);
+    };
+  }
+  const publish = (data: string) => hub.publish({ channel: "a", data });
+  publish("1");
+  flush();
+  const reached = sinks.findIndex(({ seqs }) => seqs.length === 0);
+  assert(reached > 0 && reached < 590, `${reached} of 600`);
+  assertEquals(flushes.length, 1, "the rest comes in the next turn");
+  // Somebody who had it leaves, somebody who has not as well, somebody comes, and more is published.
+  subscribers[0].close("gone");
+  subscribers[599].close("gone");
+  const newcomer = new RecordingSink();
+  hub.subscribe(hub.connect(newcomer), [{ channel: "a" }]);
+  const behind = new RecordingSink();
+  hub.subscribe(hub.connect(behind), [{ channel: "a", cursor: { seq: 0 } }]);
+  publish("2");
+  while (flushes.length > 0) flush();
+  assertEquals(sinks.map(({ seqs }) => seqs.join()), [
+    "1",
+    ...Array(598).fill("1,2"),
+    "",
+  ]);
+  assertEquals([newcomer.seqs, behind.seqs], [[2], [1, 2]]);
+});
+
 Deno.test("Hub gives a subscriber what comes after it joined, not what came before in the same turn", async () => {
   await using river = makeHub();
   const { hub, flush } = river;
@@ -306,6 +381,7 @@ Deno.test("Channel splits a turn in which it was reset", async () => {
   publish("2");
   engine.reset("a");
   publish("3");
+  flush();
   flush();
   const batches = sink.frames.filter((frame) => frame instanceof Batch);
   assertEquals(batches.map(({ first, last }) => [first, last]), [[1, 2], [1, 1]]);

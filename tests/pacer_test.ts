@@ -87,3 +87,17 @@ Deno.test("pacer: what comes while a long flush is written waits for its end and
   await turn();
   assertEquals(done, ["first", "second"]);
 });
+
+Deno.test("pacer: a flush that schedules the next one is followed by it, in a later turn", async () => {
+  const { pacer } = makePacer();
+  const done: string[] = [];
+  pacer.schedule(() => {
+    pacer.schedule(() => done.push("second"));
+    done.push("first");
+    return 0;
+  });
+  await turn();
+  assertEquals(done, ["first"]);
+  await turn();
+  assertEquals(done, ["first", "second"]);
+});

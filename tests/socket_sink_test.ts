@@ -1,4 +1,5 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
+import { Batch } from "../lib/message.ts";
 import type { Sink } from "../lib/subscriber.ts";
 import { LineSocketSink, PlainSocketSink, type SocketSink } from "../lib/socket_sink.ts";
 import { sinkSuite, type SinkUnderTest } from "./sink_suite.ts";
@@ -76,4 +77,21 @@ Deno.test("LineSocketSink opens channels and sends its heartbeat as an empty fra
   test.sink.close("done");
   await test.closed;
   assertEquals(test.frames, ['["open", {"channel": "a", "cursor": "e-7"}]', ""]);
+});
+
+Deno.test("PlainSocketSink counts what each of its frames costs the runtime", async () => {
+  await using test = await socketSink(plain);
+  const batch = new Batch(Array.from({ length: 64 }, (_, i) => ({
+    channel: "c",
+    epoch: "e",
+    seq: i + 1,
+    data: "",
+    bytes: 0,
+    time: 0,
+  })));
+  // In one turn nothing leaves.
+  for (let i = 0; i < 4; i++) test.sink.write(batch);
+  assert(test.sink.exceeds(256 * 1024), "256 frames of 50 bytes count as more than 256 KiB");
+  while (test.sink.exceeds(0)) await new Promise((resolve) => setTimeout(resolve, 1));
+  assertEquals(test.frames.length, 256);
 });

@@ -11,6 +11,8 @@ import {
   sseOfMany,
 } from "../lib/message.ts";
 import { CutError, StreamSink } from "../lib/stream_sink.ts";
+import { type CloseReason, Subscriber } from "../lib/subscriber.ts";
+import { subscriberContext } from "./recording_sink.ts";
 import { sinkSuite, type SinkUnderTest } from "./sink_suite.ts";
 
 function streamSink(
@@ -276,4 +278,38 @@ Deno.test("StreamSink writes a river.v1 line for each channel that is joined", a
     '["open", {"channel": "d", "cursor": "f-0"}]\n["open", {"channel": "c", "cursor": "e-7"}]\n' +
       '\n["msg", {"channel": "c", "seq": 1, "data": "x"}]\n',
   );
+});
+
+const CROWD = Array.from({ length: 128 }, (_, i) => `c${i}`);
+
+Deno.test("StreamSink of many channels is cut soon after --max-queue, however large the batch", async () => {
+  const maxQueue = 100_000;
+  const sink = streamSink(sseOfMany(new Map(CROWD.map((name) => [name, "mi9x2k3f-0"]))), {
+    channels: CROWD,
+  });
+  let reason: CloseReason | undefined;
+  const subscriber = new Subscriber(
+    sink,
+    subscriberContext({ maxQueue, onClose: (_subscriber, why) => reason = why }),
+  );
+  let most = 0;
+  const write = sink.write.bind(sink);
+  sink.write = (frame) => {
+    const sent = write(frame);
+    most = Math.max(most, sink.backlog());
+    return sent;
+  };
+  subscriber.write(
+    new Batch(Array.from({ length: 50_000 }, (_, i) => ({
+      channel: "c0",
+      epoch: "mi9x2k3f",
+      seq: i + 1,
+      data: "",
+      bytes: 0,
+      time: 0,
+    }))),
+  );
+  assertEquals(reason, "slow");
+  assert(most > maxQueue && most < 1.5 * maxQueue, `${most} bytes were unsent`);
+  await assertRejects(() => sink.body.getReader().read(), CutError);
 });

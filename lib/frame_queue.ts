@@ -1,0 +1,48 @@
+/**
+ * The frames that a socket has not sent, counted: the runtime tells bytes only.
+ *
+ * @module
+ */
+
+/** What each frame that waits to be sent costs the runtime beside its text, in bytes. */
+export const FRAME_COST = 1024;
+
+/** Sizes of what was written since everything was last seen sent, oldest first. */
+export class FrameQueue {
+  /** Frames and bytes of each write, from `#at` up to `#end`. Written over, never given up. */
+  readonly #writes: number[] = [];
+  #at = 0;
+  #end = 0;
+  #frames = 0;
+  #bytes = 0;
+
+  /** Notes a write of so many frames, which have so many bytes together. */
+  push(frames: number, bytes: number): void {
+    this.#writes[this.#end++] = frames;
+    this.#writes[this.#end++] = bytes;
+    this.#frames += frames;
+    this.#bytes += bytes;
+  }
+
+  /** How many frames are unsent if so many bytes are, counting writes as a whole. */
+  count(unsent: number): number {
+    if (unsent === 0) {
+      this.#at =
+        this.#end =
+        this.#frames =
+        this.#bytes =
+          0;
+    }
+    while (this.#at < this.#end && this.#bytes - this.#writes[this.#at + 1] >= unsent) {
+      this.#frames -= this.#writes[this.#at];
+      this.#bytes -= this.#writes[this.#at + 1];
+      this.#at += 2;
+    }
+    if (this.#at > 1024) {
+      this.#writes.copyWithin(0, this.#at, this.#end);
+      this.#end -= this.#at;
+      this.#at = 0;
+    }
+    return this.#frames;
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * What is yet to be delivered, and to whom: sent in parts, so that neither a large batch nor a large
+ * crowd holds the event loop.
+ *
+ * @module
+ */
+import type { Channel } from "./channel.ts";
+import type { Batch } from "./message.ts";
+import type { Subscription } from "./subscriber.ts";
+
+/** Most messages delivered in one turn, and the share of `maxQueue` that their data may be. */
+const TURN_MESSAGES = 256;
+const TURN_BYTES_SHARE = 1 / 8;
+/** How long one turn delivers, in milliseconds. */
+const TURN_MS = 8;
+/** Messages delivered between two looks at the clock. */
+const CLOCK_EVERY = 256;
+
+/** The channels that have something to deliver. */
+export class Outbox {
+  readonly #maxBytes: number;
+  /** Each once, in the order in which they are served. */
+  #channels: Channel[] = [];
+  /** The batch that is being delivered, and those that have yet to get it. */
+  #batch: Batch | undefined;
+  #rest: Iterator<Subscription> & Iterable<Subscription> = new Set<Subscription>().values();
+
+  /**
+   * An outbox with nothing in it.
+   *
+   * @param maxQueue Bytes that a subscriber may have unsent. A turn delivers a part of that, so that
+   * a reader that takes what it is sent is never cut for one large publish.
+   */
+  constructor({ maxQueue }: { maxQueue: number }) {
+    this.#maxBytes = maxQueue * TURN_BYTES_SHARE;
+  }
+
+  /** Whether there is nothing to deliver. */
+  get empty(): boolean {
+    return this.#channels.length === 0 && this.#batch === undefined;
+  }
+
+  /** Takes a channel that has something to deliver and is not here yet. */
+  add(channel: Channel): void {
+    this.#channels.push(channel);
+  }
+
+  /**
+   * Delivers as much as one turn may, and returns how many messages each channel had, on average. A
+   * channel that has more is served again after the others.
+   */
+  flush(): number {
+    const end = performance.now() + TURN_MS;
+    let messages = this.#batch?.messages.length ?? 0;
+    let batches = this.#batch === undefined ? 0 : 1;
+    if (!this.#deliver(end)) return messages;
+    const channels = this.#channels;
+    this.#channels = [];
+    let bytes = 0;
+    let next = 0;
+    while (next < channels.length && messages < TURN_MESSAGES && bytes < this.#maxBytes) {
+      const channel = channels[next++];
+      const batch = channel.take(TURN_MESSAGES - messages, this.#maxBytes - bytes);
+      if (channel.pending) this.#channels.push(channel);
+      messages += batch.messages.length;
+      bytes += batch.cost;
+      batches++;
+      this.#batch = batch;
+      this.#rest = channel.subscriptions();
+      if (!this.#deliver(end)) break;
+    }
+    if (next < channels.length) this.#channels = channels.slice(next).concat(this.#channels);
+    return batches === 0 ? 0 : messages / batches;
+  }
+
+  /** Goes on with the batch at hand; false if time is over before all have it. */
+  #deliver(end: number): boolean {
+    const batch = this.#batch;
+    if (batch === undefined) return true;
+    const weight = batch.messages.length;
+    let unwatched = 0;
+    // A set may change while it is walked: who leaves is not called, nobody else is skipped.
+    for (const subscription of this.#rest) {
+      subscription.deliver(batch);
+      unwatched += weight;
+      if (unwatched < CLOCK_EVERY) continue;
+      unwatched = 0;
+      if (performance.now() >= end) return false;
+    }
+    this.#batch = undefined;
+    return true;
+  }
+}
