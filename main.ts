@@ -95,7 +95,15 @@ export function build(
     idTtl: config["id-ttl"],
   });
   const { heartbeat } = config;
-  const hub = new Hub({ engine, wheel, metrics, report, heartbeat, maxQueue: config["max-queue"] });
+  const hub = new Hub({
+    engine,
+    wheel,
+    metrics,
+    report,
+    heartbeat,
+    maxQueue: config["max-queue"],
+    maxUnsent: config["max-unsent"],
+  });
   const bodies = new BodyReader(wheel, {
     maxBody: config["max-body"],
     maxBodies: config["max-bodies"],

@@ -568,6 +568,7 @@ export function createApp(options: AppOptions): App {
         "Of these, which the runtime has lost: what they hold comes back with a restart.",
         lost,
       ],
+      ["river_unsent_bytes", "gauge", "Bytes that subscribers have not taken yet.", hub.unsent],
       ["river_channels", "gauge", "Channels known.", channels],
       [
         "river_channels_only_watched",

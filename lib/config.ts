@@ -107,6 +107,13 @@ export const OPTIONS = {
       "all sockets together: four times as much",
     beyond: "it is closed with 1013; those with the most waiting go first",
   },
+  "max-unsent": {
+    kind: "bytes",
+    default: "256MiB",
+    min: 8 * 1024 * 1024,
+    help: "unsent bytes that all subscribers together may have; history may fill three quarters",
+    beyond: "history waits, and those with the most unsent are cut",
+  },
   "max-connections": {
     kind: "count",
     default: "0",

@@ -19,6 +19,7 @@ import {
   Subscription,
 } from "./subscriber.ts";
 import type { TimerWheel } from "./timer_wheel.ts";
+import { Unsent } from "./unsent.ts";
 
 /** A channel to join, from a position or from now on. */
 export interface Wish {
@@ -36,6 +37,8 @@ export interface HubOptions {
   readonly wheel: TimerWheel;
   /** Bytes that a subscriber may have unsent when its next message comes. */
   readonly maxQueue: number;
+  /** Bytes that all subscribers together may have unsent; without it there is no limit. */
+  readonly maxUnsent?: number;
   /** Silence after which a subscriber is sent a heartbeat. */
   readonly heartbeat: number;
   /** Takes what happens; without it nothing is counted. */
@@ -59,6 +62,7 @@ export class Hub implements ChannelOwner, Local {
   /** Those that wait for room to send history. */
   readonly #behind = new Set<Subscriber>();
   readonly #outbox: Outbox;
+  readonly #unsent: Unsent;
   #scheduled = false;
   #retryTimer: ReturnType<typeof setInterval> | undefined;
   #closed = false;
@@ -67,7 +71,9 @@ export class Hub implements ChannelOwner, Local {
   constructor(options: HubOptions) {
     this.#engine = options.engine;
     const { wheel, maxQueue, heartbeat, metrics = noMetrics, report = () => {} } = options;
+    this.#unsent = new Unsent(options.maxUnsent ?? Infinity, this.#subscribers);
     this.#context = {
+      unsent: this.#unsent,
       wheel,
       maxQueue,
       heartbeat,
@@ -161,6 +167,11 @@ export class Hub implements ChannelOwner, Local {
     return this.#subscribers.size;
   }
 
+  /** Bytes that all subscribers together have unsent. Looks at each of them. */
+  get unsent(): number {
+    return this.#unsent.count();
+  }
+
   subscribers(channel: string): number {
     return this.#channels.get(keyOf(channel))?.size ?? 0;
   }
@@ -204,6 +215,7 @@ export class Hub implements ChannelOwner, Local {
     while (!this.#outbox.empty) this.#outbox.flush();
     for (const subscriber of this.#subscribers) subscriber.close("shutdown");
     clearInterval(this.#retryTimer);
+    this.#unsent.stop();
   }
 
   /** Drains and lets the engine go. Nothing may be published afterwards. */

@@ -26,6 +26,7 @@ export const CLOSE_CODES = {
 /** What plain and `river.v1` sockets share. */
 export abstract class SocketSink implements Sink {
   readonly once = false;
+  /** Messages written between two looks at the queue. */
   abstract readonly atOnce: number;
   readonly #frames = new FrameQueue();
   /** Where everything is sent. */
@@ -45,7 +46,7 @@ export abstract class SocketSink implements Sink {
   }
 
   abstract open(channel: string, position: Position): void;
-  abstract write(frame: Frame): boolean;
+  abstract write(frame: Frame): number;
   /** Sends a sign of life, where the runtime's pings are not enough. */
   protected abstract beat(): void;
 
@@ -55,13 +56,18 @@ export abstract class SocketSink implements Sink {
   }
 
   exceeds(limit: number): boolean {
-    const { bufferedAmount } = this.socket;
-    return bufferedAmount + FRAME_COST * this.#frames.count(bufferedAmount) > limit;
+    return this.held > limit;
   }
 
-  /** Notes that so many frames were sent, of so many bytes together. */
-  protected wrote(frames: number, bytes: number): void {
+  get held(): number {
+    const { bufferedAmount } = this.socket;
+    return bufferedAmount + FRAME_COST * this.#frames.count(bufferedAmount);
+  }
+
+  /** Notes that so many frames were sent, of so many bytes together; gives what they cost. */
+  protected wrote(frames: number, bytes: number): number {
     this.#frames.push(frames, bytes);
+    return bytes + FRAME_COST * frames;
   }
 
   /** Sends one text frame, unless the socket is closing. */
@@ -90,17 +96,17 @@ export abstract class SocketSink implements Sink {
 
 /** One river line a frame, as the first river sent them. The runtime's pings are the heartbeat. */
 export class PlainSocketSink extends SocketSink {
-  readonly atOnce = 64;
+  /** Few, as each is a frame of its own. */
+  readonly atOnce: number = 64;
 
   /** Sends nothing: plain sockets are not told of positions. */
   open(): void {}
 
   /** Sends each line of the frame as a text frame of its own. */
-  write(frame: Frame): boolean {
+  write(frame: Frame): number {
     const { lines, textBytes } = frame;
     for (const line of lines) this.send(line);
-    this.wrote(lines.length, textBytes - (lines.length - 1));
-    return true;
+    return this.wrote(lines.length, textBytes - (lines.length - 1));
   }
 
   /** Sends nothing: the runtime pings. */
@@ -109,7 +115,8 @@ export class PlainSocketSink extends SocketSink {
 
 /** `river.v1`: many lines a frame. A frame without lines is the heartbeat. */
 export class LineSocketSink extends SocketSink {
-  readonly atOnce = Infinity;
+  /** Any number. */
+  readonly atOnce: number = Infinity;
 
   /** Sends the line `open` with the position. */
   open(channel: string, position: Position): void {
@@ -117,10 +124,9 @@ export class LineSocketSink extends SocketSink {
   }
 
   /** Sends all lines of the frame in one text frame. */
-  write(frame: Frame): boolean {
+  write(frame: Frame): number {
     this.send(frame.text);
-    this.wrote(1, frame.textBytes);
-    return true;
+    return this.wrote(1, frame.textBytes);
   }
 
   /** Sends an empty text frame. */

@@ -125,7 +125,11 @@ export class StreamSink implements Sink {
     if (words) this.#enqueue(utf8.encode(words));
   }
 
-  write(frame: Frame): boolean {
+  get held(): number {
+    return this.backlog();
+  }
+
+  write(frame: Frame): number {
     return this.#enqueue(frame.bytes(this.#format));
   }
 
@@ -148,8 +152,9 @@ export class StreamSink implements Sink {
     this.#onStart?.();
   }
 
-  #enqueue(bytes: Uint8Array<ArrayBuffer>): boolean {
-    if (this.#closed || bytes.length === 0) return false;
+  /** Gives the number of bytes that were queued. */
+  #enqueue(bytes: Uint8Array<ArrayBuffer>): number {
+    if (this.#closed || bytes.length === 0) return 0;
     this.#controller.enqueue(bytes);
     this.#sizes[this.#end++] = bytes.length;
     this.#unsent += bytes.length;
@@ -157,6 +162,6 @@ export class StreamSink implements Sink {
       this.#started = true;
       this.#onStart?.();
     }
-    return true;
+    return bytes.length;
   }
 }

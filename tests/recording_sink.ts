@@ -66,17 +66,21 @@ export class RecordingSink implements Sink {
     this.events.push({ kind: "open", channel, cursor: printCursor(position) });
   }
 
-  write(frame: Frame): boolean {
+  get held(): number {
+    return this.#unsent;
+  }
+
+  write(frame: Frame): number {
     this.frames.push(frame);
     if (this.clogged) this.#unsent += frame.text.length;
     if (!(frame instanceof Batch)) {
       this.events.push({ kind: "gap", gap: frame as Gap });
-      return true;
+      return frame.text.length;
     }
     for (const { channel, epoch, seq, data } of frame.messages) {
       this.events.push({ kind: "message", channel, epoch, seq, data });
     }
-    return true;
+    return frame.text.length;
   }
 
   heartbeat(): void {
@@ -111,6 +115,7 @@ export function subscriberContext(changes: Partial<SubscriberContext> = {}): Sub
     },
     maxQueue: 1_000_000,
     heartbeat: 25_000,
+    unsent: { wrote() {}, full: false },
     whenRoom() {},
     ...changes,
   };

@@ -87,7 +87,7 @@ Deno.test("StreamSink.write() tells whether the format has words for a gap", asy
     const [format, words] of [[river, true], [sse, true], [jsonp("f"), true], [raw, false]] as const
   ) {
     const sink = streamSink(format);
-    assertEquals(sink.write(new Gap("c", 1, 0, "e", "restart")), words);
+    assertEquals(sink.write(new Gap("c", 1, 0, "e", "restart")) > 0, words);
     assertEquals(sink.started, words);
     assert(sink.write(message("")), "an empty message is one");
     await sink.body.cancel();
