@@ -19,8 +19,20 @@
   const address = new URL(script.src);
   const token = address.searchParams.get("token") ?? undefined;
   /** One connection for all clients of the page. */
-  const river = import(new URL("client.js", address).href)
-    .then(({ River }) => new River(new URL(".", address), { token }));
+  const river = load().then(({ River }) => new River(new URL(".", address), { token }));
+
+  /** Loads the client, again and again if it does not come: the network may be gone just then. */
+  async function load() {
+    for (let tries = 0;; tries++) {
+      try {
+        // A browser does not load the same address again after it failed.
+        return await import(new URL(`client.js${tries > 0 ? `?${tries}` : ""}`, address).href);
+      } catch (error) {
+        console.error(error);
+        await new Promise((resolve) => setTimeout(resolve, 1000 + 4000 * Math.random()));
+      }
+    }
+  }
 
   /** One channel at a time, as the first river had it. */
   class Client {
@@ -41,14 +53,15 @@
     }
 
     /**
-     * Publishes to the channel.
+     * Publishes to the channel. An object is refused, as it says nothing as a string.
      *
-     * @param {string} data
+     * @param {string | number | boolean} data
      * @returns {Promise<object>} The receipt.
      */
     async send(data) {
       if (this.#channel === undefined) throw new Error("Cannot send: connect() to a channel first");
-      return (await river).publish(this.#channel, String(data));
+      const text = typeof data === "object" ? data : String(data);
+      return (await river).publish(this.#channel, text);
     }
 
     /** Leaves the channel. */
