@@ -19,51 +19,82 @@
 /** @typedef {{ channel: string, seq: number, epoch: string, subscribers: number }} Receipt */
 /** @typedef {"websocket" | "stream" | "longpoll"} Transport */
 /**
- * `delay` is in milliseconds until the next attempt.
- * @typedef {{ state: "connecting" | "open" | "reconnecting" | "closed", transport?: Transport,
- *   delay?: number, reason?: string }} Status
+ * `offline`: the browser says that there is no network. `closed`: there is no connection and none is
+ * tried, for `reason`. `delay` is in milliseconds until the next attempt.
+ * @typedef {{ state: "connecting" | "open" | "reconnecting" | "offline" | "closed",
+ *   transport?: Transport, delay?: number, reason?: string }} Status
  */
 /**
  * @typedef {object} RiverOptions
- * @property {string | (() => string | undefined | Promise<string | undefined>)} [token] Sent with
- * every request; a function
- * is asked again when the server refuses the last one.
+ * @property {string | (() => string | null | undefined | Promise<string | null | undefined>)} [token]
+ * Sent with every request. A function is asked again when the server refuses the last one.
  * @property {readonly Transport[]} [transports] Which to try, best first.
  * @property {RequestCredentials} [credentials] As for `fetch`: with `include`, a server of another
  * origin is sent its cookies over HTTP too.
  */
 /**
  * @typedef {object} SubscribeOptions
- * @property {string | number} [seq] Start after this position (`"k3f9x2-12"` or `12`) instead of
- * with what is published from now on.
+ * @property {string | number | null} [seq] Start after this position (`"k3f9x2-12"` or `12`) instead
+ * of with what is published from now on.
  * @property {(gap: Gap) => void} [onGap] Messages were lost for good.
  * @property {(opened: Opened) => void} [onOpen] The channel is joined, for the first time or again.
  * @property {(error: { code: string, message: string }) => void} [onError] It cannot be joined.
  */
+/** @typedef {{ code: string, message: string }} Refusal */
 /**
- * How a connection ended. `opened`: it worked before. `wait`: milliseconds that the server asks to
- * wait. `denied`: the token is not good.
- * @typedef {{ opened: boolean, wait?: number, denied?: boolean, fatal?: string }} End
+ * How a connection ended. `wait`: milliseconds to wait at least; the transport is not to blame.
+ * `denied`: the token is not good. `refused`: no channel is left. `fatal`: nothing will ever work.
+ * `reason` is for the status.
+ * @typedef {{ wait?: number, denied?: boolean, refused?: boolean, fatal?: string,
+ *   reason?: string }} End
  */
-/** @typedef {{ update(): void, close(): void, ended: Promise<End> }} Connection */
+/**
+ * `update`: the set of channels has changed. `check`: make sure that it lives.
+ * @typedef {{ update(): void, check(): void, close(): void }} Connection
+ */
 
 /** The version of river that this client came with. */
 export const version = "0.1.0";
 
-/** Time for a connection to show life, in milliseconds; then the next transport is tried. */
+/** @type {readonly Transport[]} */
+const TRANSPORTS = ["websocket", "stream", "longpoll"];
+
+// Times are in milliseconds unless they say otherwise.
+
+/** Time for a connection to show life; then the next transport is tried. */
 const OPEN_MS = 4000;
-/** Silence after which a connection is taken for dead: more than two heartbeats. */
+/** Time for an open socket to answer when it is checked. */
+const PROBE_MS = 1500;
+/** Silence after which a connection is assumed dead: more than two heartbeats. */
 const SILENCE_MS = 60_000;
 /** How long a long-poll asks the server to wait, in seconds. */
 const POLL_S = 25;
-/** Backoff: a random time up to this, doubled with each failure in a row, to the longest. */
+/** A long-poll that is answered sooner without a message is not worth repeating at once. */
+const FAST_MS = 500;
+/** A connection that lasted this long was worth making, even if it brought no message. */
+const WORTH_MS = 2000;
+/** Backoff: up to this, doubled with each failure in a row, up to the longest. */
 const BACKOFF_MS = 250;
 const MAX_BACKOFF_MS = 5000;
-/** How often a publish is tried. */
+/** The longest wait that a server can ask for. */
+const MAX_WAIT_MS = 60_000;
+/** How often a publish is tried, and the time for each try. */
 const PUBLISH_TRIES = 4;
+const PUBLISH_MS = 10_000;
+/** Time for the token function to answer. */
+const TOKEN_MS = 15_000;
+/** How often the clock is read; a step of more than both together means that the machine slept. */
+const TICK_MS = 1000;
+const SLEEP_MS = 5000;
+/** Lines in one frame to the server, which ends a socket for 1,000 refused lines in one frame. */
+const MAX_LINES = 100;
+/** Characters of a line; whatever sends more is not a river. */
+const MAX_LINE = 64 * 1024 * 1024;
+/** Changes nothing, but is answered by an error: no channel has this name. */
+const PROBE = JSON.stringify(["unsub", { channel: "" }]);
 
-/** @param {number} ms */
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+/** Pages have all of these, workers no document, Node and Deno at most the navigator. @type {any} */
+const { document, location, navigator, origin } = globalThis;
 
 /**
  * One server. Dispatches `status` events whose `detail` is a {@link Status}.
@@ -71,41 +102,53 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 export class River extends EventTarget {
   /** @type {URL} */ #url;
   /** @type {RiverOptions["token"]} */ #token;
-  /** @type {string | undefined} */ #knownToken;
+  /** What the token function gave last. @type {Promise<string | undefined> | undefined} */
+  #given;
+  /** The last token that the server refused. @type {{ token: string | undefined } | undefined} */
+  #refused;
   /** @type {readonly Transport[]} */ #transports;
   /** @type {RequestCredentials | undefined} */ #credentials;
   /** @type {Map<string, Channel>} */ #channels = new Map();
   /** @type {Connection | undefined} */ #connection;
-  /** @type {(() => void) | undefined} */ #wake;
+  /** End the pauses of this moment. @type {Set<() => void>} */
+  #wakes = new Set();
+  /** Attempts in a row that were worth nothing. */
+  #tries = 0;
   /** Transports that failed while a later one worked, and how often. @type {Map<Transport, number>} */
   #failures = new Map();
   #running = false;
   #changing = false;
+  #offline = false;
+  #warned = false;
   #closed = false;
 
   /** Where things stand. @type {Status} */
   status = { state: "connecting" };
 
   /**
-   * @param {string | URL} url Where the server is; in a page, relative to the page.
+   * @param {string | URL} url Where the server is: `http:`, `https:`, `ws:` or `wss:`. In a page or a
+   * worker it may be relative.
    * @param {RiverOptions} [options]
    */
   constructor(url, options = {}) {
     super();
-    const { token, transports = ["websocket", "stream", "longpoll"], credentials } = options;
-    this.#url = new URL(url, /** @type {any} */ (globalThis).document?.baseURI);
-    if (!this.#url.pathname.endsWith("/")) this.#url.pathname += "/";
-    this.#token = token;
+    const { token, transports = TRANSPORTS, credentials } = options;
+    this.#url = addressOf(url);
+    this.#token = expect(token ?? undefined, "token", ["string", "function", "undefined"]);
     this.#credentials = credentials;
-    this.#transports = transports.filter((transport) =>
-      transport === "websocket"
-        ? typeof WebSocket === "function"
-        : transport === "stream" || transport === "longpoll"
-    );
-    if (this.#transports.length === 0) {
-      throw new TypeError(`None of these transports is to be had here: ${transports.join(", ")}`);
+    if (!["omit", "same-origin", "include", undefined].includes(credentials)) {
+      throw new TypeError(
+        `Bad credentials: expected omit, same-origin or include, got ${credentials}`,
+      );
     }
-    globalThis.addEventListener?.("online", this.#online);
+    this.#transports = transports.filter((transport) =>
+      transport !== "websocket" || typeof WebSocket === "function"
+    );
+    if (this.#transports.length === 0 || !transports.every((one) => TRANSPORTS.includes(one))) {
+      throw new TypeError(
+        `Bad transports: expected some of ${TRANSPORTS} that this runtime has, got ${transports}`,
+      );
+    }
   }
 
   /**
@@ -117,12 +160,15 @@ export class River extends EventTarget {
    * @returns {Subscription}
    */
   subscribe(channel, onMessage, options = {}) {
+    expect(channel, "channel", ["string"]);
+    expect(onMessage, "onMessage", ["function"]);
+    if (channel === "") throw new TypeError('Bad channel: expected a name, got ""');
     if (this.#closed) throw new Error("This River is closed");
     let entry = this.#channels.get(channel);
     if (entry === undefined) this.#channels.set(channel, entry = new Channel(channel));
     const listener = new Listener(entry, onMessage, options);
     entry.listeners.add(listener);
-    const { seq } = options;
+    const seq = options.seq ?? undefined;
     const late = entry.opened;
     const open = () => call(() => listener.open(), undefined);
     listener.rewind = () => {
@@ -141,6 +187,10 @@ export class River extends EventTarget {
       entry.cursor = String(seq);
       entry.first = listener;
     }
+    if (entry.refusal !== undefined) {
+      const { refusal } = entry;
+      queueMicrotask(() => call(options.onError, refusal));
+    }
     this.#changed();
     return {
       channel,
@@ -157,41 +207,47 @@ export class River extends EventTarget {
    *
    * @param {string} channel
    * @param {string} data
-   * @returns {Promise<Receipt>} Rejects with the server's words if it refuses.
+   * @returns {Promise<Receipt>} Rejects with the server's words if it refuses, and if no try is
+   * answered in time.
    */
   async publish(channel, data) {
+    expect(channel, "channel", ["string"]);
+    expect(data, "data", ["string"], ": JSON.stringify(data) makes one");
     if (this.#closed) throw new Error("This River is closed");
     const id = Array.from({ length: 3 }, () => Math.random().toString(36).slice(2)).join("");
+    let renewed = false;
     for (let attempt = 1;; attempt++) {
-      const form = new URLSearchParams({ name: channel, data, id });
-      const token = await this.#askToken();
-      if (token !== undefined) form.set("token", token);
-      let wait = Math.random() * BACKOFF_MS * 2 ** attempt;
+      let [status, wait] = [0, 0];
+      /** @type {string | undefined} */
+      let token;
+      /** @type {unknown} */
+      let error;
       try {
-        const response = await fetch(new URL("publish", this.#url), {
-          method: "POST",
-          body: form,
-          credentials: this.#credentials,
+        token = await this.#askToken();
+        const body = new URLSearchParams({ name: channel, data, id });
+        if (token !== undefined) body.set("token", token);
+        const [response, answer] = await inTime(PUBLISH_MS, "The server", async (signal) => {
+          const init = { method: "POST", body, credentials: this.#credentials, signal };
+          const response = await fetch(new URL("publish", this.#url), init);
+          return [response, await jsonOf(response)];
         });
-        const answer = await response.json();
-        if (response.ok) return answer;
-        const error = new Error(answer.error.message);
-        const refused = response.status === 401 || response.status === 403;
-        if (refused && this.#canAskAgain() && attempt === 1) {
-          this.#knownToken = undefined;
-          continue;
-        }
-        if (response.status < 500 && response.status !== 429) {
-          throw Object.assign(error, { refused: true });
-        }
-        wait = Math.max(wait, retryAfter(response) ?? 0);
-        if (attempt === PUBLISH_TRIES) throw error;
-      } catch (error) {
-        if (/** @type {{ refused?: boolean }} */ (error).refused || attempt === PUBLISH_TRIES) {
-          throw error;
-        }
+        if (response.ok && isWhole(answer?.seq)) return answer;
+        status = response.status;
+        wait = retryAfter(response) ?? 0;
+        error = new Error(refusalIn(answer)?.message ?? `Bad answer from the server: ${status}`);
+      } catch (thrown) {
+        error = thrown;
       }
-      await sleep(wait);
+      if ((status === 401 || status === 403) && !renewed) {
+        renewed = true;
+        this.#given = undefined;
+        if (await this.#askToken().catch(() => token) !== token) continue;
+      }
+      const final = status >= 300 && status < 500 && status !== 429;
+      if (status === 0 && attempt === PUBLISH_TRIES) this.#warn();
+      if (final || attempt === PUBLISH_TRIES) throw error;
+      await this.#pause(Math.max(wait, jittered(BACKOFF_MS * 2 ** attempt)));
+      if (this.#closed) throw error;
     }
   }
 
@@ -200,8 +256,6 @@ export class River extends EventTarget {
     this.#end("closed by this side");
   }
 
-  #online = () => this.#wake?.();
-
   /**
    * @param {string} reason
    * @param {boolean} [refused] By the server: the listeners are told.
@@ -209,25 +263,28 @@ export class River extends EventTarget {
   #end(reason, refused = false) {
     if (this.#closed) return;
     this.#closed = true;
-    for (const [channel, entry] of refused ? this.#channels : []) {
-      entry.take("error", { code: "refused", message: reason, channel });
+    for (const [channel, entry] of this.#channels) {
+      if (refused) entry.take("error", { code: "refused", message: reason, channel });
+      entry.listeners.clear();
     }
-    globalThis.removeEventListener?.("online", this.#online);
     this.#channels.clear();
     this.#connection?.close();
-    this.#wake?.();
+    this.#wake();
     this.#setStatus({ state: "closed", reason });
   }
 
   /** @param {Status} status */
   #setStatus(status) {
+    if (this.#offline && status.state !== "open" && status.state !== "closed") {
+      status = { ...status, state: "offline" };
+    }
     this.status = status;
     this.dispatchEvent(new CustomEvent("status", { detail: status }));
   }
 
   /**
-   * The set of channels is another: tells the server, or begins or ends to talk to it. Once for all
-   * that changes in one go, so that who leaves one channel for another keeps the connection.
+   * The set of channels has changed: tells the server, or starts or stops talking to it. Once for all
+   * changes of one turn, so that leaving one channel for another keeps the connection.
    */
   #changed() {
     if (this.#changing) return;
@@ -240,108 +297,216 @@ export class River extends EventTarget {
     });
   }
 
-  async #run() {
-    this.#running = true;
-    let at = this.#first();
-    let failures = 0;
-    // What was opened before is not given up for one failure: the server may be restarting.
-    /** @type {Transport | undefined} */
-    let proven;
-    while (!this.#closed && this.#channels.size > 0) {
-      const transport = this.#transports[at];
-      this.#setStatus({ state: "connecting", transport });
-      const { opened, wait, denied, fatal } = await this.#attempt(transport, () => {
-        failures = 0;
-        proven = transport;
-        this.#failures.delete(transport);
-        for (const failed of this.#transports.slice(0, at)) this.#remember(failed);
-        this.#setStatus({ state: "open", transport });
-      });
-      if (this.#closed || this.#channels.size === 0) break;
-      if (fatal !== undefined) return this.#end(fatal, true);
-      if (denied) {
-        if (!this.#canAskAgain() || failures > 2) {
-          const shown = this.#knownToken ?? this.#token;
-          return this.#end(
-            typeof shown === "string" ? "the token was refused" : "a token is needed",
-            true,
-          );
-        }
-        this.#knownToken = undefined;
-      } else if (!opened && transport === "websocket") {
-        // A browser does not tell why a handshake failed: another token may be what it takes.
-        this.#knownToken = undefined;
-      }
-      if (!opened) failures++;
-      if (opened || denied || wait !== undefined) at = this.#first();
-      else if (proven === transport && failures < 3) at = this.#first();
-      else if (at + 1 < this.#transports.length) {
-        at++;
-        continue;
-      } else {
-        at = this.#first();
-      }
-      const backoff = Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** failures);
-      await this.#pause(wait ?? Math.random() * backoff);
-    }
-    this.#running = false;
+  /** Whether there is anything to connect for. */
+  get #wanted() {
+    return !this.#closed && this.#channels.size > 0;
   }
 
-  /** @param {number} delay */
+  async #run() {
+    this.#running = true;
+    const unwatch = this.#watch();
+    let at = this.#first();
+    let reason = "no channel is subscribed to";
+    // A transport that worked is not given up for one failure: the server may be restarting.
+    /** @type {Transport | undefined} */
+    let proven;
+    while (this.#wanted) {
+      const transport = this.#transports[at];
+      this.#setStatus({ state: "connecting", transport });
+      const began = performance.now();
+      let opened = false;
+      const before = positions(this.#channels.values());
+      const end = await this.#attempt(transport, () => {
+        if (!this.#wanted) return;
+        if (!opened) {
+          opened = true;
+          proven = transport;
+          this.#refused = undefined;
+          this.#failures.delete(transport);
+          for (const failed of this.#transports.slice(0, at)) this.#remember(failed);
+        }
+        if (this.status.state !== "open") this.#setStatus({ state: "open", transport });
+      });
+      const { wait, denied, refused, fatal, reason: why } = end;
+      if (fatal !== undefined) this.#end(fatal, true);
+      if (!this.#wanted) break;
+      const refusals = [...this.#channels.values()].map(({ refusal }) => refusal);
+      if (refused && refusals.every((refusal) => refusal)) {
+        reason = /** @type {Refusal} */ (refusals[0]).message;
+        break;
+      }
+      // A browser does not tell why a handshake failed: another token may be what it takes.
+      if (denied || !opened && transport === "websocket") this.#given = undefined;
+      const worth = positions(this.#channels.values()) !== before ||
+        opened && performance.now() - began > WORTH_MS;
+      this.#tries = worth ? 0 : this.#tries + 1;
+      const stays = opened || denied || wait !== undefined ||
+        proven === transport && this.#tries < 3;
+      if (!stays && at + 1 < this.#transports.length) {
+        at++;
+        continue;
+      }
+      if (!stays && proven === undefined) this.#warn();
+      at = this.#first();
+      const backoff = jittered(Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** this.#tries));
+      const delay = Math.max(wait ?? 0, backoff);
+      this.#setStatus({ state: "reconnecting", delay, ...why && { reason: why } });
+      await this.#pause(delay);
+    }
+    unwatch();
+    this.#running = false;
+    if (!this.#closed) this.#setStatus({ state: "closed", reason });
+  }
+
+  /**
+   * Waits until the time is over, or somebody wakes it.
+   *
+   * @param {number} delay
+   */
   async #pause(delay) {
-    this.#setStatus({ state: "reconnecting", delay });
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    let timer;
-    await new Promise((resolve) => {
-      this.#wake = () => resolve(undefined);
-      timer = setTimeout(resolve, delay);
+    if (this.#closed) return;
+    /** @type {() => void} */
+    let wake = () => {};
+    const woken = await new Promise((resolve) => {
+      const timer = setTimeout(resolve, delay);
+      this.#wakes.add(wake = () => (clearTimeout(timer), resolve(true)));
     });
-    clearTimeout(timer);
-    this.#wake = undefined;
+    this.#wakes.delete(wake);
+    // Many others may have been woken by the same event.
+    if (woken) await this.#pause(Math.random() * BACKOFF_MS);
+  }
+
+  #wake() {
+    for (const wake of this.#wakes) wake();
+  }
+
+  /** The network, the page or the machine is back: what is open may be dead, and waiting useless. */
+  #check() {
+    this.#tries = 0;
+    this.#wake();
+    this.#connection?.check();
+  }
+
+  /**
+   * Checks the connection after whatever may have broken it unnoticed.
+   *
+   * @returns {() => void} Stops it.
+   */
+  #watch() {
+    this.#offline = navigator?.onLine === false;
+    /** @type {Record<string, (event: any) => void>} */
+    const listeners = {
+      online: () => {
+        this.#offline = false;
+        this.#check();
+      },
+      offline: () => {
+        this.#offline = true;
+        this.#setStatus({ state: "offline" });
+        // A server on this machine may still be there.
+        this.#check();
+      },
+      visibilitychange: () => document?.hidden || this.#check(),
+      pageshow: ({ persisted }) => persisted && this.#check(),
+    };
+    for (const [type, listener] of Object.entries(listeners)) {
+      globalThis.addEventListener?.(type, listener);
+    }
+    let last = Date.now();
+    const timer = setInterval(() => {
+      const step = Date.now() - last;
+      last += step;
+      // Browsers slow down the timers of hidden pages, which are checked when they are shown.
+      if (step > TICK_MS + SLEEP_MS && !document?.hidden) this.#check();
+    }, TICK_MS);
+    return () => {
+      clearInterval(timer);
+      for (const [type, listener] of Object.entries(listeners)) {
+        globalThis.removeEventListener?.(type, listener);
+      }
+    };
   }
 
   /**
    * @param {Transport} transport
-   * @param {() => void} onOpen
+   * @param {() => void} onLife
    * @returns {Promise<End>}
    */
-  async #attempt(transport, onOpen) {
+  async #attempt(transport, onLife) {
     /** @type {string | undefined} */
     let token;
     try {
       token = await this.#askToken();
-    } catch {
-      return { opened: false, wait: MAX_BACKOFF_MS };
+    } catch (error) {
+      return { wait: 0, reason: `no token: ${error}` };
     }
-    if (this.#closed || this.#channels.size === 0) return { opened: false };
+    if (!this.#wanted) return {};
+    const inVain = token === undefined ? "a token is needed" : "the token was refused";
+    if (this.#refused && this.#refused.token === token) return { fatal: inVain };
     const connect = transport === "websocket" ? overSocket : overHttp;
     /** @type {End} */
-    let end = { opened: false };
+    let end = {};
     try {
-      this.#connection = connect({
-        url: this.#url,
-        token,
-        channels: this.#channels,
-        poll: transport === "longpoll",
-        credentials: this.#credentials,
-        onOpen,
+      end = await new Promise((onEnd) => {
+        this.#connection = connect({
+          url: this.#url,
+          token,
+          channels: this.#channels,
+          poll: transport === "longpoll",
+          credentials: this.#credentials,
+          onLife,
+          onEnd,
+        });
       });
-      end = await this.#connection.ended;
     } catch {
       // The address is not one that this transport may use from here.
     }
     this.#connection = undefined;
     for (const channel of this.#channels.values()) channel.opened = channel.asked = false;
-    return end;
+    if (!end.denied) return end;
+    this.#refused = { token };
+    return typeof this.#token === "function" ? end : { fatal: inVain };
   }
 
+  /** The token: what the function gave last, or gives now if that was forgotten. */
   async #askToken() {
-    if (typeof this.#token === "string") return this.#token;
-    return this.#knownToken ??= await this.#token?.();
+    const ask = this.#token;
+    if (typeof ask !== "function") return ask;
+    const given = this.#given ??= inTime(TOKEN_MS, "The token function", async () => {
+      return (await ask()) ?? undefined;
+    });
+    try {
+      return await given;
+    } catch (error) {
+      if (this.#given === given) this.#given = undefined;
+      throw error;
+    }
   }
 
-  #canAskAgain() {
-    return typeof this.#token === "function";
+  /**
+   * Says once in the console why nothing works, if the reason is the origin of this page: the browser
+   * hides the server's words from it.
+   */
+  async #warn() {
+    if (this.#warned || origin === undefined || origin === this.#url.origin) return;
+    this.#warned = true;
+    /** @param {string} path */
+    const canRead = (path) =>
+      inTime(
+        OPEN_MS,
+        "The server",
+        (signal) => fetch(new URL(path, this.#url), { method: "HEAD", cache: "no-store", signal }),
+      )
+        .then(({ ok }) => ok, () => false);
+    // Pages of every origin may read this very file.
+    this.#warned = await canRead("client.js") && !await canRead("healthz");
+    if (!this.#warned) return;
+    console.warn(
+      `river: ${this.#url} refuses pages of the origin ${origin}. ` +
+        (origin === "null"
+          ? "A page opened as a file has none: serve it over HTTP, and allow that origin by --origin."
+          : `To allow them, start it with --origin ${origin}`),
+    );
   }
 
   // A transport that failed twice while a later one worked is left out for the session.
@@ -350,27 +515,29 @@ export class River extends EventTarget {
     return `river:${this.#url}`;
   }
 
+  get #broken() {
+    try {
+      return sessionStorage.getItem(this.#key)?.split(",") ?? [];
+    } catch {
+      // No storage here: this object remembers.
+      return [];
+    }
+  }
+
   /** @param {Transport} transport */
   #remember(transport) {
     const failures = (this.#failures.get(transport) ?? 0) + 1;
     this.#failures.set(transport, failures);
     if (failures < 2) return;
     try {
-      const broken = sessionStorage.getItem(this.#key)?.split(",") ?? [];
-      sessionStorage.setItem(this.#key, [...new Set([...broken, transport])].join());
+      sessionStorage.setItem(this.#key, [...new Set([...this.#broken, transport])].join());
     } catch {
-      // No storage here: this object remembers.
+      // No storage here.
     }
   }
 
   #first() {
-    /** @type {string[]} */
-    let broken = [];
-    try {
-      broken = sessionStorage.getItem(this.#key)?.split(",") ?? [];
-    } catch {
-      // No storage here.
-    }
+    const broken = this.#broken;
     const works = this.#transports.findIndex((transport) =>
       !broken.includes(transport) && (this.#failures.get(transport) ?? 0) < 2
     );
@@ -434,6 +601,10 @@ class Channel {
   /** Who goes back to a position then. @type {Listener[]} */ whenOpen = [];
   /** The first listener, if the position is the one that it gave. @type {Listener | undefined} */
   first;
+  /** Number of the last message that came, or was lost. */
+  last = 0;
+  /** Why it could not be joined when that was tried last. @type {Refusal | undefined} */
+  refusal;
 
   /** @param {string} name */
   constructor(name) {
@@ -484,29 +655,40 @@ class Channel {
    * @param {any} fields As the README has them for each kind.
    */
   take(kind, fields) {
-    if (kind === "msg" && this.opened) {
-      this.cursor = this.epoch === "" ? String(fields.seq) : `${this.epoch}-${fields.seq}`;
+    if (kind === "msg" && this.opened && fields.seq > this.last) {
+      this.#moveTo(this.epoch, fields.seq);
       for (const listener of this.listeners) {
         if (listener.misses(this.epoch, fields.seq)) call(listener.onMessage, fields);
       }
     } else if (kind === "open") {
-      this.cursor = fields.cursor;
-      this.epoch = fields.cursor.split("-")[0];
-      this.first = undefined;
+      const [epoch, seq] = fields.cursor.split("-");
+      this.#moveTo(epoch, Number(seq));
+      this.first = this.refusal = undefined;
       if (!this.opened) {
         this.opened = true;
         for (const listener of this.listeners) call(() => listener.open(), undefined);
       }
       for (const listener of this.whenOpen.splice(0)) listener.rewind();
     } else if (kind === "gap" && this.opened) {
-      this.epoch = fields.epoch;
-      this.cursor = `${fields.epoch}-${fields.to}`;
+      this.#moveTo(fields.epoch, fields.to);
       for (const listener of this.listeners) {
         if (listener.misses(fields.epoch, fields.to)) call(listener.options.onGap, fields);
       }
     } else if (kind === "error") {
-      for (const { options } of this.listeners) call(options.onError, fields);
+      const told = this.refusal?.message === fields.message;
+      this.refusal = fields;
+      for (const { options } of told ? [] : this.listeners) call(options.onError, fields);
     }
+  }
+
+  /**
+   * @param {string} epoch
+   * @param {number} seq
+   */
+  #moveTo(epoch, seq) {
+    this.epoch = epoch;
+    this.last = seq;
+    this.cursor = `${epoch}-${seq}`;
   }
 }
 
@@ -527,48 +709,67 @@ function call(listener, value) {
 }
 
 /**
+ * What a connection is for. `onLife`: the server speaks, so
+ * the connection works. `onNews`: it brought something.
  * @typedef {object} Task
  * @property {URL} url
  * @property {string | undefined} token
  * @property {Map<string, Channel>} channels
  * @property {boolean} poll
  * @property {RequestCredentials | undefined} credentials
- * @property {() => void} onOpen
+ * @property {() => void} onLife
+ * @property {(end: End) => void} onEnd
  */
 
-/** Watches a connection: ends it when it shows no life. */
-class Watchdog {
-  /**
-   * @param {number} first Milliseconds until the first sign of life.
-   * @param {() => void} onSilence
-   */
-  constructor(first, onSilence) {
-    this.onSilence = onSilence;
-    this.timer = setTimeout(onSilence, first);
-  }
-
-  alive() {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(this.onSilence, SILENCE_MS);
-  }
-
-  stop() {
-    clearTimeout(this.timer);
-  }
+/**
+ * Watches a connection: calls back unless life is expected anew within the time given. 0 stops it.
+ *
+ * @param {() => void} onSilence
+ * @returns {(ms: number) => void}
+ */
+function watch(onSilence) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  return (ms) => {
+    clearTimeout(timer);
+    if (ms > 0) timer = setTimeout(onSilence, ms);
+  };
 }
+
+/**
+ * Where the channels stand, in order.
+ *
+ * @param {Iterable<Channel>} channels
+ */
+function positions(channels) {
+  return Array.from(channels, ({ cursor = "" }) => cursor).join();
+}
+
+/** @type {(value: unknown) => value is number} */
+const isWhole = (value) => Number.isSafeInteger(value) && Number(value) >= 0;
+/** @param {unknown} value */
+const isPosition = (value) => typeof value === "string" && /^[0-9a-z]+-[0-9]{1,16}$/.test(value);
+
+/** What each kind of line has to hold. @type {Record<string, (fields: any) => boolean>} */
+const LINES = {
+  open: ({ cursor }) => isPosition(cursor),
+  msg: ({ seq, data }) => isWhole(seq) && typeof data === "string",
+  gap: ({ from, to, epoch }) => isWhole(from) && isWhole(to) && isPosition(`${epoch}-${to}`),
+  error: ({ message }) => typeof message === "string",
+};
 
 /**
  * Gives lines to the channels that they are about. Throws if one is not river's.
  *
  * @param {string} text
- * @param {Map<string, Channel>} channels
- * @param {() => void} [onRiver] Called before the first line is given away.
+ * @param {Pick<Task, "channels" | "onLife">} task
  */
-function takeLines(text, channels, onRiver) {
+function takeLines(text, { channels, onLife }) {
   for (const line of text.split("\n")) {
     if (line === "") continue;
     const [kind, fields] = JSON.parse(line);
-    onRiver?.();
+    if (LINES[kind]?.(fields) === false) throw new TypeError("This is not a line of river");
+    onLife();
     channels.get(fields.channel)?.take(kind, fields);
   }
 }
@@ -577,65 +778,73 @@ function takeLines(text, channels, onRiver) {
  * @param {Task} task
  * @returns {Connection}
  */
-function overSocket({ url, token, channels, onOpen }) {
+function overSocket(task) {
+  const { url, token, channels, onEnd } = task;
   const address = new URL("websocket", url);
   address.protocol = address.protocol.replace("http", "ws");
   if (token !== undefined) address.searchParams.set("token", token);
   const socket = new WebSocket(address, "river.v1");
-  let opened = false;
-  /** @type {Set<string>} */
-  const joined = new Set();
-  /** @type {PromiseWithResolvers<End>} */
-  const ended = resolvers();
-  const watchdog = new Watchdog(OPEN_MS, () => end({ opened }));
+  let checking = false;
+  /** @type {Map<string, Channel>} */
+  const joined = new Map();
+  const expectLife = watch(() => end({}));
+  expectLife(OPEN_MS);
 
   /** @param {End} how */
   function end(how) {
-    watchdog.stop();
+    expectLife(0);
     socket.onmessage = socket.onopen = socket.onclose = null;
+    // Stays: the sockets of the package ws throw errors that nobody listens to.
+    socket.onerror = () => {};
     socket.close();
-    ended.resolve(how);
+    onEnd(how);
   }
 
   function update() {
-    if (!opened) return;
+    if (socket.readyState !== WebSocket.OPEN) return;
     const lines = [];
-    for (const name of joined) {
-      if (channels.get(name)?.asked) continue;
-      lines.push(JSON.stringify(["unsub", { channel: name }]));
+    for (const [name, channel] of joined) {
+      if (channels.get(name) === channel && channel.asked) continue;
+      if (!channel.refusal) lines.push(JSON.stringify(["unsub", { channel: name }]));
       joined.delete(name);
     }
     for (const [name, channel] of channels) {
       if (channel.asked) continue;
       channel.asked = true;
-      joined.add(name);
+      joined.set(name, channel);
       lines.push(JSON.stringify(["sub", { channel: name, seq: channel.cursor }]));
+      // It has to be answered.
+      expectLife(OPEN_MS);
     }
-    if (lines.length > 0) socket.send(lines.join("\n"));
+    while (lines.length > 0) socket.send(lines.splice(0, MAX_LINES).join("\n"));
   }
 
-  socket.onopen = () => {
-    opened = true;
-    watchdog.alive();
-    onOpen();
-    update();
-  };
+  function check() {
+    if (socket.readyState !== WebSocket.OPEN) return end({ wait: 0 });
+    if (checking) return;
+    checking = true;
+    socket.send(PROBE);
+    expectLife(PROBE_MS);
+  }
+
+  socket.onopen = update;
   socket.onmessage = ({ data }) => {
-    watchdog.alive();
+    checking = false;
+    expectLife(SILENCE_MS);
     try {
-      takeLines(data, channels);
+      takeLines(data, task);
     } catch {
-      end({ opened: false });
+      end({});
     }
   };
-  // Whatever it is, `close` follows. The sockets of the package ws throw what nobody listens to.
-  socket.onerror = () => {};
+  // Not every runtime lets `close` follow.
+  socket.onerror = () => end({});
   socket.onclose = ({ code, reason }) => {
-    const wait = /retry in ([0-9]+) ms/.exec(reason);
-    if (code === 1008) end({ opened, fatal: reason || "not allowed" });
-    else end({ opened, wait: wait ? Number(wait[1]) : undefined, denied: code === 3500 });
+    const wait = /retry in ([0-9]+) ms/.exec(reason)?.[1];
+    if (code === 1008) end({ fatal: reason || "not allowed" });
+    else end({ wait: wait ? bounded(Number(wait)) : undefined, denied: code === 3500 });
   };
-  return { update, close: () => end({ opened }), ended: ended.promise };
+  return { update, check, close: () => end({}) };
 }
 
 /**
@@ -644,130 +853,252 @@ function overSocket({ url, token, channels, onOpen }) {
  * @param {Task} task
  * @returns {Connection}
  */
-function overHttp({ url, token, channels, poll, credentials, onOpen }) {
-  let opened = false;
+function overHttp(task) {
+  const { url, token, channels, poll, credentials, onEnd } = task;
+  /** The server has spoken, and there is no doubt since. */
+  let trusted = false;
   let over = false;
   let stale = false;
   let abort = new AbortController();
-  /** @type {PromiseWithResolvers<End>} */
-  const ended = resolvers();
+  /** Channels that this connection does without. @type {Set<Channel>} */
+  const refused = new Set();
+  const expectLife = watch(() => abort.abort());
 
   /** @param {End} how */
   function end(how) {
     over = true;
+    expectLife(0);
     abort.abort();
-    ended.resolve(how);
+    onEnd(how);
   }
 
-  function live() {
-    if (opened) return;
-    opened = true;
-    onOpen();
-  }
-
-  function form() {
-    const form = new URLSearchParams({ format: "river.v1" });
-    for (const [name, channel] of channels) {
-      form.append("name", name);
-      channel.asked = true;
+  /**
+   * @param {Channel[]} asked
+   * @returns {Promise<Response>}
+   */
+  function ask(asked) {
+    expectLife(poll && trusted ? SILENCE_MS : OPEN_MS);
+    const body = new URLSearchParams({ format: "river.v1" });
+    for (const channel of asked) body.append("name", channel.name);
+    if (asked.some(({ cursor }) => cursor)) body.set("seq", positions(asked));
+    if (token !== undefined) body.set("token", token);
+    if (poll) {
+      body.set("keep", "0");
+      // The first answer tells whether this works at all.
+      body.set("timeout", String(trusted ? POLL_S : 1));
     }
-    const cursors = [...channels.values()].map(({ cursor }) => cursor ?? "");
-    if (cursors.some((cursor) => cursor !== "")) form.set("seq", cursors.join());
-    if (token !== undefined) form.set("token", token);
-    if (!poll) return form;
-    form.set("keep", "0");
-    // The first answer tells whether this works at all.
-    form.set("timeout", String(opened ? POLL_S : 1));
-    return form;
+    const { signal } = abort;
+    return fetch(new URL("subscribe", url), { method: "POST", body, credentials, signal });
+  }
+
+  /**
+   * Finds out by halves which channels are refused, and tells their listeners.
+   *
+   * @param {Channel[]} good
+   * @param {Channel[]} doubtful Refused, if asked for together with the good ones.
+   * @param {Response} response The refusal.
+   */
+  async function settle(good, doubtful, response) {
+    const { status } = response;
+    const error = refusalIn(await jsonOf(response));
+    if (status === 401) return end({ denied: true });
+    if (status >= 500 || status === 429 || status === 408) {
+      return end({ wait: retryAfter(response) });
+    }
+    // Not river's words: something in between refused.
+    if (error === undefined) return end({});
+    if (status !== 400 && status !== 403) return end({ fatal: error.message });
+    if (doubtful.length === 1) {
+      const [channel] = doubtful;
+      refused.add(channel);
+      return void channel.take("error", { ...error, channel: channel.name });
+    }
+    const half = doubtful.length >> 1;
+    for (const part of [doubtful.slice(0, half), doubtful.slice(half)]) {
+      const response = await ask([...good, ...part]);
+      if (over || stale) return;
+      if (!response.ok) {
+        await settle(good, part, response);
+      } else {
+        await response.body?.cancel();
+        good.push(...part);
+      }
+    }
+  }
+
+  /** @param {Response} response */
+  async function read(response) {
+    let rest = "";
+    const decoder = new TextDecoder();
+    const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done || stale || over) return;
+      const text = decoder.decode(value, { stream: true });
+      const cut = text.lastIndexOf("\n") + 1;
+      // A long line may take its time, but the first has to come.
+      if (trusted || cut > 0) expectLife(SILENCE_MS);
+      if (cut > 0) takeLines(rest + text.slice(0, cut), { channels, onLife });
+      rest = cut > 0 ? text.slice(cut) : rest + text;
+      if (rest.length > MAX_LINE) throw new RangeError("This line is too long");
+    }
+  }
+
+  function onLife() {
+    trusted = true;
+    task.onLife();
   }
 
   async function request() {
     stale = false;
     abort = new AbortController();
-    const { signal } = abort;
-    const watchdog = new Watchdog(poll && opened ? SILENCE_MS : OPEN_MS, () => abort.abort());
-    try {
-      const response = await fetch(new URL("subscribe", url), {
-        method: "POST",
-        body: form(),
-        credentials,
-        signal,
-      });
-      if (!response.ok) return end(await refusal(response, opened));
-      if (poll) watchdog.alive();
-      let rest = "";
-      const decoder = new TextDecoder();
-      const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
-      for (;;) {
-        const { value, done } = await reader.read();
-        if (done || stale || over) break;
-        watchdog.alive();
-        rest += decoder.decode(value, { stream: true });
-        const lines = rest.lastIndexOf("\n") + 1;
-        takeLines(rest.slice(0, lines), channels, live);
-        rest = rest.slice(lines);
-      }
-      if (poll) live();
-      else if (!stale) end({ opened });
-    } catch {
-      if (!stale) end({ opened });
-    } finally {
-      watchdog.stop();
+    const asked = [...channels.values()].filter((channel) => !refused.has(channel));
+    if (asked.length === 0) return end({ refused: true });
+    for (const channel of asked) channel.asked = true;
+    const before = positions(asked);
+    const began = performance.now();
+    const response = await ask(asked);
+    if (response.ok) {
+      await read(response);
+      const useless = positions(asked) === before && performance.now() - began < FAST_MS;
+      if (!stale && (!poll || useless)) end({});
+    } else {
+      await settle([], asked, response);
     }
   }
 
   (async () => {
-    do await request(); while (!over);
+    while (!over) {
+      try {
+        await request();
+      } catch {
+        // The network, or what came is not river's.
+        if (!stale) end({});
+      }
+    }
   })();
 
-  return {
-    update() {
-      // What comes in on the old request from now on is asked for again by the next.
-      if (stale) return;
-      stale = true;
-      const old = abort;
-      queueMicrotask(() => old.abort());
-    },
-    close: () => end({ opened }),
-    ended: ended.promise,
-  };
+  function update() {
+    // What still comes on the old request is asked for again by the next.
+    if (stale) return;
+    stale = true;
+    const old = abort;
+    queueMicrotask(() => old.abort());
+  }
+
+  function check() {
+    trusted = false;
+    update();
+  }
+
+  return { update, check, close: () => end({}) };
 }
 
 /**
- * What to make of a refusal.
+ * The refusal in an answer of river; undefined if it is something else.
+ *
+ * @param {any} answer
+ * @returns {Refusal | undefined}
+ */
+function refusalIn(answer) {
+  const { code = "refused", message } = Object(Object(answer).error);
+  return typeof message === "string" ? { code: String(code), message } : undefined;
+}
+
+/**
+ * The JSON of an answer; undefined if it is something else. Rejects if it is broken off.
  *
  * @param {Response} response
- * @param {boolean} opened
- * @returns {Promise<End>}
+ * @returns {Promise<any>}
  */
-async function refusal(response, opened) {
-  const { status } = response;
-  if (status === 401 || status === 403) return { opened, denied: true };
-  if (status >= 500 || status === 429) return { opened, wait: retryAfter(response) };
-  let fatal = `refused with ${status}`;
+async function jsonOf(response) {
+  const text = await response.text();
   try {
-    fatal = (await response.json()).error.message;
+    return JSON.parse(text);
   } catch {
-    // Not river's words: something in between refused.
-    return { opened };
+    return undefined;
   }
-  return { opened, fatal };
 }
 
 /**
- * Milliseconds that the server asks to wait.
+ * Milliseconds that the server asks to wait, and up to as many more.
  *
  * @param {Response} response
  */
 function retryAfter(response) {
   const seconds = Number(response.headers.get("retry-after") ?? NaN);
-  return Number.isFinite(seconds) ? seconds * 1000 * (1 + Math.random()) : undefined;
+  return Number.isFinite(seconds) ? bounded(seconds * 1000 * (1 + Math.random())) : undefined;
 }
 
-/** `Promise.withResolvers` for who does not have it yet. */
-function resolvers() {
-  /** @type {any} */
-  const result = {};
-  result.promise = new Promise((resolve, reject) => Object.assign(result, { resolve, reject }));
-  return result;
+/**
+ * A wait that the server asks for, within bounds. Clients that are all told to wait too long come
+ * back at different times. @type {(ms: number) => number}
+ */
+const bounded = (ms) => Math.max(0, Math.min(ms, MAX_WAIT_MS * (1 + Math.random()) / 2));
+
+/** @type {(ms: number) => number} */
+const jittered = (ms) => ms * (0.25 + 0.75 * Math.random());
+
+/**
+ * Does something within a time. What takes longer is aborted and rejects.
+ *
+ * @template T
+ * @param {number} ms
+ * @param {string} who
+ * @param {(signal: AbortSignal) => Promise<T>} work
+ * @returns {Promise<T>}
+ */
+async function inTime(ms, who, work) {
+  const limit = new AbortController();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  /** @type {Promise<never>} */
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`${who} did not answer within ${ms / 1000} s`));
+      limit.abort();
+    }, ms);
+  });
+  try {
+    return await Promise.race([work(limit.signal), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * The address of the server, with a slash at its end. Throws if it cannot be one.
+ *
+ * @param {string | URL} url
+ */
+function addressOf(url) {
+  // The address of a worker that was made from a blob is no base.
+  const base = document?.baseURI ?? location?.href.replace(/^blob:/, "");
+  /** @type {URL | undefined} */
+  let address;
+  try {
+    address = new URL(expect(url, "url", ["string", "object"]), base);
+  } catch {
+    // Said below.
+  }
+  if (
+    address === undefined || !/^(http|ws)s?:$/.test(address.protocol) ||
+    address.username + address.password
+  ) {
+    const example = "an address such as http://127.0.0.1:9271/";
+    throw new TypeError(`Bad url: expected ${example}, without a user, got "${url}"`);
+  }
+  address.protocol = address.protocol.replace("ws", "http");
+  if (!address.pathname.endsWith("/")) address.pathname += "/";
+  return address;
+}
+
+/**
+ * Gives back a value of one of these types. Throws if it is of another.
+ *
+ * @type {(value: any, name: string, types: string[], cure?: string) => any}
+ */
+function expect(value, name, types, cure = "") {
+  if (types.includes(typeof value)) return value;
+  throw new TypeError(`Bad ${name}: expected a ${types.join(" or ")}, got ${typeof value}${cure}`);
 }

@@ -33,6 +33,7 @@ export class Proxy implements AsyncDisposable {
   #target: number;
   readonly #listener: Deno.TcpListener;
   readonly #open = new Set<Deno.TcpConn>();
+  readonly #mute = new WeakSet<Deno.TcpConn>();
   readonly #work = new Set<Promise<void>>();
   readonly #accepting: Promise<void>;
 
@@ -49,6 +50,11 @@ export class Proxy implements AsyncDisposable {
   cut(): void {
     for (const conn of this.#open) conn.close();
     this.#open.clear();
+  }
+
+  /** Lets nothing through any more on the connections that are open, and keeps them open. */
+  swallow(): void {
+    for (const conn of this.#open) this.#mute.add(conn);
   }
 
   /** Forwards to another server from now on. */
@@ -110,6 +116,7 @@ export class Proxy implements AsyncDisposable {
   async #pump(from: Deno.TcpConn, to: Deno.TcpConn): Promise<void> {
     const chunk = new Uint8Array(65_536);
     for (let count = await read(from, chunk); count > 0; count = await read(from, chunk)) {
+      if (this.#mute.has(from)) continue;
       const bytes = chunk.subarray(0, count);
       this.tail = (this.tail + String.fromCharCode(...bytes.subarray(-500))).slice(-2000);
       if (!await writeAll(to, bytes)) return;
