@@ -5,6 +5,7 @@
  * @module
  */
 import chromiumBinary from "@sparticuz/chromium";
+import { NODE_VERSIONS } from "./node_versions.ts";
 
 /** What tests run. */
 interface Program {
@@ -15,6 +16,8 @@ interface Program {
   readonly code?: number;
   /** The Debian packages that it comes in or needs. */
   readonly packages: string[];
+  /** Where it comes from if not from Debian. */
+  readonly source?: string;
 }
 
 const PROGRAMS: Program[] = [
@@ -26,6 +29,14 @@ const PROGRAMS: Program[] = [
     args: ["--version"],
     packages: ["libnss3", "libnspr4", "fonts-dejavu-core"],
   },
+  // The npm package `node` carries the binary.
+  ...NODE_VERSIONS.map((version) => ({
+    name: `Node ${version}`,
+    path: "npx",
+    args: ["-y", `node@${version}`, "--version"],
+    packages: [],
+    source: `npx and the npm package node@${version}`,
+  })),
 ];
 
 if (Deno.args.includes("--hard")) {
@@ -63,14 +74,15 @@ function install(packages: string[]): void {
 
 const missing = PROGRAMS.filter((program) => !works(program));
 if (missing.length > 0) {
+  const packages = missing.flatMap(({ packages }) => packages);
   try {
-    install(missing.flatMap(({ packages }) => packages));
+    if (packages.length > 0) install(packages);
   } catch (error) {
     console.error(`Cannot install what the tests need: ${error}`);
   }
-  for (const { name, packages } of missing.filter((program) => !works(program))) {
+  for (const { name, packages, source } of missing.filter((program) => !works(program))) {
     console.error(
-      `The tests need ${name}, which does not run here: install ${packages.join(", ")}`,
+      `The tests need ${name}, which does not run here: install ${source ?? packages.join(", ")}`,
     );
     Deno.exitCode = 1;
   }
