@@ -13,6 +13,8 @@ import { BadTokenError, type Rights, Tokens } from "./token.ts";
 export interface Grant {
   /** Whether it needs no credential, or shows a good one. */
   readonly known: boolean;
+  /** Whether it shows a good credential, or none is needed for anything. */
+  readonly trusted: boolean;
   /** May publish to this channel. */
   mayPublish(channel: string): boolean;
   /** May subscribe to this channel. */
@@ -28,6 +30,7 @@ export interface Grant {
 /** What who needs no token, or holds the key, may do. */
 const EVERYTHING: Grant = {
   known: true,
+  trusted: true,
   mayPublish: () => true,
   maySubscribe: () => true,
   mayOperate: true,
@@ -38,6 +41,7 @@ const EVERYTHING: Grant = {
 /** What a good token allows. */
 class TokenGrant implements Grant {
   readonly known = true;
+  readonly trusted = true;
   readonly #rights: Rights;
 
   constructor(rights: Rights) {
@@ -151,6 +155,7 @@ export class Access {
     const mayListen = this.#tokens === undefined;
     return {
       known: mayListen,
+      trusted: false,
       mayPublish: () => false,
       maySubscribe: () => mayListen,
       mayOperate: false,

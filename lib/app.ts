@@ -13,6 +13,7 @@ import {
   type ChannelInfo,
   type Engine,
   EngineFullError,
+  type Publication,
   type Receipt,
 } from "./engine.ts";
 import { HttpError, internalError, RETRY_AFTER } from "./http_error.ts";
@@ -324,22 +325,31 @@ export function createApp(options: AppOptions): App {
     if (origin === undefined) access.checkEmbedding(request);
     const address = publishLimit.enabled ? addressOf(call) : "";
     checkPublishRate(address);
-    const read = readPublications(request, search, limits, bodies);
-    return read instanceof Promise ? read.then(publishAll) : publishAll(read);
+    const params = new Params().addForm(search);
+    const token = params.get("token");
+    // Before the body is read, so that strangers cannot make us read much of it.
+    return granted(request, params, (grant) => {
+      const stranger = grant.trusted ? undefined : grant.refusal("publish");
+      const read = readPublications(request, params, limits, bodies, stranger);
+      if (!(read instanceof Promise)) return publishAll(grant, read);
+      return read.then((publications) =>
+        params.get("token") === token && grant.expires > Date.now()
+          ? publishAll(grant, publications)
+          : granted(request, params, (grant) => publishAll(grant, publications))
+      );
+    }, request.method === "GET");
 
-    function publishAll({ params, publications }: Awaited<typeof read>) {
-      return granted(request, params, (grant) => {
-        if (!publications.every(({ channel }) => grant.mayPublish(channel))) {
-          throw grant.refusal("publish");
-        }
-        // Others may have come while the body was read.
-        checkPublishRate(address);
-        publishLimit.spend(address, publications.length);
-        const published = publications.length === 1
-          ? hub.publish(publications[0])
-          : hub.publishAll(publications);
-        return published instanceof Promise ? published.then(json) : json(published);
-      }, request.method === "GET");
+    function publishAll(grant: Grant, publications: readonly Publication[]) {
+      if (!publications.every(({ channel }) => grant.mayPublish(channel))) {
+        throw grant.refusal("publish");
+      }
+      // Others may have come while the body was read.
+      checkPublishRate(address);
+      publishLimit.spend(address, publications.length);
+      const published = publications.length === 1
+        ? hub.publish(publications[0])
+        : hub.publishAll(publications);
+      return published instanceof Promise ? published.then(json) : json(published);
     }
   }
 
@@ -351,10 +361,13 @@ export function createApp(options: AppOptions): App {
     if (drained !== undefined) return comeBack();
     checkNoBody(call.request);
     if (call.origin === undefined) access.checkEmbedding(call.request);
-    const params = readParams(call.request, call.search, bodies);
-    return params instanceof Promise
-      ? params.then((params) => openStream(call, params))
-      : openStream(call, params);
+    const { request, search } = call;
+    const params = new Params().addForm(search);
+    if (request.method !== "POST") return openStream(call, params);
+    return granted(request, params, async (grant) => {
+      const stranger = grant.known ? undefined : grant.refusal("subscribe");
+      return openStream(call, await readParams(request, params, bodies, stranger));
+    });
   }
 
   function openStream(call: Call, params: Params): Response | Promise<Response> {
@@ -414,6 +427,7 @@ export function createApp(options: AppOptions): App {
     const { request, search } = call;
     checkUpgrade(request.headers);
     const params = new Params().addForm(search);
+    params.refuseMistakes(["seq", "last_event_id", "token"]);
     const protocols = request.headers.get("sec-websocket-protocol")?.split(",") ?? [];
     const lines = protocols.some((protocol) => protocol.trim() === SUBPROTOCOL);
     const named = !lines || params.has("name");
@@ -506,6 +520,7 @@ export function createApp(options: AppOptions): App {
 
   function listChannels(call: Call): Response | Promise<Response> {
     return operate(call, async (params) => {
+      params.refuseMistakes(["prefix", "limit", "after", "token"]);
       const limit = wholeNumber(params, "limit", 1, MAX_PAGE) ?? PAGE;
       const after = params.get("after");
       try {

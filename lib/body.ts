@@ -4,9 +4,11 @@
  *
  * @module
  */
+import { contentOf, textOf } from "./content.ts";
 import { quote } from "./cursor.ts";
 import { HttpError, RETRY_AFTER } from "./http_error.ts";
 import type { Timed, TimerWheel } from "./timer_wheel.ts";
+import { turn } from "./turn.ts";
 
 /** What bodies are held to. */
 export interface BodyLimits {
@@ -18,14 +20,19 @@ export interface BodyLimits {
   readonly bodyTimeout: number;
 }
 
+/** Makes something of a body: of its text and its media type, which is in lower case. */
+export type Parser<T> = (text: string, type: string) => T | Promise<T>;
+
 /**
  * Bytes up to which a body is left to the runtime, which is fast where all of it is there already, but
- * cannot be told to stop. A connection costs it as much.
+ * cannot be told to stop. A connection costs it as much. Clients that have yet to show a credential may
+ * send as much.
  */
-const SMALL = 16 * 1024;
-
-const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-const lenientUtf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+export const SMALL = 16 * 1024;
+/** Most bytes of a larger body that are read at a time. */
+const PIECE = 16 * 1024;
+/** Pieces of a body that are read in one turn of the event loop. */
+const PIECES = 64;
 
 /** A body that is being read. */
 interface Reading {
@@ -59,16 +66,22 @@ export class BodyReader implements Timed {
 
   /**
    * Gives the body to `parse` and resolves with what that makes of it: one promise for all, as every POST
-   * comes through here. Rejects with an `HttpError` of 400 if the body is no UTF-8 or breaks off, 408 if it
-   * takes too long, 413 if it is too large, 503 if there is no room for it.
+   * comes through here. Rejects with an `HttpError` of 400 if the body is not in the encoding that it says or
+   * breaks off, 408 if it takes too long, 413 if it is too large, 503 if there is no room for it.
    *
-   * @throws {HttpError} 400 if its length is none, 413 if that is too large.
+   * @param stranger What a client gets that sends more than `SMALL` bytes, if it has yet to show a credential.
+   * @throws {HttpError} 400 if its length is not a number, 413 if that is too large, 415 if it cannot be read.
    */
-  read<T>(request: Request, parse: (text: string) => T): Promise<T> {
+  read<T>(request: Request, parse: Parser<T>, stranger?: HttpError): Promise<T> {
     const { maxBody, bodyTimeout } = this.#limits;
-    const length = lengthOf(request.headers);
-    if (length !== undefined && length > maxBody) throw tooLarge(maxBody);
-    const body = length !== undefined && length <= SMALL ? undefined : request.body?.getReader();
+    const { headers } = request;
+    const { type, charset } = contentOf(headers);
+    const length = lengthOf(headers);
+    const most = stranger === undefined ? maxBody : Math.min(maxBody, SMALL);
+    const refuse = () => stranger ?? tooLarge(maxBody);
+    if (length !== undefined && length > most) throw refuse();
+    const small = length !== undefined && length <= SMALL;
+    const body = small ? undefined : readerOf(request);
     return new Promise((resolve, reject) => {
       const reading = {
         since: this.#wheel.now,
@@ -80,19 +93,24 @@ export class BodyReader implements Timed {
       };
       this.#readings.add(reading);
       if (!this.#timing) this.#setTimer(bodyTimeout);
-      (body === undefined ? request.bytes() : this.#collect(body)).then((bytes) => {
+      const take = (bytes: Uint8Array) => {
         if (!this.#readings.delete(reading)) return;
         try {
-          resolve(parse(decode(bytes)));
+          const parsed = parse(textOf(bytes, charset), type);
+          resolve(parsed);
+          return parsed;
         } catch (error) {
           reject(error);
         }
-      }, (error) => {
+      };
+      const fail = (error: unknown) => {
         if (!this.#readings.delete(reading)) return;
         // If the client is gone nobody reads this, but it is counted as a refusal, not as our error.
-        const brokenOff = new HttpError(400, "body_incomplete", "The body ended before its end");
+        const brokenOff = new HttpError(400, "body_incomplete", "The body was cut short");
         reject(error instanceof HttpError ? error : brokenOff);
-      });
+      };
+      if (small) request.bytes().then((bytes) => void take(bytes), fail);
+      else this.#collect(body ?? request, most, length, refuse, take).catch(fail);
     });
   }
 
@@ -111,32 +129,74 @@ export class BodyReader implements Timed {
     this.#wheel.set(this, ms);
   }
 
-  async #collect(body: ReadableStreamDefaultReader<Uint8Array>): Promise<Uint8Array> {
-    const { maxBody, maxBodies } = this.#limits;
-    const chunks: Uint8Array[] = [];
+  /**
+   * Reads a body into one buffer, which counts as held until `take` is done with it. The runtime fills a
+   * buffer of ours, as each piece that it hands out otherwise keeps 64 KiB of memory, even if it has one
+   * byte; a small one, as it keeps that until the client goes.
+   *
+   * @param body The request itself, if the runtime has its body already.
+   * @param most Bytes that the body may have.
+   * @param expected Bytes that it will have, if that is known.
+   */
+  async #collect(
+    body: ReadableStreamBYOBReader | Request,
+    most: number,
+    expected: number | undefined,
+    refuse: () => HttpError,
+    take: (bytes: Uint8Array) => unknown,
+  ): Promise<void> {
+    const { maxBodies } = this.#limits;
+    const largest = expected ?? most;
+    let bytes = new Uint8Array(0);
     let length = 0;
+    let held = 0;
+    const hold = (larger: Uint8Array<ArrayBuffer>) => {
+      bytes = larger;
+      this.#held += bytes.length - held;
+      held = bytes.length;
+      if (this.#held > maxBodies) throw noRoom(maxBodies);
+    };
     try {
-      for (let next = await body.read(); !next.done; next = await body.read()) {
-        const { value } = next;
-        length += value.length;
-        this.#held += value.length;
-        if (length > maxBody) throw tooLarge(maxBody);
-        if (this.#held > maxBodies) throw noRoom(maxBodies);
-        chunks.push(value);
+      if (body instanceof Request) {
+        hold(await body.bytes());
+        length = bytes.length;
+        if (length > most) throw refuse();
+      } else {
+        let piece = await body.read(new Uint8Array(PIECE));
+        for (let pieces = 1; !piece.done; pieces++) {
+          const { value } = piece;
+          const needed = length + value.length;
+          if (needed > most) throw refuse();
+          if (needed > bytes.length) {
+            const room = Math.min(Math.max(needed * 2, PIECE), largest);
+            hold(new Uint8Array(bytes.buffer.transfer(room)));
+          }
+          bytes.set(value, length);
+          length = needed;
+          if (pieces % PIECES === 0) await turn();
+          piece = await body.read(new Uint8Array(value.buffer));
+        }
       }
+      await take(bytes.subarray(0, length));
     } catch (error) {
-      body.cancel().catch(() => {});
+      if (!(body instanceof Request)) body.cancel().catch(() => {});
       throw error;
     } finally {
-      this.#held -= length;
+      this.#held -= held;
     }
-    const bytes = new Uint8Array(length);
-    let at = 0;
-    for (const chunk of chunks) {
-      bytes.set(chunk, at);
-      at += chunk.length;
-    }
-    return bytes;
+  }
+}
+
+/**
+ * Reads a body into buffers of ours. Undefined for a body that the runtime has already, which it does not
+ * hand out that way.
+ */
+function readerOf({ body }: Request): ReadableStreamBYOBReader | undefined {
+  try {
+    return body?.getReader({ mode: "byob" });
+  } catch (error) {
+    if (error instanceof TypeError) return undefined;
+    throw error;
   }
 }
 
@@ -146,20 +206,14 @@ function lengthOf(headers: Headers): number | undefined {
   if (length === null) return undefined;
   // The runtime lets two equal lengths pass, as one with a comma.
   if (/^[0-9]+$/.test(length)) return Number(length);
-  throw new HttpError(400, "bad_length", `Content-Length ${quote(length)} is no length`, {
-    connection: "close",
-  });
-}
-
-/** The runtime's lenient decoder is up to ten times faster, and says where the strict one is needed. */
-function decode(bytes: Uint8Array): string {
-  const text = lenientUtf8.decode(bytes);
-  if (!text.includes("\uFFFD")) return text;
-  try {
-    return strictUtf8.decode(bytes);
-  } catch {
-    throw new HttpError(400, "bad_encoding", "The body is not UTF-8");
-  }
+  throw new HttpError(
+    400,
+    "bad_length",
+    `Bad header "Content-Length": expected a number, got ${quote(length)}`,
+    {
+      connection: "close",
+    },
+  );
 }
 
 function tooSlow(ms: number): HttpError {

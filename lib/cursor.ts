@@ -54,6 +54,30 @@ export function parseCursors(text: string, count: number): (Cursor | undefined)[
   return items.map((item) => item === "" && count > 1 ? undefined : parseCursor(item));
 }
 
+/**
+ * Where a client stands that gives a position of another server: in an epoch that no channel ever had. So it
+ * is told of a restart, and gets what is kept from the beginning.
+ */
+export const ELSEWHERE: Position = { epoch: "0", seq: 0 };
+
+/**
+ * Reads the id of the last event, which browsers send by themselves and from wherever it came: what is not
+ * a position of ours is one `ELSEWHERE`, and so are all of a list that has not `count` items.
+ */
+export function parseEventIds(text: string, count: number): (Cursor | undefined)[] {
+  const items = text.split(",", count + 1);
+  if (items.length !== count) return new Array<Cursor>(count).fill(ELSEWHERE);
+  return items.map((item) => {
+    const trimmed = item.trim();
+    if (trimmed === "" && count > 1) return undefined;
+    try {
+      return parseCursor(trimmed);
+    } catch {
+      return ELSEWHERE;
+    }
+  });
+}
+
 /** Prints a position; a bare number where the epoch is not known. */
 export function printCursor({ epoch, seq }: Cursor): string {
   return epoch === undefined ? String(seq) : `${epoch}-${seq}`;

@@ -6,11 +6,15 @@
  */
 import { Buffer } from "node:buffer";
 import type { BodyReader } from "./body.ts";
-import { type Cursor, parseCursors, printCursor, quote } from "./cursor.ts";
+import { contentOf } from "./content.ts";
+import { type Cursor, parseCursors, parseEventIds, printCursor, quote } from "./cursor.ts";
 import { badParameter, HttpError } from "./http_error.ts";
 import type { Publication } from "./engine.ts";
 import type { Wish } from "./hub.ts";
+import { parseObject } from "./json.ts";
 import { type Format, jsonp, raw, river, riverV1, sse, sseOfMany, utf8Length } from "./message.ts";
+import { isNear, mayMean, plainName } from "./spelling.ts";
+import { SLICE_MS, turn } from "./turn.ts";
 
 /** Longest channel name and idempotency key, in bytes. */
 export const MAX_NAME = 255;
@@ -18,6 +22,8 @@ export const MAX_NAME = 255;
 export const MAX_CALLBACK = 128;
 /** Longest `timeout` of a subscription, in seconds. */
 export const MAX_TIMEOUT = 86_400;
+/** Parameters that a query string or form may have. */
+export const MAX_PARAMETERS = 1000;
 
 /** The limits that requests are held to. */
 export interface RequestLimits {
@@ -47,50 +53,127 @@ export const KNOWN = [
   "token",
   "prefix",
   "after",
+  // As libraries for event streams spell `last_event_id`: any case, with or without hyphens.
+  "lastEventId",
 ] as const;
 
 /** The name of a parameter that is known. */
 export type Name = typeof KNOWN[number];
 
 const EQUALS = "=".charCodeAt(0);
+const PLUS = "+".charCodeAt(0);
+const SPACE = " ".charCodeAt(0);
 
 /** Characters of a text that a part of it may keep in memory. */
 const SPARE = 128;
 
 const known: ReadonlySet<string> = new Set(KNOWN);
 
+/** Characters that the encoded name of a parameter may have to be looked into. */
+const MAX_ENCODED = 64;
+/** Characters from which on bytes are faster than `replaceAll`, which takes 150 ms for a megabyte. */
+const LONG = 1024;
+/** Lines that are read before the clock is asked. */
+const LINES = 16;
+
+/** A parameter that means nothing. */
+interface Unknown {
+  readonly name: string;
+  /** Whether it looks like a piece of a value in which a `&` was not escaped. */
+  readonly piece: boolean;
+}
+
 /** Decoded parameters by name, with all the values that each was given. */
 export class Params {
-  #values: Map<string, string[]> | undefined;
+  #values: Map<Name, string[]> | undefined;
+  #unknown: Unknown[] | undefined;
 
-  /** Adds what a query string or form holds; `text` is without the question mark. */
-  addForm(text: string): this {
+  /**
+   * Adds what a query string or form holds.
+   *
+   * @param text Without the question mark.
+   * @param isBody Whether it is a form in a body, in which a name without a value is a mistake.
+   * @throws {HttpError} 400 if there are too many parameters, or a value cannot be decoded.
+   */
+  addForm(text: string, isBody = false): this {
     if (text === "") return this;
-    const found = new Map<string, string[]>();
+    const found = new Map<Name, string[]>();
+    let count = 0;
     for (let start = 0; start < text.length;) {
       let end = text.indexOf("&", start);
       if (end < 0) end = text.length;
-      // Searched for within the part: to the end of a long form it would take forever.
-      let equals = start;
-      while (equals < end && text.charCodeAt(equals) !== EQUALS) equals++;
-      const name = parameterName(text.slice(start, equals));
-      if (known.has(name)) push(found, name, decode(name, partOf(text, equals + 1, end)));
+      if (end > start) {
+        if (++count > MAX_PARAMETERS) throw tooManyParameters();
+        // Searched for within the part: to the end of a long form it would take forever.
+        let equals = start;
+        while (equals < end && text.charCodeAt(equals) !== EQUALS) equals++;
+        const name = parameterName(text.slice(start, equals));
+        const meant = nameOf(name);
+        if (meant !== undefined) push(found, meant, decode(name, partOf(text, equals + 1, end)));
+        else this.#meet(name, equals === end && (isBody || found.has("data")));
+      }
       start = end + 1;
     }
     return this.#merge(found);
   }
 
-  /** Adds the members of a JSON object; they win over what is there. */
+  /**
+   * Adds the members of a JSON object; they win over what is there.
+   *
+   * @throws {HttpError} 400 if it is not a JSON object, or a value has the wrong type.
+   */
   addJson(text: string): this {
     const object = parseObject(text, "the body");
-    const found = new Map<string, string[]>();
+    const found = new Map<Name, string[]>();
     for (const name of Object.keys(object)) {
-      if (!known.has(name)) continue;
+      const meant = nameOf(name);
+      if (meant === undefined) {
+        this.#meet(name, false);
+        continue;
+      }
       const value = object[name];
-      const items: unknown[] = name === "name" && Array.isArray(value) ? value : [value];
-      found.set(name, items.map((item) => jsonText(name, item)));
+      const items: unknown[] = meant === "name" && Array.isArray(value) ? value : [value];
+      found.set(meant, items.map((item) => jsonText(name, item)));
     }
     return this.#merge(found);
+  }
+
+  /**
+   * Refuses parameters that are most likely mistakes. All others that mean nothing are let pass: caches and
+   * libraries add some.
+   *
+   * @param here The optional parameters of this request.
+   * @throws {HttpError} 400 that names the cure.
+   */
+  refuseMistakes(here: readonly Name[]): this {
+    if (this.#unknown === undefined) return this;
+    for (const { name, piece } of this.#unknown) {
+      if (/^\s*[{[]\s*["{[]/.test(name)) {
+        throw badForm("This looks like JSON: send it as application/json (curl --json)");
+      }
+      if (piece) {
+        throw badForm(
+          `Parameter ${
+            quote(name)
+          } has no value: write "&" in a value as %26 (curl --data-urlencode)`,
+        );
+      }
+      const meant = here.find((meant) => !this.has(meant) && isNear(name, meant));
+      if (meant === undefined) continue;
+      throw new HttpError(
+        400,
+        "unknown_parameter",
+        `Unknown parameter ${quote(name)}: did you mean "${meant}"?`,
+      );
+    }
+    return this;
+  }
+
+  /** The refusal of a request without this parameter. */
+  missing(name: Name): HttpError {
+    const other = this.#unknown?.find((unknown) => mayMean(unknown.name, name));
+    const hint = other === undefined ? "" : `, but ${quote(other.name)} is given`;
+    return new HttpError(400, "missing_parameter", `Parameter "${name}" is missing${hint}`);
   }
 
   /** Sets a parameter, whatever it was before. */
@@ -122,6 +205,11 @@ export class Params {
     return values?.[0];
   }
 
+  /** The last value of a parameter that may be given more than once. */
+  last(name: Name): string | undefined {
+    return this.#values?.get(name)?.at(-1);
+  }
+
   /**
    * The channels named, in order.
    *
@@ -130,7 +218,7 @@ export class Params {
    */
   names(max: number): string[] {
     const names = this.#values?.get("name");
-    if (names === undefined || names.length === 0) throw missing("name");
+    if (names === undefined || names.length === 0) throw this.missing("name");
     if (names.length > max) {
       throw badParameter("name", `it is given ${names.length} times, but ${max} are allowed`);
     }
@@ -146,7 +234,11 @@ export class Params {
     return names;
   }
 
-  #merge(found: Map<string, string[]>): this {
+  #meet(name: string, piece: boolean): void {
+    if (name.trim() !== "") (this.#unknown ??= []).push({ name, piece });
+  }
+
+  #merge(found: Map<Name, string[]>): this {
     if (this.#values === undefined) this.#values = found;
     else for (const [name, values] of found) this.#values.set(name, values);
     return this;
@@ -171,92 +263,115 @@ export interface SubscribeRequest {
   readonly positions: Map<string, string>;
 }
 
+/** The optional parameters of `/publish`. */
+const PUBLISH: readonly Name[] = ["id", "token"];
+/** The optional parameters of `/subscribe`. */
+const SUBSCRIBE: readonly Name[] = KNOWN.slice(KNOWN.indexOf("keep"), KNOWN.indexOf("token") + 1);
+
 /**
- * Reads the parameters of a request; at once when it has no body.
+ * Reads the parameters of a POST request.
  *
- * @param search The query string, without the question mark.
- * @throws {HttpError} 400 for malformed input, 413 for a body over the limit.
+ * @param query What the query string holds; the body's are added to it.
+ * @param stranger The refusal of a client that has yet to show a credential. Its body may hold a token if it is
+ * small.
+ * @throws {HttpError} 400 for malformed input, 413 for a body over the limit, 415 for one that cannot be read.
  */
 export function readParams(
   request: Request,
-  search: string,
+  query: Params,
   bodies: BodyReader,
-): Params | Promise<Params> {
-  const params = new Params().addForm(search);
-  if (request.method !== "POST") return params;
-  const type = contentType(request);
-  return bodies.read(request, (text) => {
-    if (type === "application/x-www-form-urlencoded") return params.addForm(text);
-    if (type === "application/json") return params.addJson(text);
-    return params;
-  });
+  stranger?: HttpError,
+): Promise<Params> {
+  if (stranger !== undefined && !mayHoldToken(request.headers)) throw stranger;
+  return bodies.read(request, (text, type) => {
+    addBody(query, text, type);
+    return query;
+  }, stranger);
 }
 
 /**
  * Reads what a request to publish asks for.
  *
+ * @param query What the query string holds; the body's are added to it.
+ * @param stranger As for `readParams`.
  * @returns At least one publication, all of them valid.
- * @throws {HttpError} 400 for malformed input, 413 for a message or body over the limit.
+ * @throws {HttpError} 400 for malformed input, 413 for a message or body over the limit, 415 for a body that
+ * cannot be read.
  */
 export function readPublications(
   request: Request,
-  search: string,
+  query: Params,
   limits: RequestLimits,
   bodies: BodyReader,
-):
-  | { params: Params; publications: Publication[] }
-  | Promise<
-    { params: Params; publications: Publication[] }
-  > {
-  const params = new Params().addForm(search);
+  stranger?: HttpError,
+): Publication[] | Promise<Publication[]> {
   if (request.method !== "POST") {
-    return { params, publications: publicationsOf(params, limits) };
+    if (stranger !== undefined) throw stranger;
+    return publicationsOf(query, limits);
   }
-  const type = contentType(request);
-  return bodies.read(request, (text) => {
-    switch (type) {
-      case "application/x-ndjson":
-        return { params, publications: publicationsOfLines(text, limits) };
-      case "application/x-www-form-urlencoded":
-        params.addForm(text);
-        break;
-      case "application/json":
-        params.addJson(text);
-        break;
-      case "multipart/form-data":
-        throw new HttpError(
-          415,
-          "unsupported_type",
-          "multipart/form-data is not read here: send application/x-www-form-urlencoded, " +
-            "application/json, application/x-ndjson, or the data itself as text/plain",
-        );
-      default:
-        // Without a type and without a body, the query may say it all.
-        if (type !== "" || text !== "") params.set("data", text);
-    }
-    return { params, publications: publicationsOf(params, limits) };
-  });
+  if (stranger !== undefined && !mayHoldToken(request.headers)) throw stranger;
+  return bodies.read(request, (text, type) => {
+    if (type === NDJSON) return publicationsOfLines(text, limits);
+    const read = addBody(query, text, type);
+    // An empty body leaves the data to the query; without any, a type says that it is meant.
+    if (!read && (text !== "" || (type !== "" && !query.has("data")))) query.set("data", text);
+    return publicationsOf(query, limits);
+  }, stranger);
+}
+
+const FORM = "application/x-www-form-urlencoded";
+const JSON_OBJECT = "application/json";
+const NDJSON = "application/x-ndjson";
+
+/** Whether a body may have parameters, and so a token among them. */
+function mayHoldToken(headers: Headers): boolean {
+  const { type } = contentOf(headers);
+  return type === FORM || type === JSON_OBJECT;
+}
+
+/** Adds the parameters of a body; false if it is of a type that has none. */
+function addBody(params: Params, text: string, type: string): boolean {
+  if (type === FORM) params.addForm(text, true);
+  else if (type === JSON_OBJECT) params.addJson(text);
+  else if (!type.startsWith("multipart/")) return false;
+  else {
+    throw new HttpError(
+      415,
+      "unsupported_type",
+      `Multipart bodies are not read here: send ${FORM}, ${JSON_OBJECT}, ${NDJSON}, ` +
+        "or the data itself as text/plain",
+    );
+  }
+  return true;
 }
 
 function publicationsOf(params: Params, limits: RequestLimits): Publication[] {
+  params.refuseMistakes(PUBLISH);
   const names = params.names(limits.maxChannelsPerClient);
   const data = params.get("data");
-  if (data === undefined) throw missing("data");
+  if (data === undefined) throw params.missing("data");
   checkData("data", data, limits.maxMessage);
   const id = params.get("id");
   if (id !== undefined) checkName("id", id);
   return names.map((channel) => ({ channel, data, id }));
 }
 
-function publicationsOfLines(text: string, limits: RequestLimits): Publication[] {
+/** Others get a turn every few milliseconds: the lines of one body may take a hundred. */
+async function publicationsOfLines(text: string, limits: RequestLimits): Promise<Publication[]> {
   const publications: Publication[] = [];
   let number = 0;
-  for (const line of text.split("\n")) {
-    number++;
+  let since = performance.now();
+  for (let start = 0, end; start < text.length; start = end + 1) {
+    end = text.indexOf("\n", start);
+    if (end < 0) end = text.length;
+    if (++number % LINES === 0 && performance.now() - since > SLICE_MS) {
+      await turn();
+      since = performance.now();
+    }
+    const line = text.slice(start, end);
     if (line.trim() === "") continue;
     try {
-      const params = new Params().addJson(line);
-      publications.push(...publicationsOf(params, limits));
+      publications.push(...publicationsOf(new Params().addJson(line), limits));
       if (publications.length > limits.maxBatch) throw tooMany(limits.maxBatch);
     } catch (error) {
       if (!(error instanceof HttpError)) throw error;
@@ -280,6 +395,7 @@ export function subscribeRequest(
   headers: Headers,
   limits: RequestLimits,
 ): SubscribeRequest {
+  params.refuseMistakes(SUBSCRIBE);
   const wishes = wishesOf(params, headers, limits.maxChannelsPerClient);
   const keep = params.get("keep");
   if (keep !== undefined && keep !== "0" && keep !== "1") {
@@ -319,27 +435,31 @@ export function subscribeRequest(
  */
 export function wishesOf(params: Params, headers: Headers, maxChannels: number): Wish[] {
   const names = params.names(maxChannels);
-  const [parameter, text] = positionsOf(params, headers);
-  if (text === undefined || text === "") return names.map((channel) => ({ channel }));
-  let cursors: (Cursor | undefined)[];
-  try {
-    cursors = parseCursors(text, names.length);
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    throw badParameter(parameter, error.message);
-  }
-  return names.map((channel, i) => ({ channel, cursor: cursors[i] }));
+  const cursors = cursorsOf(params, headers, names.length);
+  return names.map((channel, i) =>
+    cursors === undefined ? { channel } : { channel, cursor: cursors[i] }
+  );
 }
 
-/** A client that reconnects knows better than the address it was given at first. */
-function positionsOf(params: Params, headers: Headers): [string, string | undefined] {
-  const header = headers.get("last-event-id");
-  if (header !== null && header !== "") return ["Last-Event-ID", header];
-  const parameter = params.get("last_event_id");
-  if (parameter !== undefined && parameter !== "") return ["last_event_id", parameter];
+/** A position per channel; undefined if none is given. */
+function cursorsOf(
+  params: Params,
+  headers: Headers,
+  count: number,
+): (Cursor | undefined)[] | undefined {
+  // A client that reconnects knows better than the address it was given at first.
+  const id = headers.get("last-event-id") || params.last("lastEventId") ||
+    params.get("last_event_id");
+  if (id) return parseEventIds(id, count);
   const seq = params.get("seq");
+  if (seq === undefined) return undefined;
   if (seq === "") throw badParameter("seq", "it is empty");
-  return ["seq", seq];
+  try {
+    return parseCursors(seq, count);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw badParameter("seq", error.message);
+  }
 }
 
 const FORMATS = { river, "river.v1": riverV1, sse, raw };
@@ -460,34 +580,6 @@ function checkUnicode(parameter: string, value: string): void {
   }
 }
 
-/**
- * Parses a JSON object.
- *
- * @param what Names the text in the error.
- * @throws {HttpError} 400 if it is not JSON or not an object.
- */
-export function parseObject(text: string, what: string): Record<string, unknown> {
-  let value: unknown;
-  try {
-    // Some editors put a byte order mark in front; JSON has no place for it.
-    value = JSON.parse(text.startsWith("\uFEFF") ? text.slice(1) : text);
-  } catch (error) {
-    throw new HttpError(400, "bad_json", `Cannot parse ${what} as JSON: ${flawOf(error)}`);
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new HttpError(400, "bad_json", `Expected ${what} to be a JSON object`);
-  }
-  return value as Record<string, unknown>;
-}
-
-/** What is wrong with a text that is no JSON. The runtime's own words quote it, and it may hold a token. */
-function flawOf(error: unknown): string {
-  const { message } = error as Error;
-  const place = / at position [0-9]+/.exec(message);
-  if (place !== null) return `it is wrong${place[0]}`;
-  return message.startsWith("Unexpected end") ? "it is cut short" : "it is none";
-}
-
 function jsonText(name: string, value: unknown): string {
   if (typeof value === "string") return value;
   const text = name !== "name" && name !== "data" && name !== "id";
@@ -506,11 +598,19 @@ function tooMany(max: number): HttpError {
   );
 }
 
-function missing(name: Name): HttpError {
-  return new HttpError(400, "missing_parameter", `Parameter "${name}" is missing`);
+function tooManyParameters(): HttpError {
+  return new HttpError(
+    400,
+    "too_many_parameters",
+    `A query string or form may have ${MAX_PARAMETERS} parameters`,
+  );
 }
 
-function push(map: Map<string, string[]>, name: string, value: string): void {
+function badForm(message: string): HttpError {
+  return new HttpError(400, "bad_form", message);
+}
+
+function push(map: Map<Name, string[]>, name: Name, value: string): void {
   const values = map.get(name);
   if (values === undefined) map.set(name, [value]);
   else values.push(value);
@@ -525,9 +625,10 @@ export function partOf(text: string, start: number, end: number): string {
   return text.length - part.length > SPARE ? Buffer.from(part).toString() : part;
 }
 
-/** A parameter's name as it is meant; one that cannot be decoded is none that we know. */
+/** The decoded name, or "" if it cannot be decoded: no parameter has such a name. */
 function parameterName(text: string): string {
   if (!text.includes("%")) return text;
+  if (text.length > MAX_ENCODED) return "";
   try {
     return decodeURIComponent(text);
   } catch {
@@ -535,8 +636,17 @@ function parameterName(text: string): string {
   }
 }
 
+/** The parameter that a name stands for. */
+function nameOf(name: string): Name | undefined {
+  if (known.has(name)) return name as Name;
+  // `evs_` is what the first polyfills of EventSource put in front.
+  return name.length <= MAX_ENCODED && /^(?:evs)?lasteventid$/.test(plainName(name))
+    ? "lastEventId"
+    : undefined;
+}
+
 function decode(name: string, text: string): string {
-  if (text.includes("+")) text = text.replaceAll("+", " ");
+  if (text.includes("+")) text = withSpaces(text);
   if (!text.includes("%")) return text;
   try {
     return decodeURIComponent(text);
@@ -555,8 +665,10 @@ function shown(name: string, value: string): string {
   return name === "token" ? "a secret" : quote(value);
 }
 
-function contentType(request: Request): string {
-  const header = request.headers.get("content-type") ?? "";
-  const end = header.indexOf(";");
-  return (end < 0 ? header : header.slice(0, end)).trim().toLowerCase();
+/** Each plus as a space. */
+function withSpaces(text: string): string {
+  if (text.length < LONG) return text.replaceAll("+", " ");
+  const bytes = Buffer.from(text);
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] === PLUS) bytes[i] = SPACE;
+  return bytes.toString();
 }

@@ -9,10 +9,12 @@ import { EngineFullError, type Receipt } from "./engine.ts";
 import { HttpError, internalError } from "./http_error.ts";
 import type { Hub, Wish } from "./hub.ts";
 import { Inbox, type Inboxes, type InboxOwner } from "./inbox.ts";
+import { parseJson } from "./json.ts";
 import { line, utf8Length } from "./message.ts";
 import { checkData, checkName, type RequestLimits } from "./params.ts";
 import type { RateLimit } from "./rate_limit.ts";
 import { CLOSE_CODES, type SocketSink } from "./socket_sink.ts";
+import { mayMean } from "./spelling.ts";
 import type { Subscriber } from "./subscriber.ts";
 
 /** What a session works with. */
@@ -351,7 +353,7 @@ export class LineSession extends SocketSession {
 function parseCommand(text: string): [string, Fields] {
   let command: unknown;
   try {
-    command = JSON.parse(text);
+    command = parseJson(text);
   } catch {
     command = undefined;
   }
@@ -372,7 +374,15 @@ function parseCommand(text: string): [string, Fields] {
 function wishOf(fields: Fields): Wish {
   const channel = textField(fields, "channel");
   checkName("channel", channel);
-  if (fields.seq === undefined) return { channel };
+  if (fields.seq === undefined) {
+    const other = Object.keys(fields).find((name) => mayMean(name, "seq"));
+    if (other === undefined) return { channel };
+    throw new HttpError(
+      400,
+      "unknown_parameter",
+      `Unknown field ${quote(other)}: did you mean "seq"?`,
+    );
+  }
   const seq = typeof fields.seq === "number" ? String(fields.seq) : textField(fields, "seq");
   try {
     return { channel, cursor: parseCursor(seq) };
@@ -385,7 +395,9 @@ function textField(fields: Fields, name: string): string {
   const value = fields[name];
   if (typeof value === "string") return value;
   if (value === undefined) {
-    throw new HttpError(400, "missing_parameter", `Field "${name}" is missing`);
+    const other = Object.keys(fields).find((other) => mayMean(other, name));
+    const hint = other === undefined ? "" : `, but ${quote(other)} is given`;
+    throw new HttpError(400, "missing_parameter", `Field "${name}" is missing${hint}`);
   }
   throw new HttpError(400, "bad_parameter", `Field "${name}" must be a string`);
 }

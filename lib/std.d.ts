@@ -13,6 +13,10 @@ declare module "@std/cli/parse-args" {
   ): Record<string, unknown> & { _: (string | number)[] };
 }
 
+declare module "@std/text/levenshtein-distance" {
+  export function levenshteinDistance(text: string, other: string): number;
+}
+
 declare module "@std/toml" {
   export function parse(text: string): Record<string, unknown>;
 }

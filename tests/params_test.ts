@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
+import { ELSEWHERE } from "../lib/cursor.ts";
 import { HttpError } from "../lib/http_error.ts";
 import { Batch, jsonp, raw, river, riverV1, sse } from "../lib/message.ts";
 import {
@@ -8,16 +9,17 @@ import {
   KNOWN,
   MAX_CALLBACK,
   MAX_NAME,
+  MAX_PARAMETERS,
   MAX_TIMEOUT,
   type Name,
   Params,
-  parseObject,
   readParams,
   readPublications,
   subscribeRequest,
   wholeNumber,
   wishesOf,
 } from "../lib/params.ts";
+import { parseObject } from "../lib/json.ts";
 import { bodiesOf } from "./support.ts";
 import type { RequestLimits } from "../lib/params.ts";
 
@@ -76,11 +78,14 @@ function post(body: BodyInit | null, type?: string): Request {
   const request = new Request("http://river.test/", { method: "POST", body });
   request.headers.delete("content-type");
   if (type !== undefined) request.headers.set("content-type", type);
+  // As every client that has the whole body.
+  const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body ?? [];
+  if ("length" in bytes) request.headers.set("content-length", String(bytes.length));
   return request;
 }
 
 async function publications(request: Request, search = "", limits = LIMITS) {
-  return (await readPublications(request, search, limits, bodiesOf(limits))).publications;
+  return await readPublications(request, form(search), limits, bodiesOf(limits));
 }
 
 // Forms
@@ -178,13 +183,15 @@ Deno.test("Params.addForm() decodes as URLSearchParams does", () => {
 for (
   const [what, rest] of [
     ["separators", "&".repeat(2 ** 20)],
-    ["short names", "a&".repeat(500_000)],
-    ["encoded names", "%61&".repeat(250_000)],
-    ["equals signs", "=&".repeat(500_000)],
+    ["short names", "a&".repeat(990)],
+    ["long names", "a".repeat(2 ** 20)],
+    ["encoded names", "%61&".repeat(990)],
+    ["equals signs", "=&".repeat(990)],
+    ["plus signs", "other=" + "+".repeat(2 ** 20)],
   ]
 ) {
   // Nothing here looks at the clock: work that grows with the square of the length takes seconds.
-  Deno.test(`Params.addForm() finds what URLSearchParams does among 1 MB of ${what}`, () => {
+  Deno.test(`Params.addForm() finds what URLSearchParams does among very many ${what}`, () => {
     assertAsPlatform(rest);
     assertAsPlatform(`data=a&${rest}&id=7&id=8`);
   });
@@ -197,19 +204,29 @@ Deno.test("Params.addForm() reads back what URLSearchParams prints", () => {
   }));
 });
 
-Deno.test("Params.addForm() finds its parameters among 10,000", () => {
-  const rest = "&a=1&name=b&keep=1".repeat(3333);
-  const params = form(`seq=12${rest}&data=x`);
+Deno.test("Params.addForm() finds its parameters among as many as are allowed", () => {
+  const rest = "&a=1&name=b&keep=1".repeat(332);
+  const params = form(`seq=12${rest}&data=x&a=1&a=2`);
   assertEquals([params.get("seq"), params.get("data")], ["12", "x"]);
   assertEquals(
     refusal(() => params.names(128)),
-    bad("name", "it is given 3333 times, but 128 are allowed"),
+    bad("name", "it is given 332 times, but 128 are allowed"),
   );
   assertEquals(
     refusal(() => params.get("keep")),
-    '400 duplicate_parameter: Parameter "keep" is given 3333 times, the first time as "1"',
+    '400 duplicate_parameter: Parameter "keep" is given 332 times, the first time as "1"',
   );
 });
+
+for (const part of ["a=1&", "%&", "&&token&"]) {
+  Deno.test(`Params.addForm() takes 1,000 times "${part}", and refuses one more`, () => {
+    assertEquals(form(part.repeat(MAX_PARAMETERS)).has("data"), false);
+    assertEquals(
+      refusal(() => form(part.repeat(MAX_PARAMETERS + 1))),
+      "400 too_many_parameters: A query string or form may have 1000 parameters",
+    );
+  });
+}
 
 // Values given once, and names
 
@@ -408,10 +425,10 @@ Deno.test("parseObject() reads objects and names its text when it is none", () =
 Deno.test("parseObject() says where a text is wrong, and shows nothing of it", () => {
   for (
     const [text, flaw] of [
-      ['{"token": topsecret}', "it is none"],
-      ['{"token": "topsecret" x}', "it is wrong at position 22"],
-      ['{"token": "topsecret"', "it is wrong at position 21"],
-      ["{", "it is wrong at position 1"],
+      ['{"token": topsecret}', "it is not valid JSON"],
+      ['{"token": "topsecret" x}', "unexpected character at position 22"],
+      ['{"token": "topsecret"', "unexpected character at position 21"],
+      ["{", "unexpected character at position 1"],
       ["", "it is cut short"],
     ]
   ) {
@@ -424,12 +441,6 @@ Deno.test("parseObject() says where a text is wrong, and shows nothing of it", (
 
 // Bodies
 
-Deno.test("readParams() answers at once when there is no body to read", () => {
-  const params = readParams(new Request("http://river.test/"), "name=a", bodiesOf(LIMITS));
-  assert(params instanceof Params);
-  assertEquals(params.names(1), ["a"]);
-});
-
 Deno.test("readParams() lets a body win over the query", async () => {
   const query = "name=q&seq=1";
   const bodies: [string, string][] = [
@@ -440,14 +451,14 @@ Deno.test("readParams() lets a body win over the query", async () => {
     ['{"name":"b"}', `${JSON_TYPE};charset=utf-8`],
   ];
   for (const [body, type] of bodies) {
-    const params = await readParams(post(body, type), query, bodiesOf(LIMITS));
+    const params = await readParams(post(body, type), form(query), bodiesOf(LIMITS));
     assertEquals([params.names(1), params.get("seq")], [["b"], "1"], type);
   }
 });
 
 Deno.test("readParams() takes no parameters from a body of another type", async () => {
-  for (const type of [undefined, "text/plain", "multipart/form-data", NDJSON]) {
-    const params = await readParams(post("name=b", type), "name=q", bodiesOf(LIMITS));
+  for (const type of [undefined, "text/plain", NDJSON]) {
+    const params = await readParams(post("name=b", type), form("name=q"), bodiesOf(LIMITS));
     assertEquals(params.names(1), ["q"], type);
   }
 });
@@ -455,9 +466,15 @@ Deno.test("readParams() takes no parameters from a body of another type", async 
 /** A body sent chunk by chunk, without a length; notes how far it was read. */
 function chunked(chunks: number, size: number) {
   const seen = { pulled: 0, cancelled: false };
-  const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
+  const body = new ReadableStream({
+    // As the runtime's own.
+    type: "bytes",
     pull(controller) {
-      if (seen.pulled === chunks) return controller.close();
+      if (seen.pulled === chunks) {
+        controller.close();
+        controller.byobRequest?.respond(0);
+        return;
+      }
       seen.pulled++;
       controller.enqueue(new Uint8Array(size).fill(0x61));
     },
@@ -468,14 +485,23 @@ function chunked(chunks: number, size: number) {
   return { seen, body };
 }
 
+/** A body of unknown length. */
+function streamOf(text: string): ReadableStream<Uint8Array<ArrayBuffer>> {
+  return new ReadableStream({
+    type: "bytes",
+    start(controller) {
+      controller.enqueue(new TextEncoder().encode(text));
+      controller.close();
+    },
+  });
+}
+
 const TOO_LARGE = "413 body_too_large: The body is larger than 100 bytes (--max-body)";
 
 Deno.test("readParams() reads a body of just the limit, with length and chunked", async () => {
   const text = "name=b&x=".padEnd(LIMITS.maxBody, "x");
-  const withLength = post(text, FORM);
-  withLength.headers.set("content-length", String(text.length));
-  for (const request of [withLength, post(text, FORM)]) {
-    assertEquals((await readParams(request, "", bodiesOf(LIMITS))).names(1), ["b"]);
+  for (const request of [post(text, FORM), post(streamOf(text), FORM)]) {
+    assertEquals((await readParams(request, form(""), bodiesOf(LIMITS))).names(1), ["b"]);
   }
 });
 
@@ -484,7 +510,7 @@ Deno.test("readParams() refuses a body by its length without reading it", async 
   const request = post(body, FORM);
   request.headers.set("content-length", "101");
   assertEquals(
-    await rejection(async () => await readParams(request, "", bodiesOf(LIMITS))),
+    await rejection(async () => await readParams(request, form(""), bodiesOf(LIMITS))),
     TOO_LARGE,
   );
   assertEquals(seen.pulled, 0);
@@ -492,11 +518,11 @@ Deno.test("readParams() refuses a body by its length without reading it", async 
 
 Deno.test("readParams() stops reading a chunked body at the limit", async () => {
   const within = chunked(10, 10);
-  await readParams(post(within.body), "", bodiesOf(LIMITS));
+  await readParams(post(within.body), form(""), bodiesOf(LIMITS));
   assertEquals(within.seen, { pulled: 10, cancelled: false });
   const { seen, body } = chunked(1000, 10);
   assertEquals(
-    await rejection(async () => await readParams(post(body), "", bodiesOf(LIMITS))),
+    await rejection(async () => await readParams(post(body), form(""), bodiesOf(LIMITS))),
     TOO_LARGE,
   );
   assertEquals(seen, { pulled: 11, cancelled: true });
@@ -513,8 +539,9 @@ Deno.test("readParams() refuses a body that is not UTF-8, of whatever type", asy
     for (const type of [undefined, "text/plain", FORM, JSON_TYPE]) {
       const request = post(new Uint8Array(bytes), type);
       assertEquals(
-        await rejection(async () => await readParams(request, "", bodiesOf(LIMITS))),
-        "400 bad_encoding: The body is not UTF-8",
+        await rejection(async () => await readParams(request, form(""), bodiesOf(LIMITS))),
+        "400 bad_encoding: The body is not UTF-8: name another encoding in Content-Type, " +
+          'like "charset=iso-8859-1"',
       );
     }
   }
@@ -523,32 +550,13 @@ Deno.test("readParams() refuses a body that is not UTF-8, of whatever type", asy
 // Publishing
 
 Deno.test("readPublications() answers at once when there is no body to read", () => {
-  const search = "name=b&name=a&data=hi+there&id=7";
-  const read = readPublications(new Request("http://river.test/"), search, ROOMY, bodiesOf(ROOMY));
+  const query = form("name=b&name=a&data=hi+there&id=7");
+  const read = readPublications(new Request("http://river.test/"), query, ROOMY, bodiesOf(ROOMY));
   assert(!(read instanceof Promise));
-  assertEquals(read.publications, [
+  assertEquals(read, [
     { channel: "b", data: "hi there", id: "7" },
     { channel: "a", data: "hi there", id: "7" },
   ]);
-});
-
-Deno.test("readPublications() gives the query's parameters along, whatever the body", async () => {
-  const bodies: [string, string][] = [
-    ["name=a&data=x", FORM],
-    ['{"name":"a","data":"x"}', JSON_TYPE],
-    ['{"name":"a","data":"x"}\n', NDJSON],
-    ["x", "text/plain"],
-  ];
-  for (const [body, type] of bodies) {
-    const { params, publications } = await readPublications(
-      post(body, type),
-      "name=a&token=k",
-      LIMITS,
-      bodiesOf(LIMITS),
-    );
-    assertEquals(params.get("token"), "k");
-    assertEquals(publications, [{ channel: "a", data: "x", id: undefined }], type);
-  }
 });
 
 const BODIES: [string, string | undefined, string, string][] = [
@@ -559,7 +567,7 @@ const BODIES: [string, string | undefined, string, string][] = [
   ["JSON that says nothing", JSON_TYPE, "{}", "query"],
   ["JSON after a byte order mark", JSON_TYPE, '\ufeff{"data":"a"}', "a"],
   ["plain text", "text/plain", "id=%20b+", "id=%20b+"],
-  ["plain text that is empty", "text/plain", "", ""],
+  ["plain text that is empty", "text/plain", "", "query"],
   ["a type of its own", "application/vnd.x", '{"a":1}', '{"a":1}'],
   ["a byte order mark", "text/plain", "\ufeffa", "\ufeffa"],
   ["NUL", "text/plain", "\0", "\0"],
@@ -634,6 +642,23 @@ Deno.test("readPublications() reads a publication a line", async () => {
   );
 });
 
+Deno.test("readPublications() lets others have their turn while it reads very many lines", async () => {
+  const names = Array.from({ length: 120_000 }, (_, i) => String(i * 131_072));
+  const body = names.map((name) => `{"name":"${name}","data":""}`).join("\n");
+  const limits = { ...ROOMY, maxBody: 1e7, maxBatch: 1e6 };
+  let turns = 0;
+  const count = () => {
+    turns++;
+    immediate = setImmediate(count);
+  };
+  let immediate = setImmediate(count);
+  const read = await publications(post(streamOf(body), NDJSON), "", limits);
+  clearImmediate(immediate);
+  assertEquals(read.map(({ channel }) => channel), names);
+  // Some of them come while the body itself is read.
+  assert(turns > 8, `${turns} turns`);
+});
+
 Deno.test("readPublications() names the line that is wrong, and takes none", async () => {
   const good = '{"name":"a","data":""}';
   const lines: [string, string][] = [
@@ -655,16 +680,19 @@ Deno.test("readPublications() names the line that is wrong, and takes none", asy
   }
 });
 
-for (
-  const type of ["multipart/form-data; boundary=x", "Multipart/Form-Data", "multipart/form-data"]
-) {
-  Deno.test(`readPublications() refuses ${type} and says what to send instead`, async () => {
+for (const type of ["multipart/form-data; boundary=x", "Multipart/Form-Data", "multipart/mixed"]) {
+  Deno.test(`a body of ${type} is refused with 415, which says what to send instead`, async () => {
     const body = '--x\r\nContent-Disposition: form-data; name="data"\r\n\r\nhi\r\n--x--\r\n';
+    const expected = "415 unsupported_type: Multipart bodies are not read here: " +
+      "send application/x-www-form-urlencoded, application/json, application/x-ndjson, " +
+      "or the data itself as text/plain";
     assertEquals(
       await rejection(() => publications(post(body, type), "name=a&data=b", ROOMY)),
-      "415 unsupported_type: multipart/form-data is not read here: " +
-        "send application/x-www-form-urlencoded, application/json, application/x-ndjson, " +
-        "or the data itself as text/plain",
+      expected,
+    );
+    assertEquals(
+      await rejection(() => readParams(post(body, type), form("name=a"), bodiesOf(ROOMY))),
+      expected,
     );
   });
 }
@@ -885,13 +913,14 @@ Deno.test("wishesOf() gives each channel its position, in order", () => {
   ]);
 });
 
-Deno.test("wishesOf() believes the header before last_event_id, and that before seq", () => {
+Deno.test("wishesOf() believes the header before a library's parameter, last_event_id and seq", () => {
   const sources: [string, string | undefined, number | undefined][] = [
     ["name=x&seq=1", undefined, 1],
     ["name=x&seq=1&last_event_id=2", undefined, 2],
-    ["name=x&seq=1&last_event_id=2", "3", 3],
+    ["name=x&lastEventId=3&last_event_id=2", undefined, 3],
+    ["name=x&seq=1&lastEventId=3&last_event_id=2", "4", 4],
     ["name=x&seq=1", "3", 3],
-    ["name=x&seq=1&last_event_id=", "", 1],
+    ["name=x&seq=1&last_event_id=&lastEventId=", "", 1],
     ["name=x&last_event_id=", "", undefined],
     ["name=x&seq=abc", "3", 3],
   ];
@@ -900,18 +929,51 @@ Deno.test("wishesOf() believes the header before last_event_id, and that before 
   }
 });
 
-Deno.test("wishesOf() names the parameter that holds no position", () => {
+for (
+  const spelling of [
+    ...[
+      "lastEventId",
+      "lastEventID",
+      "lasteventid",
+      "last-event-id",
+      "Last-Event-ID",
+      "LastEventID",
+    ],
+    ...["Last_Event_Id", "last%2Devent%2Did", "evs_last_event_id"],
+  ]
+) {
+  Deno.test(`wishesOf() takes ${spelling} for last_event_id, as libraries send it`, () => {
+    assertEquals(wishes(`name=x&seq=1&${spelling}=k3f9x2-12`)[0].cursor, {
+      epoch: "k3f9x2",
+      seq: 12,
+    });
+    // A library adds its own to an address that may have one.
+    assertEquals(wishes(`name=x&${spelling}=1&${spelling}=2`)[0].cursor, { seq: 2 });
+  });
+}
+
+Deno.test("wishesOf() refuses a seq that is not a position, and names it", () => {
   for (const text of ["abc", "-1", "18446744073709551616", "1e3", "a-", "9007199254740992"]) {
     const reason = `Cannot parse the position "${text}": ` +
       'expected "990" or "k3f9x2-990", with a number up to 2^53-1';
     assertEquals(refusal(() => wishes(`name=x&seq=${text}`)), bad("seq", reason));
-    assertEquals(
-      refusal(() => wishes(`name=x&seq=1&last_event_id=${text}`)),
-      bad("last_event_id", reason),
-    );
-    assertEquals(refusal(() => wishes("name=x", text)), bad("Last-Event-ID", reason));
   }
   assertEquals(refusal(() => wishes("name=x&seq=")), bad("seq", "it is empty"));
+});
+
+Deno.test("wishesOf() takes an event id that is not a position for one of another server", () => {
+  const ids = ["abc", "1478833333:0", "-1", "18446744073709551616", "k3f9x2-1,k3f9x2-2", "é", ","];
+  for (const id of [...ids, "x".repeat(10_000), "k3f9x2-1, k3f9x2-1", "0-0"]) {
+    const text = `name=x&last_event_id=${id}`;
+    assertEquals(wishes(text), [{ channel: "x", cursor: ELSEWHERE }], id);
+    assertEquals(wishes(`name=x&lastEventId=${id}`), [{ channel: "x", cursor: ELSEWHERE }], id);
+    assertEquals(wishes("name=x", id), [{ channel: "x", cursor: ELSEWHERE }], id);
+  }
+  const both = [{ channel: "x", cursor: ELSEWHERE }, { channel: "y", cursor: ELSEWHERE }];
+  assertEquals(wishes("name=x&name=y", "k3f9x2-1"), both);
+  assertEquals(wishes("name=x&name=y", "k3f9x2-1, k3f9x2-2, k3f9x2-3"), both);
+  const second = [{ channel: "x", cursor: ELSEWHERE }, { channel: "y", cursor: { seq: 7 } }];
+  assertEquals(wishes("name=x&name=y", "abc, 7"), second);
 });
 
 Deno.test("wishesOf() wants as many positions as channels", () => {
