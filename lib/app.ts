@@ -17,7 +17,7 @@ import {
   type Receipt,
 } from "./engine.ts";
 import { HttpError, internalError, RETRY_AFTER } from "./http_error.ts";
-import type { Hub, Wish } from "./hub.ts";
+import { type Hub, ShuttingDownError, type Wish } from "./hub.ts";
 import { Inboxes } from "./inbox.ts";
 import type { PrometheusMetrics, Reading } from "./metrics.ts";
 import {
@@ -309,6 +309,7 @@ export function createApp(options: AppOptions): App {
 
   function toHttpError(error: unknown): HttpError {
     if (error instanceof HttpError) return error;
+    if (error instanceof ShuttingDownError) return shuttingDown();
     if (error instanceof EngineFullError) {
       return new HttpError(503, "too_many_channels", `${error.message} (--max-channels)`, {
         "retry-after": RETRY_AFTER,

@@ -21,6 +21,12 @@ import {
 import type { TimerWheel } from "./timer_wheel.ts";
 import { Unsent } from "./unsent.ts";
 
+/** Nothing can be published any more: nobody would get it, and the history ends with the process. */
+export class ShuttingDownError extends Error {
+  /** Names the error in logs and stack traces. */
+  override name = "ShuttingDownError";
+}
+
 /** A channel to join, from a position or from now on. */
 export interface Wish {
   /** Name of the channel. */
@@ -100,8 +106,10 @@ export class Hub implements ChannelOwner, Local {
    * Publishes one message.
    *
    * @throws {EngineFullError} If there is no room for the channel.
+   * @throws {ShuttingDownError} After `drain()`.
    */
   publish({ channel, data, id }: Publication): Promise<Receipt> | Receipt {
+    this.#checkOpen();
     return this.#engine.publish(channel, data, id);
   }
 
@@ -110,9 +118,16 @@ export class Hub implements ChannelOwner, Local {
    *
    * @throws {EngineFullError} If there is no room for all of the channels.
    * @throws {BatchTooLargeError} If they would take more memory than one request may.
+   * @throws {ShuttingDownError} After `drain()`.
    */
   publishAll(publications: readonly Publication[]): Promise<Receipt[]> | Receipt[] {
+    this.#checkOpen();
     return this.#engine.publishAll(publications);
+  }
+
+  /** The last check before the engine: whatever was waited for until now, a body or a token, is over. */
+  #checkOpen(): void {
+    if (this.#closed) throw new ShuttingDownError("Cannot publish: the server is shutting down");
   }
 
   /** Makes a subscriber for a sink. It is forgotten when it closes. */
@@ -209,7 +224,7 @@ export class Hub implements ChannelOwner, Local {
     this.#retryTimer ??= setInterval(() => this.resume(), RETRY_MS);
   }
 
-  /** Sends what is pending and ends every subscriber; who comes later is ended at once. */
+  /** Refuses publications, sends what is pending and ends every subscriber; one that comes later is ended at once. */
   drain(): void {
     this.#closed = true;
     while (!this.#outbox.empty) this.#outbox.flush();

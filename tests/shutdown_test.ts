@@ -1,7 +1,13 @@
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
+import { Hub, ShuttingDownError } from "../lib/hub.ts";
+import { TimerWheel } from "../lib/timer_wheel.ts";
+import { mintToken } from "../lib/token.ts";
+import { close, FrameClient, text } from "./frames.ts";
+import { LateEngine } from "./late_engine.ts";
 import {
   ask,
   errorCode,
+  memoryLimits,
   msg,
   openSocket,
   publish,
@@ -14,6 +20,14 @@ import {
   subscribe,
   until,
 } from "./support.ts";
+
+const SECRET = "0123456789abcdef0123456789abcdef";
+const TOKEN = await mintToken(SECRET, {
+  publish: ["x"],
+  subscribe: [],
+  operate: false,
+  expires: Infinity,
+});
 
 /** Fails if something hangs. */
 async function within<T>(ms: number, what: string, work: Promise<T>): Promise<T> {
@@ -195,8 +209,9 @@ Deno.test("an EventSource that comes while the server drains is told to come bac
   await drain;
 });
 
-Deno.test("a request that is still being sent when the signal comes is answered", async () => {
+Deno.test("a publish whose body is still being sent when the signal comes is refused: nobody would get it", async () => {
   await using server = await spawnServer();
+  const lines = await subscribe(server, "name=x");
   using connection = await RawConnection.open(server);
   const headers = { "Content-Length": "10", "Expect": "100-continue" };
   await connection.write(requestHead("POST /publish?name=x HTTP/1.1", headers));
@@ -206,8 +221,77 @@ Deno.test("a request that is still being sent when the signal comes is answered"
   const ended = server.end();
   await until(() => refusing(server));
   await connection.write("b".repeat(9));
-  const { status } = await connection.response();
-  assertEquals(status, 200);
+  const answer = await connection.response();
+  assertEquals([answer.status, errorCode(answer)], [503, "shutting_down"]);
+  assertEquals(await lines.rest(), "");
   assertEquals((await within(2000, "the process", ended)).code, 0);
   assertMatch(await server.stderr(), /^\S+ info shutting down [^\n]+\n$/);
 });
+
+/** Ways to publish that wait for something. */
+const WAITING: [what: string, type: string, body: string, headers: Record<string, string>][] = [
+  ["a body", "text/plain", "abc", {}],
+  ["a batch", "application/x-ndjson", '{"name":"x","data":"a"}\n{"name":"y","data":"a"}', {}],
+  ["a token that is new here", "text/plain", "abc", { Authorization: `Bearer ${TOKEN}` }],
+];
+
+for (const [what, type, body, headers] of WAITING) {
+  Deno.test(`a publish that waits for ${what} when the server begins to drain is refused, and its retries with it`, async () => {
+    const flags = headers.Authorization === undefined ? [] : [`--token-secret=${SECRET}`];
+    await using server = await serveHere(...flags);
+    using connection = await RawConnection.open(server);
+    const head = requestHead("POST /publish?name=x HTTP/1.1", {
+      "Content-Length": String(body.length),
+      "Content-Type": type,
+      "Expect": "100-continue",
+      ...headers,
+    });
+    await connection.write(head);
+    await connection.until("100 Continue\r\n\r\n");
+    const drained = server.app.drain();
+    server.hub.drain();
+    // The same again, behind it on the same connection.
+    await connection.write(body + requestHead("GET /publish?name=x&data=b HTTP/1.1", headers));
+    for (let i = 0; i < 2; i++) {
+      const answer = await connection.response();
+      assertEquals([answer.status, errorCode(answer)], [503, "shutting_down"]);
+    }
+    await drained;
+    assertEquals([server.engine.usage().published, server.errors], [0, []]);
+  });
+}
+
+Deno.test("Hub refuses publications after it began to drain, and a late engine keeps what it had before", async () => {
+  const engine = new LateEngine(memoryLimits());
+  const hub = new Hub({ engine, wheel: new TimerWheel(), maxQueue: 1000, heartbeat: 1000 });
+  await hub.start();
+  const before = hub.publish({ channel: "x", data: "a" });
+  hub.drain();
+  const late = { channel: "y", data: "a" };
+  assertThrows(() => hub.publish(late), ShuttingDownError);
+  assertThrows(() => hub.publishAll([late, late]), ShuttingDownError);
+  assertEquals((await before).seq, 1);
+  await engine.idle();
+  assertEquals(engine.usage().published, 1);
+  await hub.close();
+});
+
+for (const protocol of [undefined, "river.v1"]) {
+  Deno.test(`what a WebSocket (${protocol ?? "plain"}) sends after the server began to drain gets no ack, and is not published`, async () => {
+    await using server = await serveHere();
+    const query = protocol === undefined ? "?name=x" : "";
+    using client = await FrameClient.open(server, query.slice(1), protocol);
+    await until(() => server.hub.size === 1);
+    const drained = server.app.drain();
+    server.hub.drain();
+    const line = '["pub", {"channel": "x", "data": "a", "id": "1"}]';
+    await client.send(text(protocol === undefined ? "a" : line), close(1001));
+    const frames: string[] = [];
+    for (let frame; (frame = await client.frame()) !== undefined;) {
+      frames.push(new TextDecoder().decode(frame.payload));
+    }
+    await drained;
+    assert(!frames.join().includes("ack"), frames.join());
+    assertEquals(server.engine.usage().published, 0);
+  });
+}
