@@ -95,6 +95,8 @@ export function build(
     idTtl: config["id-ttl"],
   });
   const { heartbeat } = config;
+  const maxConnections = config["max-connections"] || connectionBudget();
+  const perClient = config["max-connections-per-client"];
   const hub = new Hub({
     engine,
     wheel,
@@ -127,8 +129,10 @@ export function build(
       maxBody: config["max-body"],
       maxBatch: config["max-batch"],
       maxChannelsPerClient: config["max-channels-per-client"],
-      maxConnections: config["max-connections"] || connectionBudget(),
-      maxConnectionsPerClient: config["max-connections-per-client"],
+      maxConnections,
+      maxConnectionsPerClient: perClient === "auto" ? Math.ceil(maxConnections / 4) : perClient,
+      // A proxy that is not trusted, or a program of this machine: neither is one client.
+      sparesLoopback: perClient === "auto" && !config["trust-proxy"],
       clientTimeout: config["client-timeout"],
       publishRate: config["publish-rate"],
       connectionRate: config["connection-rate"],

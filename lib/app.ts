@@ -57,6 +57,8 @@ export interface AppOptions {
     readonly maxConnections: number;
     /** Of one client address; 0: no limit. */
     readonly maxConnectionsPerClient: number;
+    /** Whether that limit is not for loopback addresses. */
+    readonly sparesLoopback: boolean;
     /** Messages a second and client address; 0: no limit. */
     readonly publishRate: number;
     /** Subscriptions and sockets a second and client address; 0: no limit. */
@@ -224,8 +226,8 @@ export function createApp(options: AppOptions): App {
   /** Counts a connection; what it returns is to be called once, when that has ended. */
   function enter(call: Call): () => void {
     connections++;
-    if (limits.maxConnectionsPerClient === 0) return leave;
-    const address = addressOf(call);
+    const address = countedAddress(call);
+    if (address === undefined) return leave;
     clients.set(address, (clients.get(address) ?? 0) + 1);
     return () => {
       const others = clients.get(address)! - 1;
@@ -653,12 +655,14 @@ export function createApp(options: AppOptions): App {
       checkRate(connectionLimit, address, "subscriptions a second (--connection-rate)");
       connectionLimit.spend(address, 1);
     }
+    const counted = countedAddress(call);
     const most = limits.maxConnectionsPerClient;
-    if (most > 0 && (clients.get(addressOf(call)) ?? 0) >= most) {
+    if (counted !== undefined && (clients.get(counted) ?? 0) >= most) {
       throw new HttpError(
         429,
         "too_many_connections",
-        `One client address is allowed ${most} subscribers (--max-connections-per-client)`,
+        `One client address is allowed ${most} subscribers (--max-connections-per-client); ` +
+          "behind a proxy, --trust-proxy tells clients apart",
         { "retry-after": RETRY_AFTER },
       );
     }
@@ -669,6 +673,13 @@ export function createApp(options: AppOptions): App {
       `${limits.maxConnections} subscribers are connected, the most allowed (--max-connections)`,
       { "retry-after": RETRY_AFTER },
     );
+  }
+
+  /** The address whose subscribers are counted; undefined if they are not. */
+  function countedAddress(call: Call): string | undefined {
+    if (limits.maxConnectionsPerClient === 0) return undefined;
+    if (limits.sparesLoopback && isLoopback(call.connection.remoteAddr.hostname)) return undefined;
+    return addressOf(call);
   }
 
   function addressOf({ request, connection }: Call): string {

@@ -22,6 +22,8 @@ interface Option {
   readonly min?: number;
   readonly max?: number;
   readonly choices?: readonly string[];
+  /** Whether a count may be `auto`, which leaves it to the program. */
+  readonly auto?: boolean;
   /** What should stand in place of an item of a list; undefined if it is good. */
   readonly check?: (item: string) => string | undefined;
   /** Never shown, not even in what is said of a mistake. */
@@ -123,8 +125,10 @@ export const OPTIONS = {
   },
   "max-connections-per-client": {
     kind: "count",
-    default: "0",
-    help: "of these, subscribers of one client address; 0: no limit",
+    auto: true,
+    default: "auto",
+    help: "of these, subscribers of one client address; 0: no limit; auto: a quarter of " +
+      "--max-connections, and no limit for loopback addresses unless --trust-proxy is set",
     beyond: "429 with Retry-After",
   },
   "connection-rate": {
@@ -248,6 +252,7 @@ export type ValueOf<K> = K extends { kind: "list" } ? readonly string[]
   : K extends { kind: "choice"; choices: readonly (infer C)[] } ? C
   : K extends { kind: "text"; default: string } ? string
   : K extends { kind: "text" } ? string | undefined
+  : K extends { auto: true } ? number | "auto"
   : number;
 
 /** All options with their values: counts, bytes, and durations in milliseconds. */
@@ -534,13 +539,11 @@ function valueOf(option: Option, value: unknown, called: string): unknown {
       if (option.choices!.includes(value as string)) return value;
       throw bad(option.choices!.join(" or "));
     case "count": {
+      if (option.auto && value === "auto") return value;
       const count = /^[0-9]{1,16}$/.test(scalar(value)) ? Number(value) : NaN;
       if (count >= min && count <= max) return count;
-      throw bad(
-        max === Number.MAX_SAFE_INTEGER
-          ? `a whole number, ${min} or more`
-          : `a whole number from ${min} to ${max}`,
-      );
+      const range = max === Number.MAX_SAFE_INTEGER ? `, ${min} or more` : ` from ${min} to ${max}`;
+      throw bad(`a whole number${range}${option.auto ? ", or auto" : ""}`);
     }
     case "bytes": {
       const bytes = scaled(value, { "": 1, B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 });

@@ -71,7 +71,7 @@ const DEFAULTS: Config = {
   "max-inbox": 16 * 1024 * 1024,
   "max-unsent": 256 * 1024 * 1024,
   "max-connections": 0,
-  "max-connections-per-client": 0,
+  "max-connections-per-client": "auto",
   "connection-rate": 0,
   "publish-rate": 0,
   "trust-proxy": false,
@@ -623,6 +623,20 @@ for (const { name, read, refused, expected } of VALUES) {
     }
   });
 }
+
+Deno.test("readConfig() takes auto for a count that may be left to it, and for no other", () => {
+  for (const [, given] of ways("max-connections-per-client", "auto")) {
+    assertEquals(configOf(given)["max-connections-per-client"], "auto");
+  }
+  for (const [way, given] of ways("max-connections-per-client", "Auto")) {
+    const expected = "expected a whole number, 0 or more, or auto";
+    assertEquals(errorOf(given), `Bad value "Auto" for ${way}: ${expected}`);
+  }
+  for (const [way, given] of ways("max-connections", "auto")) {
+    const expected = "expected a whole number, 0 or more";
+    assertEquals(errorOf(given), `Bad value "auto" for ${way}: ${expected}`);
+  }
+});
 
 Deno.test("readConfig() refuses a boolean that is neither true nor false", () => {
   for (const value of ["yes", "no", "TRUE", "00", "1=1"]) {

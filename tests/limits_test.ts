@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import type { River } from "../main.ts";
 import { FrameClient, text } from "./frames.ts";
 import {
   ask,
@@ -154,12 +155,48 @@ Deno.test("--max-connections-per-client refuses with 429 what one address opens 
     const answer = await again();
     assertEquals([answer.status, errorCode(answer)], [429, "too_many_connections"]);
     assertEquals(answer.headers.get("retry-after"), "5");
+    assertMatch(answer.text, /2 subscribers \(--max-connections-per-client\).*--trust-proxy/);
     await using _other = await subscribe(server, "name=x", from("192.0.2.2"));
   }
   await until(async () => await metric(server, "river_connections") === 0);
   assertEquals((await again()).status, 204);
   await using _socket = await openSocket(server, "name=x");
   await until(() => server.hub.size === 1);
+});
+
+/** The status of a subscription that comes from this address at the other end of the connection. */
+async function statusFrom(server: River, peer: string, headers: HeadersInit = {}): Promise<number> {
+  const request = new Request("http://127.0.0.1/subscribe?name=x", { headers });
+  const completed = new Promise<void>(() => {});
+  const remoteAddr = { transport: "tcp", hostname: peer, port: 1 } as const;
+  return (await server.app.handle(request, { remoteAddr, completed })).status;
+}
+
+Deno.test("--max-connections-per-client is a quarter of --max-connections unless it is set, and loopback is spared", async () => {
+  await using server = await serveHere("--max-connections", "10");
+  for (const status of [200, 200, 200, 429]) {
+    assertEquals(await statusFrom(server, "192.0.2.1"), status);
+  }
+  assertEquals(await statusFrom(server, "192.0.2.2"), 200);
+  for (const peer of ["127.0.0.1", "127.0.0.1", "::ffff:127.0.0.1", "127.0.0.1", "::1"]) {
+    assertEquals(await statusFrom(server, peer), 200);
+  }
+});
+
+Deno.test("--max-connections-per-client counts clients behind a proxy that is trusted, and all behind one that is not if it is set", async () => {
+  await using trusting = await serveHere("--max-connections=10", "--trust-proxy", "--open");
+  const from = (address: string) => ({ "x-forwarded-for": address });
+  for (const status of [200, 200, 200, 429]) {
+    assertEquals(await statusFrom(trusting, "127.0.0.1", from("192.0.2.1")), status);
+  }
+  assertEquals(await statusFrom(trusting, "127.0.0.1", from("192.0.2.2")), 200);
+  await using set = await serveHere("--max-connections-per-client=1");
+  for (const [address, status] of [["192.0.2.1", 200], ["192.0.2.2", 429]] as const) {
+    assertEquals(await statusFrom(set, "127.0.0.1", from(address)), status);
+  }
+  await using none = await serveHere("--max-connections-per-client=0", "--max-connections=10");
+  for (let i = 0; i < 10; i++) assertEquals(await statusFrom(none, "192.0.2.1"), 200);
+  assertEquals(await statusFrom(none, "192.0.2.1"), 503);
 });
 
 Deno.test("river.v1 is closed with 1008 after 1,000 refused lines in one frame, and told of each", async () => {
