@@ -1,4 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { EventSource } from "eventsource";
+import { openPage, serveSite, startBrowser } from "../browser.ts";
 import {
   ask,
   metric,
@@ -7,9 +9,11 @@ import {
   publish,
   RawConnection,
   requestHead,
+  sendRaw,
   type ServerProcess,
   spawnServer,
   subscribe,
+  subscriberCount,
   until,
   UPGRADE,
 } from "../support.ts";
@@ -142,4 +146,114 @@ Deno.test("nginx as the README sets it up tells river the client's own address",
     ask(`${nginx.url}/publish?name=x&data=a`, { headers: { "x-forwarded-for": forwarded } });
   assertEquals((await from("192.0.2.1")).status, 200);
   assertEquals((await from("192.0.2.2")).status, 429);
+});
+
+/** An EventSource of npm, which like a browser's gives up for good when it is refused. */
+class Listener {
+  readonly source: EventSource;
+  readonly heard: string[] = [];
+  /** How often its request was answered with a stream. */
+  opens = 0;
+
+  constructor(url: string) {
+    this.source = new EventSource(url);
+    this.source.addEventListener("message", ({ data }) => this.heard.push(data));
+    this.source.addEventListener("open", () => this.opens++);
+  }
+}
+
+Deno.test("nginx as the README sets it up tells event streams to come back while river is away, and they do", async () => {
+  const port = freePort();
+  let server = await spawnServer([], { port });
+  await using nginx = await Nginx.start(server);
+  const all = Array.from({ length: 60 }, () => new Listener(`${nginx.url}/subscribe?name=x`));
+  try {
+    await until(async () => await subscriberCount(server) === all.length);
+    // Not a clean end: nothing tells them when to come back.
+    await server.end("SIGKILL");
+    await until(async () => (await ask(`${nginx.url}/healthz`)).status === 502);
+    const events = { headers: { accept: "text/event-stream" } };
+    const away = await ask(`${nginx.url}/subscribe?name=x`, events);
+    assertEquals([away.status, away.text], [200, "retry: 2000\n\n"]);
+    assertEquals(away.headers.get("content-type"), "text/event-stream");
+    assertEquals(away.headers.get("cache-control"), "no-store");
+    // All of them ask in vain.
+    await until(() => all.every(({ opens }) => opens >= 2), 20_000);
+    server = await spawnServer([], { port });
+    await until(async () => await subscriberCount(server) === all.length, 20_000);
+    await publish(server, "x", "back");
+    await until(() => all.every(({ heard }) => heard.includes("back")));
+  } finally {
+    for (const { source } of all) source.close();
+    await server.end("SIGKILL");
+  }
+});
+
+Deno.test({
+  name:
+    "nginx as the README sets it up lets a browser's EventSource come back, also on a page of another origin",
+  // The browser and its pipes outlive the test.
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn() {
+    await using site = serveSite();
+    const port = freePort();
+    const flags = [`--origin=${site.origin}`];
+    let server = await spawnServer(flags, { port });
+    await using nginx = await Nginx.start(server);
+    await using browser = await startBrowser();
+    const { page: foreign } = await openPage(browser);
+    const { page: own } = await openPage(browser);
+    site.html = '<!doctype html><link rel="icon" href="data:,">';
+    await Promise.all([foreign.goto(site.origin), own.goto(`${nginx.url}/healthz`)]);
+    const pages = [foreign, own];
+    for (const page of pages) {
+      await page.evaluate(`
+        globalThis.heard = [];
+        globalThis.opens = 0;
+        const url = "${nginx.url}/subscribe?name=x";
+        globalThis.source = new EventSource(url, { withCredentials: true });
+        source.onopen = () => opens++;
+        source.onmessage = ({ data }) => heard.push(data);`);
+    }
+    const all = (condition: string) =>
+      Promise.all(pages.map((page) => page.waitForFunction(condition, undefined, { polling: 20 })));
+    try {
+      await until(async () => await subscriberCount(server) === 2);
+      await server.end("SIGKILL");
+      await all("opens >= 2");
+      server = await spawnServer(flags, { port });
+      await until(async () => await subscriberCount(server) === 2, 20_000);
+      await publish(server, "x", "back");
+      await all('heard.includes("back")');
+    } finally {
+      await server.end("SIGKILL");
+    }
+  },
+});
+
+Deno.test("nginx as the README sets it up refuses with 502 what is not an event stream while river is away", async () => {
+  const server = await spawnServer([]);
+  await using nginx = await Nginx.start(server);
+  await server.end();
+  for (const accept of ["*/*", "text/html", "application/json"]) {
+    for (const path of ["subscribe?name=x", "publish?name=x&data=a", "healthz"]) {
+      const answer = await ask(`${nginx.url}/${path}`, { headers: { accept } });
+      assertEquals([path, answer.status], [path, 502]);
+    }
+  }
+  const refused = await sendRaw(nginx, "GET /websocket?name=x HTTP/1.1", UPGRADE);
+  assertEquals(refused.status, 502);
+});
+
+Deno.test("nginx as the README sets it up lets pages of other origins come back while river is away", async () => {
+  const server = await spawnServer([]);
+  await using nginx = await Nginx.start(server);
+  await server.end();
+  const headers = { accept: "text/event-stream", origin: "https://app.test" };
+  const answer = await ask(`${nginx.url}/subscribe?name=x`, { headers });
+  assertEquals([answer.status, answer.headers.get("access-control-allow-origin")], [
+    200,
+    "https://app.test",
+  ]);
 });
