@@ -748,7 +748,8 @@ function checkUpgrade(headers: Headers): void {
       connection: "upgrade",
     });
   }
-  if (!/\bupgrade\b/i.test(headers.get("connection") ?? "")) {
+  const options = (headers.get("connection") ?? "").split(/\s*,\s*/);
+  if (!options.some((option) => option.toLowerCase() === "upgrade")) {
     throw new HttpError(400, "bad_upgrade", 'The header "Connection" must hold "Upgrade"');
   }
   const version = headers.get("sec-websocket-version");

@@ -552,6 +552,7 @@ const HANDSHAKES: [
   ["no Upgrade", "GET", { Upgrade: "" }, 426, ["upgrade", "websocket"]],
   ["another Upgrade", "GET", { Upgrade: "h2c" }, 426, ["upgrade", "websocket"]],
   ["no Connection: Upgrade", "GET", { Connection: "keep-alive" }, 400, undefined],
+  ["another option that ends so", "GET", { Connection: "x-upgrade" }, 400, undefined],
   ["POST", "POST", {}, 405, ["allow", "GET, OPTIONS"]],
 ];
 
