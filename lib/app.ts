@@ -100,7 +100,8 @@ export interface App {
 const CLIENT_GONE = 499;
 /** As `RETRY_AFTER`, for who comes while we shut down, as soon as the others: a restart takes no longer. */
 const RESTART_AFTER = "1";
-/** Longest time that clients are told to wait after a shutdown; each is told another. */
+/** Bounds of the time that clients are told to wait before they come back; each is told another. */
+const MIN_RETRY_MS = 1000;
 const MAX_RETRY_MS = 3000;
 /** Of so many requests to publish, one is looked at for signs of a proxy: all of them would cost a tenth. */
 const SAMPLE = 100;
@@ -839,5 +840,5 @@ function preflight(allow: string): Response {
 
 /** A delay for clients that have to come back, a different one for each so that they come apart. */
 function retryMs(): number {
-  return Math.round(Math.random() * MAX_RETRY_MS);
+  return Math.round(MIN_RETRY_MS + Math.random() * (MAX_RETRY_MS - MIN_RETRY_MS));
 }

@@ -327,7 +327,7 @@ Deno.test("positions, signs of life and the delay at shutdown are told as such, 
     const after = `${x},${y.replace(/0$/, "1")}`;
     assertEquals(events(all), [{ event: "message", id: after, data: "\n" }]);
     const last = all.at(-1)!;
-    assert("retry" in last && last.retry >= 0 && last.retry <= 3000);
+    assert("retry" in last && last.retry >= 1000 && last.retry <= 3000);
     // After the event no other position is told.
     assertEquals(
       all.filter((each) => "position" in each).at(-1),
