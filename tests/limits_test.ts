@@ -212,7 +212,7 @@ Deno.test("river.v1 is closed with 1008 after 1,000 refused lines in one frame, 
 
 Deno.test("--max-queue: a river.v1 socket that asks and asks, but takes no answers, is cut", async () => {
   await using server = await serveHere("--max-queue", "64KiB", "--max-inbox", "1GiB");
-  using client = await FrameClient.open(server, "", "river.v1");
+  const client = await FrameClient.open(server, "", "river.v1");
   await until(() => server.hub.size === 1);
   const sub = '["sub", {"channel": "x"}]\n["unsub", {"channel": "x"}]';
   const frame = Array(1000).fill(sub).join("\n");
@@ -225,6 +225,8 @@ Deno.test("--max-queue: a river.v1 socket that asks and asks, but takes no answe
   }
   await until(() => server.hub.size === 0, 30_000);
   assertEquals(await metric(server, 'river_disconnections_total{reason="slow"}'), 1);
+  client[Symbol.dispose]();
+  await until(async () => await metric(server, "river_connections") === 0);
 });
 
 Deno.test("--trust-proxy tells clients apart by the last item of X-Forwarded-For", async () => {
