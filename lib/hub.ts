@@ -193,8 +193,8 @@ export class Hub implements ChannelOwner, Local {
 
   deliver(message: Message): void {
     const channel = this.#channels.get(keyOf(message.channel));
-    if (channel === undefined || !channel.push(message)) return;
-    this.#outbox.add(channel);
+    if (channel === undefined) return;
+    this.#outbox.push(channel, message);
     this.#flushSoon();
   }
 

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Channel } from "./channel.ts";
-import type { Batch } from "./message.ts";
+import { type Batch, type Message, MESSAGE_COST } from "./message.ts";
 import type { Subscription } from "./subscriber.ts";
 
 /** Most messages delivered in one turn, and the share of `maxQueue` that their data may be. */
@@ -13,6 +13,13 @@ const TURN_MESSAGES = 256;
 const TURN_BYTES_SHARE = 1 / 8;
 /** How long one turn delivers, in milliseconds. */
 const TURN_MS = 8;
+/**
+ * Messages, or bytes of them, that may be pending before a turn delivers all that it can, for as
+ * long as `FLOOD_MS`: more than one request publishes. Else what comes in faster would pile up.
+ */
+const FLOOD_MESSAGES = 65_536;
+const FLOOD_BYTES = 16 * 1024 * 1024;
+const FLOOD_MS = 50;
 /** Messages delivered between two looks at the clock. */
 const CLOCK_EVERY = 256;
 
@@ -21,6 +28,9 @@ export class Outbox {
   readonly #maxBytes: number;
   /** Each once, in the order in which they are served. */
   #channels: Channel[] = [];
+  /** Messages in the channels, and their bytes. */
+  #messages = 0;
+  #bytes = 0;
   /** The batch that is being delivered, and those that have yet to get it. */
   #batch: Batch | undefined;
   #rest: Iterator<Subscription> & Iterable<Subscription> = new Set<Subscription>().values();
@@ -40,9 +50,11 @@ export class Outbox {
     return this.#channels.length === 0 && this.#batch === undefined;
   }
 
-  /** Takes a channel that has something to deliver and is not here yet. */
-  add(channel: Channel): void {
-    this.#channels.push(channel);
+  /** Takes a message that is to be delivered to a channel's subscribers. */
+  push(channel: Channel, message: Message): void {
+    this.#messages++;
+    this.#bytes += message.bytes + MESSAGE_COST;
+    if (channel.push(message)) this.#channels.push(channel);
   }
 
   /**
@@ -50,7 +62,10 @@ export class Outbox {
    * channel that has more is served again after the others.
    */
   flush(): number {
-    const end = performance.now() + TURN_MS;
+    const flooded = this.#messages > FLOOD_MESSAGES || this.#bytes > FLOOD_BYTES;
+    const most = flooded ? Infinity : TURN_MESSAGES;
+    const mostBytes = flooded ? Infinity : this.#maxBytes;
+    const end = performance.now() + (flooded ? FLOOD_MS : TURN_MS);
     let messages = this.#batch?.messages.length ?? 0;
     let batches = this.#batch === undefined ? 0 : 1;
     if (!this.#deliver(end)) return messages;
@@ -58,12 +73,15 @@ export class Outbox {
     this.#channels = [];
     let bytes = 0;
     let next = 0;
-    while (next < channels.length && messages < TURN_MESSAGES && bytes < this.#maxBytes) {
+    while (next < channels.length && messages < most && bytes < mostBytes) {
       const channel = channels[next++];
-      const batch = channel.take(TURN_MESSAGES - messages, this.#maxBytes - bytes);
+      const batch = channel.take(most - messages, mostBytes - bytes);
       if (channel.pending) this.#channels.push(channel);
+      const { cost } = batch;
       messages += batch.messages.length;
-      bytes += batch.cost;
+      bytes += cost;
+      this.#messages -= batch.messages.length;
+      this.#bytes -= cost;
       batches++;
       this.#batch = batch;
       this.#rest = channel.subscriptions();

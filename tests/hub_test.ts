@@ -102,6 +102,22 @@ Deno.test("Hub delivers no more data in a turn than a part of --max-queue", asyn
   assertEquals(sink.closed, undefined);
 });
 
+Deno.test("Hub delivers all that it can once more is pending than one request publishes", async () => {
+  await using river = makeHub(new MemoryEngine(memoryLimits({ history: 1 })), { maxQueue: 1e9 });
+  const { hub, flush, flushes } = river;
+  const sink = new RecordingSink();
+  hub.subscribe(hub.connect(sink), [{ channel: "a" }, { channel: "b" }]);
+  // Faster than a part each turn: it must not pile up.
+  for (let turn = 0, most = 0; turn < 100; turn++) {
+    for (let i = 0; i < 2000; i++) hub.publish({ channel: i % 2 === 0 ? "a" : "b", data: "" });
+    flush();
+    most = Math.max(most, (turn + 1) * 2000 - sink.seqs.length);
+    assert(most <= 65_536 + 2000, `${most} messages are pending`);
+  }
+  while (flushes.length > 0) flush();
+  assertEquals(sink.seqs.length, 200_000);
+});
+
 Deno.test("Hub hands over in the middle of a crowd, and goes on with the others in the next turn", async () => {
   await using river = makeHub();
   const { hub, flush, flushes } = river;
