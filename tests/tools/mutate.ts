@@ -20,7 +20,7 @@ const TEST = ["test", "-A", "--no-check", "--fail-fast", "--parallel"];
 
 /** The tests that notice most of a file that has none of its own, or whose own are few. */
 const NEAREST: Record<string, string[]> = {
-  "app.ts": ["publish", "subscribe", "websocket", "limits", "operate", "shutdown", "token"],
+  "app.ts": ["codes", "publish", "subscribe", "websocket", "limits", "operate", "shutdown"],
   "socket_session.ts": ["websocket", "limits", "token", "faults"],
   "listener.ts": ["descriptors"],
   "assets.ts": ["operate"],
