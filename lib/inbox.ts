@@ -17,6 +17,14 @@ const ALL = 4;
 /** A socket with less than this waiting is never refused because of the others, in bytes. */
 const SMALL = 64 * FRAME_BYTES;
 
+/**
+ * Calls back once the network has been looked at. After `setImmediate` it might not have been: while one
+ * follows another, Deno 2.9.6 looks at the network every 61st turn only, so nobody would be heard meanwhile.
+ */
+function afterOthers(action: () => void): void {
+  setTimeout(action, 0);
+}
+
 /** Carries out the frames of one socket. */
 export interface InboxOwner {
   /**
@@ -126,7 +134,7 @@ export class Inboxes {
    * @param options `now` gives milliseconds that never go back; `later` calls back after all that is
    * ready now.
    */
-  constructor(maxInbox: number, { now = () => performance.now(), later = setImmediate }: {
+  constructor(maxInbox: number, { now = () => performance.now(), later = afterOthers }: {
     now?: () => number;
     later?: (action: () => void) => void;
   } = {}) {
