@@ -452,8 +452,10 @@ function parseFlags(
     collect: ofKind((kind) => kind !== "boolean"),
     alias: { h: "help", V: "version" },
     unknown: (arg: string, key?: string) => {
-      if (key !== undefined) unknown.push(arg);
-      return true;
+      if (key === undefined) return true;
+      unknown.push(arg);
+      // Left out of the result: `-_` would take the place of its list of words.
+      return false;
     },
   });
   if (unknown.length > 0) {

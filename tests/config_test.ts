@@ -746,6 +746,8 @@ for (
     ["--constructor", "--constructor"],
     ["--__proto__.port=1", "--__proto__.port"],
     ["--port.x=1", "--port.x"],
+    ["-_", "-_"],
+    ["--_=1", "--_"],
   ]
 ) {
   Deno.test(`readConfig() refuses the unknown flag ${flag}`, () => {
