@@ -476,6 +476,11 @@ export class RawConnection implements Disposable {
     while (bytes.length > 0) bytes = bytes.subarray(await this.#conn.write(bytes));
   }
 
+  /** Tells the server that no more is written. */
+  closeWrite(): Promise<void> {
+    return this.#conn.closeWrite();
+  }
+
   /** Everything up to and including `mark`. */
   async until(mark: string): Promise<string> {
     while (!this.#text.includes(mark)) {

@@ -10,6 +10,7 @@ import { ask, publish, RawConnection, requestHead, type ServerProcess } from "..
 import { bytesOf, ENDED, get, type Input, LONG, post, type Row } from "./harness.ts";
 
 const MiB = 2 ** 20;
+const EVENTS = "text/event-stream";
 const NDJSON = "application/x-ndjson";
 /** Names of as many channels as one request may name, the first of them `c0`. */
 const NAMES = Array.from({ length: 128 }, (_, i) => `c${i}`);
@@ -40,9 +41,9 @@ const manyNames = NAMES.map((name) => `name=${name}`).join("&");
 const crowds: [name: string, (server: ServerProcess) => Promise<readonly Disposable[]>][] = [
   [
     "10 event streams of 128 channels",
-    (server) => streams(server, 10, manyNames, "text/event-stream"),
+    (server) => streams(server, 10, manyNames, EVENTS),
   ],
-  ["50 event streams", (server) => streams(server, 50, "name=c0", "text/event-stream")],
+  ["50 event streams", (server) => streams(server, 50, "name=c0", EVENTS)],
   ["50 streams", (server) => streams(server, 50, "name=c0")],
   ["50 streams of 128 channels", (server) => streams(server, 50, manyNames)],
   ["50 raw streams", (server) => streams(server, 50, "name=c0&format=raw")],
@@ -210,14 +211,13 @@ export const crowded: Row[] = [
     name: "subscriptions to channels that nobody publishes to",
     flags: ["--max-channels", "1000"],
     setup: async (server) => {
-      const all = await Promise.all(
-        Array.from({ length: 8 }, (_, i) =>
-          streams(
-            server,
-            1,
-            Array.from({ length: 128 }, (_, n) => `name=unknown${i * 128 + n}`).join("&"),
-          ).catch(() => [])),
+      // As many as there is room for, if names that are only watched take any.
+      const queries = Array.from(
+        { length: 8 },
+        (_, i) =>
+          Array.from({ length: i < 7 ? 128 : 1000 - 7 * 128 }, (_, n) => `name=unknown${i}-${n}`),
       );
+      const all = await Promise.all(queries.map((names) => streams(server, 1, names.join("&"))));
       return together(all.flat());
     },
     hostile: (n) =>
@@ -229,6 +229,26 @@ export const crowded: Row[] = [
     honest: () => get("/subscribe?timeout=0.01&name=a"),
     expected: [204, 503],
     after: publishes,
+  },
+  {
+    name: "event streams that resume 128 channels",
+    setup: async (server) => {
+      const lines = Array.from({ length: 12_800 }, (_, i) => `{"name":"c${i % 128}","data":""}`);
+      const { status } = await ask(`${server.url}/publish`, {
+        method: "POST",
+        headers: { "content-type": NDJSON },
+        body: lines.join("\n"),
+      });
+      assertEquals(status, 200);
+    },
+    crowd: async (server) =>
+      together(await streams(server, 20, `${manyNames}&seq=${NAMES.map(() => 0)}`, EVENTS)),
+    hostile: () => get(`/subscribe?${manyNames}&seq=${NAMES.map(() => 0)}`, { Accept: EVENTS }),
+    honest: () => get(`/subscribe?${manyNames}&timeout=0.01`),
+    expected: [200],
+    times: 1,
+    settle: 100,
+    memory: 64 * MiB,
   },
   {
     name: "requests for a long history by readers that read nothing",
