@@ -77,7 +77,7 @@ Deno.test("--publish-rate refuses with 429 and Retry-After what one address publ
 });
 
 Deno.test("--publish-rate holds for requests whose bodies end at the same time", async () => {
-  await using server = await serveHere("--publish-rate", "5");
+  await using server = await serveHere("--publish-rate", "1");
   const connections = await Promise.all(
     Array.from({ length: 30 }, () => RawConnection.open(server)),
   );
@@ -92,8 +92,8 @@ Deno.test("--publish-rate holds for requests whose bodies end at the same time",
   await Promise.all(connections.map((connection) => connection.write("a".repeat(100))));
   const answers = await Promise.all(connections.map((connection) => connection.response()));
   const accepted = answers.filter(({ status }) => status === 200).length;
-  const most = 5 + Math.ceil((performance.now() - began) / 200);
-  assert(accepted >= 5 && accepted <= most && most < 30, `${accepted} of 30 were accepted`);
+  const most = 1 + Math.ceil((performance.now() - began) / 1000);
+  assert(accepted >= 1 && accepted <= most && most < 30, `${accepted} of 30 were accepted`);
   assertEquals(answers.filter(({ status }) => status === 429).length, 30 - accepted);
   for (const connection of connections) connection[Symbol.dispose]();
 });
