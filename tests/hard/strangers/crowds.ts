@@ -12,6 +12,8 @@ import { bytesOf, ENDED, get, type Input, LONG, post, type Row } from "./harness
 const MiB = 2 ** 20;
 const EVENTS = "text/event-stream";
 const NDJSON = "application/x-ndjson";
+/** What a crowd of 50 may have unsent, and what its connections cost. */
+const CROWD = 128 * MiB;
 /** Names of as many channels as one request may name, the first of them `c0`. */
 const NAMES = Array.from({ length: 128 }, (_, i) => `c${i}`);
 
@@ -31,6 +33,21 @@ async function streams(server: ServerProcess, count: number, query: string, acce
     const connection = await RawConnection.open(server);
     await connection.write(requestHead(`GET /subscribe?${query} HTTP/1.1`, { Accept: accept }));
     await connection.until("\r\n\r\n");
+    return connection;
+  }));
+}
+
+/** Opens streams that are read as fast as they come. */
+async function eager(server: ServerProcess, count: number, query: string) {
+  const buffer = new Uint8Array(1 << 18);
+  const request = bytesOf(requestHead(`GET /subscribe?${query} HTTP/1.1`));
+  return await Promise.all(Array.from({ length: count }, async () => {
+    const connection = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
+    await connection.write(request);
+    await connection.read(buffer);
+    (async () => {
+      while (await connection.read(buffer) !== null);
+    })().catch(() => {});
     return connection;
   }));
 }
@@ -159,8 +176,7 @@ export const crowded: Row[] = [
       expected: [200],
       times: 1,
       settle: 300,
-      // What subscribers may have unsent.
-      memory: 96 * MiB,
+      memory: CROWD,
     }))
   ),
   ...operators.map(([name, hostile, expected]): Row => ({
@@ -231,6 +247,16 @@ export const crowded: Row[] = [
     after: publishes,
   },
   {
+    name: "a megabyte of empty messages, with 100 streams that read them all",
+    crowd: async (server) => together(await eager(server, 100, "name=c0")),
+    hostile: () => batches[0][1],
+    honest: () => honestBatch,
+    expected: [200],
+    times: 1,
+    settle: 1000,
+    memory: CROWD,
+  },
+  {
     name: "event streams that resume 128 channels",
     setup: async (server) => {
       const lines = Array.from({ length: 12_800 }, (_, i) => `{"name":"c${i % 128}","data":""}`);
@@ -261,7 +287,7 @@ export const crowded: Row[] = [
     honest: () => get("/subscribe?name=h&limit=1&timeout=0.01"),
     expected: [200, ENDED, 503],
     times: 1,
-    // What all may have unsent, and what 1,000 connections cost.
-    memory: 64 * MiB,
+    // As much as `--max-unsent`, and what 1,000 connections cost.
+    memory: (256 + 96) * MiB,
   },
 ];

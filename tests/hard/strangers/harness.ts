@@ -33,7 +33,7 @@ const PER_CONNECTION = 96 * 1024;
 /** What a new channel may cost; `--max-channels` bounds how many there are. */
 const PER_CHANNEL = 1024;
 /** By how much the heap may differ between two runs. */
-const NOISE = 64 * MiB;
+const NOISE = 96 * MiB;
 /** Bytes that are sent at once where memory is measured, and connections at the most. */
 const SENT = 32 * MiB;
 const MOST_CONNECTIONS = 64;

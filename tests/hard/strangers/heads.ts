@@ -185,7 +185,7 @@ const pipelined: [name: string, input: Input, expected: number[], flags?: readon
   ["publishing", get("/publish?name=a&data="), [200]],
   ["publishing without a key", get("/publish?name=a&data="), [401], KEYED],
   ["nothing that is there", get("/x"), [404]],
-  ["a page that is there", get("/"), [200]],
+  ["a page that it has", get("/", { "If-None-Match": "*" }), [200, 304]],
   ["another method", { bytes: bytesOf(requestHead("PUT /publish HTTP/1.1")) }, [405]],
   ["the metrics", get("/metrics"), [200]],
   ["a channel", get("/channels/a"), [404]],
