@@ -10,6 +10,8 @@
 const TURN_MS = 10;
 /** Frames or lines of one socket that are carried out before it is the next socket's turn. */
 const QUANTUM = 64;
+/** The clock is read once per so many frames or lines: it costs as much as a tenth of one. */
+const GLANCE = 8;
 /** A waiting frame counts for so many bytes more than it has: the runtime takes time for each. */
 export const FRAME_BYTES = 1024;
 /** All sockets together may have so many times as much waiting as one of them. */
@@ -123,8 +125,13 @@ export class Inboxes {
   readonly #later: (action: () => void) => void;
   /** Those that are not empty, in the order of their turns. */
   readonly #waiting: Inbox[] = [];
-  /** Until when frames are carried out in this turn; undefined before the first one. */
+  /** Until when frames are carried out in this turn; undefined before the clock is read. */
   #until: number | undefined;
+  /** Whether the clock has been beyond that. */
+  #over = false;
+  /** Frames or lines until the clock is read. */
+  #blind: number;
+  readonly #glance: number;
   /** Frames or lines left of the quantum at hand. */
   #left = Infinity;
 
@@ -132,15 +139,19 @@ export class Inboxes {
    * No inboxes yet.
    *
    * @param options `now` gives milliseconds that never go back; `later` calls back after all that is
-   * ready now.
+   * ready now; `glance` says how many frames or lines pass between two looks at the clock.
    */
-  constructor(maxInbox: number, { now = () => performance.now(), later = afterOthers }: {
+  constructor(maxInbox: number, options: {
     now?: () => number;
     later?: (action: () => void) => void;
+    glance?: number;
   } = {}) {
+    const { now = () => performance.now(), later = afterOthers, glance = GLANCE } = options;
     this.maxInbox = maxInbox;
     this.#now = now;
     this.#later = later;
+    this.#glance = glance;
+    this.#blind = glance;
   }
 
   /** Whether there is time for one more frame or line before others have their turn. */
@@ -160,19 +171,23 @@ export class Inboxes {
     this.#waiting.push(inbox);
   }
 
-  /** Whether the time of this turn is over. It begins with the first question. */
+  /** Whether the time of this turn is over. It begins with the first look at the clock. */
   #late(): boolean {
+    if (this.#over || --this.#blind > 0) return this.#over;
+    this.#blind = this.#glance;
     const now = this.#now();
     if (this.#until === undefined) {
       this.#until = now + TURN_MS;
       this.#later(() => this.#turn());
     }
-    return now >= this.#until;
+    this.#over = now >= this.#until;
+    return this.#over;
   }
 
   /** Carries out a quantum of each inbox, in rounds, for as long as there is time. */
   #turn(): void {
     this.#until = undefined;
+    this.#over = false;
     const waiting = this.#waiting;
     let count = 0;
     while (count < waiting.length && !this.#late()) {

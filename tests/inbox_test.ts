@@ -8,12 +8,18 @@ class Bench {
   readonly done: string[] = [];
   /** Sockets whose inboxes became empty, in order. */
   readonly rested: string[] = [];
+  /** How often the clock was read. */
+  looks = 0;
   #now = 0;
   #later: (() => void)[] = [];
 
-  constructor(maxInbox: number) {
+  constructor(maxInbox: number, glance: number | undefined = 1) {
     this.inboxes = new Inboxes(maxInbox, {
-      now: () => this.#now,
+      glance,
+      now: () => {
+        this.looks++;
+        return this.#now;
+      },
       later: (action) => this.#later.push(action),
     });
   }
@@ -31,6 +37,11 @@ class Bench {
       rested: () => void this.rested.push(name),
     };
     return new Inbox(this.inboxes, owner);
+  }
+
+  /** Turns whose end is waited for. */
+  get turns(): number {
+    return this.#later.length;
   }
 
   /** Lets a turn of the event loop end; gives what was carried out. */
@@ -130,4 +141,12 @@ Deno.test("Inbox that is cleared while it works carries out nothing more", () =>
   for (const frame of ["a", "b"]) inbox.add(frame, 0);
   bench.turn();
   assertEquals([carried, bench.rested, bench.inboxes.bytes], [["a"], ["it"], 0]);
+});
+
+Deno.test("Inboxes reads the clock once per eight frames or lines, and starts no turn before", () => {
+  const bench = new Bench(1_000_000, 8);
+  for (let i = 0; i < 7; i++) assertEquals(bench.inboxes.next(), true);
+  assertEquals([bench.looks, bench.turns], [0, 0]);
+  for (let i = 7; i < 24; i++) assertEquals(bench.inboxes.next(), true);
+  assertEquals([bench.looks, bench.turns], [3, 1]);
 });
