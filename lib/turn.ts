@@ -15,11 +15,17 @@ const waiting: (() => void)[] = [];
  */
 export function turn(): Promise<void> {
   return new Promise((resolve) => {
-    if (waiting.push(resolve) === 1) setImmediate(next);
+    if (waiting.push(resolve) === 1) wait();
   });
 }
 
-function next(): void {
-  waiting.shift()!();
-  if (waiting.length > 0) setImmediate(next);
+/**
+ * Waits with a timer: as long as `setImmediate` has work, the runtime looks for what has come in only once in
+ * about sixty rounds (tokio's event interval).
+ */
+function wait(): void {
+  setTimeout(() => {
+    waiting.shift()!();
+    if (waiting.length > 0) wait();
+  });
 }
