@@ -20,6 +20,23 @@ const CODES: [
   ["GET /publish?data=a", {}, "", 400, "missing_parameter"],
   ["GET /publish?name=x&name=x&data=a", {}, "", 400, "duplicate_parameter"],
   ["GET /publish?name=x&data=%ff", {}, "", 400, "bad_parameter"],
+  ["GET /publish?name=x&data=a&b", {}, "", 400, "bad_form"],
+  ["GET /subscribe?name=x&limt=1", {}, "", 400, "unknown_parameter"],
+  [`GET /publish?${"a&".repeat(1001)}`, {}, "", 400, "too_many_parameters"],
+  [
+    "POST /publish?name=x",
+    { "Content-Length": "1", "Content-Type": "text/plain; charset=klingon" },
+    "a",
+    415,
+    "unsupported_charset",
+  ],
+  [
+    "POST /publish?name=x",
+    { "Content-Length": "1", "Content-Encoding": "gzip" },
+    "a",
+    415,
+    "unsupported_encoding",
+  ],
   ["GET /channels/%ff", {}, "", 400, "bad_encoding"],
   ["GET /channels/x", {}, "", 404, "unknown_channel"],
   [
@@ -57,7 +74,7 @@ const CODES: [
 ];
 
 for (const [request, headers, body, status, code] of CODES) {
-  Deno.test(`${request} with ${JSON.stringify(headers)} gets ${status} ${code}`, async () => {
+  Deno.test(`${request.slice(0, 80)} with ${JSON.stringify(headers)} gets ${status} ${code}`, async () => {
     await using server = await serveHere();
     const answer = await sendRaw(server, `${request} HTTP/1.1`, headers, body);
     assertEquals([answer.status, errorCode(answer)], [status, code]);
