@@ -649,7 +649,7 @@ class Channel {
   }
 
   /**
-   * Takes a line about this channel. Until it is joined, messages are for who was here before.
+   * Takes a line about this channel. Until it is joined, what comes belongs to an earlier subscription.
    *
    * @param {string} kind
    * @param {any} fields As the README has them for each kind.

@@ -366,7 +366,7 @@ for (
   ]
 ) {
   inBrowser(`a page that ${what} replaces a connection that is open but dead`, async () => {
-    await using all = await stage({});
+    await using all = await stage({ options: { transports: ["stream"] } });
     const { server, proxy, page } = all;
     await heardOnce(page, joined);
     proxy.swallow();

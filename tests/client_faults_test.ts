@@ -455,7 +455,8 @@ for (const transport of TRANSPORTS) {
     await using server = await serveHere(`--token-secret=${SECRET}`);
     const subscribe = ["good*"];
     const claims = { publish: [], subscribe, operate: false, expires: Infinity };
-    using client = new TestClient(server, { ...options, token: await mintToken(SECRET, claims) });
+    await using proxy = new Proxy(server);
+    using client = new TestClient(proxy, { ...options, token: await mintToken(SECRET, claims) });
     const names = ["good1", "evil", "good2", "good\u0001", "good3", "good4", "worse"];
     const heard = names.map((name) => client.hear(name));
     const good = heard.filter((_, i) => /^good[1-4]$/.test(names[i]));
@@ -471,6 +472,13 @@ for (const transport of TRANSPORTS) {
     publishNow(server, "good5");
     publishNow(server, "good1");
     await Promise.all([late.reaches(1), good[0].reaches(2)]);
+    // A new connection asks for them again, but tells nobody again.
+    const joined = good[0].opens.items.length;
+    await until(() => server.hub.subscribers("good1") > 0);
+    proxy.cut();
+    await Promise.all(good.map((one) => one.opened(joined + 1)));
+    publishNow(server, "good1");
+    await good[0].reaches(3);
     // Who comes later to a channel that is refused hears of it too.
     await client.hear("evil").errors.until(({ length }) => length === 1);
     assertEquals(client.river.status, { state: "open", transport });
