@@ -47,7 +47,7 @@ export class StreamSink implements Sink {
    *
    * @param options Either `onGone` is called, when the client goes away, or `onEnd`, when the sink is
    * closed, with the bytes that the transport has not taken; `positions` is filled in as channels
-   * are joined; `retryMs` gives the delay told to event streams at shutdown.
+   * are joined; `retryMs` gives the delay that clients of event streams are told.
    */
   constructor(format: Format, { once, onGone, onEnd, positions, retryMs }: {
     once: boolean;
@@ -74,6 +74,8 @@ export class StreamSink implements Sink {
         onGone();
       },
     });
+    // A client keeps the last `retry:` for ever: what a shutdown or a proxy told it must not stay.
+    this.#tellRetry("\n");
   }
 
   /** Where the subscription starts: an item a channel, empty where that is not known yet. */
@@ -139,9 +141,7 @@ export class StreamSink implements Sink {
 
   close(reason: CloseReason): void {
     if (this.#closed) return;
-    if (reason === "shutdown" && this.#format.contentType === "text/event-stream") {
-      this.#enqueue(utf8.encode(`retry: ${this.#retryMs()}\n\n`));
-    }
+    if (reason === "shutdown") this.#tellRetry("\n\n");
     const unsent = this.backlog();
     this.#closed = true;
     // An error lets go of what is queued at once, where a clean end would wait for a reader that
@@ -150,6 +150,12 @@ export class StreamSink implements Sink {
     else this.#controller.close();
     this.#onEnd(unsent);
     this.#onStart?.();
+  }
+
+  /** Tells an event stream's client how long to wait before it comes back when the stream ends. */
+  #tellRetry(end: string): void {
+    if (this.#format.contentType !== "text/event-stream") return;
+    this.#enqueue(utf8.encode(`retry: ${this.#retryMs()}${end}`));
   }
 
   /** Gives the number of bytes that were queued. */

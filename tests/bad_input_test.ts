@@ -3,6 +3,7 @@ import { EventSource } from "eventsource";
 import { ASSETS } from "../lib/assets.ts";
 import type { River } from "../main.ts";
 import {
+  afterRetry,
   type Answer,
   ask,
   errorCode,
@@ -340,7 +341,7 @@ for (const [what, data] of DATA) {
     // An event stream has one kind of line end.
     const normal = data.replace(/\r\n?/g, "\n");
     assertEquals(await firstEvent(`${at}&format=sse`), { data: normal, lastEventId: `${epoch}-1` });
-    const events = (await ask(`${at}&format=sse&limit=2`)).text.split("\n\n");
+    const events = afterRetry((await ask(`${at}&format=sse&limit=2`)).text).split("\n\n");
     assertEquals([events.length, events[0], events[3]], [4, `:\nid: ${epoch}-0`, ""]);
 
     const raw = (await ask(`${at}&format=raw&limit=2`)).text;

@@ -8,7 +8,7 @@ import { assert, assertEquals } from "@std/assert";
 import { createParser } from "eventsource-parser";
 import fc from "fast-check";
 import type { River } from "../main.ts";
-import { serveHere, subscribe, type TestServer, until } from "./support.ts";
+import { afterRetry, serveHere, subscribe, type TestServer, until } from "./support.ts";
 
 type Server = TestServer & River & { errors: unknown[] };
 
@@ -71,7 +71,7 @@ function parseCutAnywhere(bytes: Uint8Array): Told[] {
 async function stream(server: Server, query: string): Promise<Uint8Array> {
   const response = await fetch(`${server.url}/subscribe?format=sse&${query}`);
   assertEquals(response.headers.get("content-type"), "text/event-stream");
-  return await response.bytes();
+  return new TextEncoder().encode(afterRetry(await response.text()));
 }
 
 /** Publishes one after the other; gives the epoch. */

@@ -49,7 +49,7 @@ function riverLine(line: string): string[] {
 function events(text: string): string[] {
   return text.split("\n\n").flatMap((event) => {
     const data = /^data: ([^\n]*)$/m.exec(event)?.[1];
-    if (event.startsWith("event: gap")) return ["gap"];
+    if (/^event: gap$/m.test(event)) return ["gap"];
     return data === undefined ? [] : [data];
   });
 }
@@ -210,7 +210,7 @@ Deno.test("StreamSink lets go of what a slow reader has not taken", async () => 
 });
 
 Deno.test("StreamSink tells event streams alone when to come back after a shutdown", async () => {
-  for (const [format, text] of [[sse, "retry: 1234\n\n"], [river, ""]] as const) {
+  for (const [format, text] of [[sse, "retry: 1234\nretry: 1234\n\n"], [river, ""]] as const) {
     const sink = streamSink(format);
     sink.close("shutdown");
     assertEquals(await new Response(sink.body).text(), text);
@@ -218,7 +218,7 @@ Deno.test("StreamSink tells event streams alone when to come back after a shutdo
 });
 
 const AT = { epoch: "e", seq: 7 };
-const TOLD = ":\nid: e-7\n\n";
+const TOLD = "retry: 1234\n:\nid: e-7\n\n";
 
 /** What comes out of a sink that was joined at `AT` and then lived through this. */
 function sent(format: Format, action: (sink: StreamSink) => void): Promise<string> {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { BodyReader } from "../lib/body.ts";
 import { type Config, readConfig } from "../lib/config.ts";
 import type { Usage } from "../lib/engine.ts";
@@ -234,7 +234,10 @@ export class LineReader implements AsyncDisposable {
   }
 }
 
-/** Subscribes with these parameters; resolves when the headers are there. */
+/**
+ * Subscribes with these parameters; resolves when the headers are there, and the first line of an event
+ * stream, which is left out.
+ */
 export async function subscribe(
   server: { url: string },
   query: string,
@@ -244,7 +247,21 @@ export async function subscribe(
   if (response.status !== 200) {
     throw new Error(`refused: ${response.status} ${await response.text()}`);
   }
-  return Object.assign(new LineReader(response), { response });
+  const lines = new LineReader(response);
+  if (response.headers.get("content-type") === "text/event-stream") {
+    assertMatch(await lines.next() ?? "", RETRY);
+  }
+  return Object.assign(lines, { response });
+}
+
+/** The first line of every event stream: when to come back, after 1 to 3 seconds. */
+const RETRY = /^retry: (?:[12][0-9]{3}|3000)$/;
+
+/** An event stream without its first line, which is another each time. */
+export function afterRetry(text: string): string {
+  const end = text.indexOf("\n");
+  assertMatch(text.slice(0, end), RETRY);
+  return text.slice(end + 1);
 }
 
 /** A river line of a message. */
