@@ -134,6 +134,8 @@ const RUNTIME_HOLDS = 1024 * 1024;
 export class Subscriber implements Timed {
   /** What the metrics count it under. */
   readonly transport: string;
+  /** Messages that are written between two looks at the queue. */
+  readonly atOnce: number;
   readonly #sink: Sink;
   readonly #context: SubscriberContext;
   readonly #endsAt: number;
@@ -164,6 +166,7 @@ export class Subscriber implements Timed {
     const { transport = "", limit = Infinity, lifetime = Infinity, lastly = "timeout" } = options;
     this.transport = transport;
     this.#sink = sink;
+    this.atOnce = sink.atOnce;
     this.#context = context;
     this.#left = limit;
     this.#lastWrite = wheel.now;
@@ -272,15 +275,10 @@ export class Subscriber implements Timed {
     this.#guard(() => this.#sink.open(channel, position));
   }
 
-  /** Messages that are written between two looks at the queue. */
-  get atOnce(): number {
-    return this.#sink.atOnce;
-  }
-
   /** Sends messages; ends the subscriber when it has what it asked for or is too far behind. */
   write(batch: Batch): void {
     const { length } = batch.messages;
-    const { atOnce } = this.#sink;
+    const { atOnce } = this;
     if (length <= atOnce) return this.#write(batch);
     for (let at = 0; at < length && this.#reason === undefined; at += atOnce) {
       this.#write(batch.slice(at, at + atOnce));
