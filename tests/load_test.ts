@@ -119,7 +119,7 @@ function eachLine(text: string, take: (line: string) => void): string {
 function eachEvent(text: string, take: (event: string) => void): string {
   const events = text.split("\n\n");
   // The first one is no event, but the position at which the stream starts.
-  for (const event of events.slice(0, -1)) if (!event.startsWith(":")) take(event);
+  for (const event of events.slice(0, -1)) if (event.includes("\ndata: ")) take(event);
   return events[events.length - 1];
 }
 
