@@ -85,6 +85,8 @@ export async function serveHere(
       await server.shutdown();
       await river.hub.close();
       river.wheel.stop();
+      // The turn of sockets or of long work ends with a timer, even if nothing is left to do.
+      await new Promise((resolve) => setTimeout(resolve));
     },
   };
 }
