@@ -19,6 +19,7 @@ import {
   type RequestLimits,
   subscribeRequest,
 } from "../lib/params.ts";
+import { plainName } from "../lib/spelling.ts";
 import {
   bodiesOf,
   msg,
@@ -108,6 +109,12 @@ Deno.test("Params.addForm() reads any form as URLSearchParams does, but refuses 
       const bad = form.split("&").some((part) =>
         KNOWN.includes(strictlyDecoded(part.split("=")[0]) as typeof KNOWN[number]) &&
         strictlyDecoded(values(part)) === undefined
+      );
+      // Other spellings of it count as well, which no URLSearchParams knows.
+      fc.pre(
+        !form.split("&").map((part) => strictlyDecoded(part.split("=")[0]) ?? "").some((name) =>
+          !(KNOWN as readonly string[]).includes(name) && plainName(name) === "lasteventid"
+        ),
       );
       const params = new Params();
       const refusal = refusalOf(() => params.addForm(form));
