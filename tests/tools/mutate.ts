@@ -20,7 +20,16 @@ const TEST = ["test", "-A", "--no-check", "--fail-fast", "--parallel"];
 
 /** The tests that notice most of a file that has none of its own, or whose own are few. */
 const NEAREST: Record<string, string[]> = {
-  "app.ts": ["codes", "publish", "subscribe", "websocket", "limits", "operate", "shutdown"],
+  "app.ts": [
+    "codes",
+    "publish",
+    "subscribe",
+    "websocket",
+    "limits",
+    "operate",
+    "shutdown",
+    "token",
+  ],
   "socket_session.ts": ["websocket", "limits", "token", "faults"],
   "listener.ts": ["descriptors"],
   "assets.ts": ["operate"],
