@@ -154,9 +154,10 @@ const operators: [name: string, input: (n: number) => Input, expected: number[]]
       const all = Array.from({ length: 2000 }, (_, i) => reset(`many${n * 2000 + i}`).bytes);
       return { bytes: bytesOf(...all), answers: 2000 };
     },
-    [200],
+    // A channel that nobody listens to is gone with its history.
+    [200, 404],
   ],
-  ["ends of one channel again and again", () => repeated(reset("many1"), 2000), [200]],
+  ["ends of one channel again and again", () => repeated(reset("many1"), 2000), [200, 404]],
   ["the metrics", () => repeated(get("/metrics"), 100), [200]],
 ];
 

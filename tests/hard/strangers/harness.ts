@@ -176,11 +176,16 @@ async function sendFrames(
     // A connection that was reset ends anywhere.
     const frame = await client.frame().catch(() => undefined);
     if (frame === undefined) return [ENDED];
-    if (frame.op === OP.close) return [frame.payload[0] * 256 + frame.payload[1]];
+    if (frame.op === OP.close) return [closeCode(frame.payload)];
     if (frame.op !== OP.pong || new TextDecoder().decode(frame.payload) !== PING.payload) continue;
     await written;
     return [OPEN];
   }
+}
+
+/** The code of a close frame; 1005 stands for none (RFC 6455, 7.1.5). */
+function closeCode(payload: Uint8Array): number {
+  return payload.length < 2 ? 1005 : payload[0] * 256 + payload[1];
 }
 
 /** The pinger of a server. */
