@@ -26,6 +26,17 @@ Deno.test("Access.grant() lets everybody do everything without a key", () => {
   }
 });
 
+Deno.test("Access guards with no empty key or secret: whoever shows nothing would hold it", () => {
+  for (
+    const options of [
+      { publishKey: "" },
+      { publishKey: " " },
+      { tokenSecrets: [""] },
+      { tokenSecrets: ["0123456789abcdef0123456789abcdef", "\t"] },
+    ]
+  ) assertThrows(() => new Access(options), TypeError, "empty key or secret");
+});
+
 const CREDENTIALS: [string, { authorization?: string; token?: string }, boolean][] = [
   ["the key as a bearer token", { authorization: `Bearer ${KEY}` }, true],
   ["the key as a bearer token in another case", { authorization: `bEARER   ${KEY}` }, true],

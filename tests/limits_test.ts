@@ -199,6 +199,13 @@ Deno.test("--max-connections-per-client counts clients behind a proxy that is tr
   assertEquals(await statusFrom(none, "192.0.2.1"), 503);
 });
 
+Deno.test("--max-connections-per-client 1 lets each address open one", async () => {
+  await using server = await serveHere("--max-connections-per-client", "1");
+  await using _one = await subscribe(server, "name=x");
+  const second = await ask(`${server.url}/subscribe?name=x`);
+  assertEquals([second.status, errorCode(second)], [429, "too_many_connections"]);
+});
+
 Deno.test("river.v1 is closed with 1008 after 1,000 refused lines in one frame, and told of each", async () => {
   await using server = await serveHere();
   await using socket = await openSocket(server, "", "river.v1");

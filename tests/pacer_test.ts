@@ -70,6 +70,20 @@ Deno.test("pacer: nobody waits who comes after the pause", async () => {
   assertEquals(waits, []);
 });
 
+Deno.test("pacer: who comes near the end of the pause waits for what is left of it", async () => {
+  const { flush, pacer, pass, waits } = makePacer();
+  await flush(10, 6);
+  pass(2.5);
+  const next = Promise.withResolvers<void>();
+  pacer.schedule(() => {
+    next.resolve();
+    return 0;
+  });
+  assertEquals(waits.map(({ ms }) => ms), [0.5]);
+  waits[0].run();
+  await next.promise;
+});
+
 Deno.test("pacer: what comes while a long flush is written waits for its end and the pause", async () => {
   const { pacer, pass, waits } = makePacer();
   const done: string[] = [];

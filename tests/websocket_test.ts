@@ -305,6 +305,28 @@ Deno.test("--publish-key: river.v1 without it gets an error, and the socket live
   assertEquals(await socket.line(), msg("x", 1, "b"));
 });
 
+Deno.test("a socket that was taken for lost, and closes all the same, is counted no more", async () => {
+  // Lost is a socket whose state says for a whole heartbeat that it is still opening.
+  const { upgradeWebSocket } = Deno;
+  Deno.upgradeWebSocket = (...args) => {
+    const upgrade = upgradeWebSocket(...args);
+    const state = { value: WebSocket.CONNECTING, configurable: true };
+    Object.defineProperty(upgrade.socket, "readyState", state);
+    return upgrade;
+  };
+  try {
+    await using server = await serveHere("--heartbeat", "100ms");
+    const socket = await openSocket(server, "name=x");
+    await until(() => server.hub.subscribers("x") === 1);
+    await until(() => server.hub.size === 0);
+    await socket[Symbol.asyncDispose]();
+    await until(async () => await metric(server, "river_connections") === 0);
+    assertEquals(await metric(server, "river_connections_lost"), 0);
+  } finally {
+    Deno.upgradeWebSocket = upgradeWebSocket;
+  }
+});
+
 Deno.test("a position that cannot be parsed is refused before the upgrade", async () => {
   await using server = await serveHere();
   const answer = await sendRaw(server, "GET /websocket?name=x&seq=abc HTTP/1.1", UPGRADE);
