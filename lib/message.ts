@@ -60,6 +60,8 @@ export interface Frame {
 
 const utf8 = new TextEncoder();
 
+const NO_PARTS: readonly Batch[] = [];
+
 /** Some messages of one channel and epoch, in order, without holes; encoded once per format. */
 export class Batch implements Frame {
   /** The messages in the order of seq; at least one. */
@@ -67,6 +69,8 @@ export class Batch implements Frame {
   #lines: string[] | undefined;
   #text: string | undefined;
   #textBytes: number | undefined;
+  #parts: readonly Batch[] = NO_PARTS;
+  #most = 0;
   #format: Format | undefined;
   #bytes: Uint8Array<ArrayBuffer> | undefined;
   #others: Map<Format, Uint8Array<ArrayBuffer>> | undefined;
@@ -138,6 +142,17 @@ export class Batch implements Frame {
       this.#others.set(format, bytes);
     }
     return bytes;
+  }
+
+  /** The batch in batches of at most so many messages; every call with the same number gives the same. */
+  parts(most: number): readonly Batch[] {
+    if (this.messages.length <= most) return [this];
+    if (this.#most !== most) {
+      this.#most = most;
+      const count = Math.ceil(this.messages.length / most);
+      this.#parts = Array.from({ length: count }, (_, i) => this.slice(i * most, (i + 1) * most));
+    }
+    return this.#parts;
   }
 
   /** The messages from `start` up to but without `end`, as indexes; at least one must be left. */

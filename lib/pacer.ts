@@ -65,7 +65,8 @@ export class Pacer {
   #run(flush: Flush): void {
     const start = this.#now();
     this.#writing = true;
-    if (flush() < MANY) return this.#goOn();
+    // What a flush leaves over is there already: nobody has to be waited for.
+    if (flush() < MANY || this.#next !== undefined) return this.#goOn();
     // The runtime writes what was flushed before the next turn.
     setImmediate(() => {
       const end = this.#now();

@@ -277,11 +277,10 @@ export class Subscriber implements Timed {
 
   /** Sends messages; ends the subscriber when it has what it asked for or is too far behind. */
   write(batch: Batch): void {
-    const { length } = batch.messages;
-    const { atOnce } = this;
-    if (length <= atOnce) return this.#write(batch);
-    for (let at = 0; at < length && this.#reason === undefined; at += atOnce) {
-      this.#write(batch.slice(at, at + atOnce));
+    if (batch.messages.length <= this.atOnce) return this.#write(batch);
+    for (const part of batch.parts(this.atOnce)) {
+      if (this.#reason !== undefined) return;
+      this.#write(part);
     }
   }
 

@@ -319,6 +319,15 @@ Deno.test("sseOfMany() of two subscribers do not share positions", () => {
   ]);
 });
 
+Deno.test("Batch.parts() gives everybody the same parts, so that each is encoded once", () => {
+  const batch = batchOf("a", "b", "c", "d", "e");
+  const parts = batch.parts(2);
+  assertEquals(parts.map(({ first, last }) => [first, last]), [[1, 2], [3, 4], [5, 5]]);
+  assert(batch.parts(2).every((part, i) => part === parts[i]), "the same objects");
+  assertEquals(batch.parts(3).map(({ first, last }) => [first, last]), [[1, 3], [4, 5]]);
+  assert(batch.parts(5)[0] === batch && batch.parts(5).length === 1);
+});
+
 Deno.test("Gap is one line, the same text in every format that shows gaps", () => {
   assertEquals(GAP.lines, [GAP.text]);
   assertEquals(GAP.text, `["gap", ${GAP_FIELDS}]`);
