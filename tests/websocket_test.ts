@@ -445,3 +445,18 @@ Deno.test("--publish-rate counts the lines of a frame that is carried out in par
   );
   assertEquals(server.engine.usage().published, acks);
 });
+
+Deno.test("a handshake whose Connection header is mostly blanks is answered as fast as any", async () => {
+  await using server = await serveHere();
+  const answered = async (blanks: number) => {
+    const start = performance.now();
+    const connection = `Upgrade, x${" ".repeat(blanks)}y`;
+    const headers = { ...UPGRADE, "Connection": connection, "Sec-WebSocket-Key": "none" };
+    const answer = await sendRaw(server, "GET /websocket?name=x HTTP/1.1", headers);
+    assertEquals([answer.status, errorCode(answer)], [400, "bad_websocket_key"]);
+    return performance.now() - start;
+  };
+  await answered(0);
+  const ms = await answered(60_000);
+  assert(ms < 500, `it took ${ms} ms`);
+});
