@@ -626,20 +626,20 @@ export function partOf(text: string, start: number, end: number): string {
   return text.length - part.length > SPARE ? Buffer.from(part).toString() : part;
 }
 
-/** The decoded name, or "" if it cannot be decoded: no parameter has such a name. */
+/** The decoded name, or as it is if it cannot be decoded: no parameter has such a name. */
 function parameterName(text: string): string {
   if (!text.includes("%")) return text;
-  if (text.length > MAX_ENCODED) return "";
+  if (text.length > MAX_ENCODED) return text;
   try {
     return decodeURIComponent(text);
   } catch {
-    return "";
+    return text;
   }
 }
 
 /** The parameter that a name stands for. */
 function nameOf(name: string): Name | undefined {
-  if (known.has(name)) return name as Name;
+  if (known.includes(name)) return name as Name;
   // `evs_` is what the first polyfills of EventSource put in front.
   return name.length <= MAX_ENCODED && /^(?:evs)?lasteventid$/.test(plainName(name))
     ? "lastEventId"

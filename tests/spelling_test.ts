@@ -107,6 +107,27 @@ const MISTAKES: [what: string, type: string, body: string, code: string, cure: R
     /"chips".*%26.*--data-urlencode/,
   ],
   [
+    "a piece of a value that holds a percent sign",
+    FORM,
+    "name=e&data=fish&50%",
+    "bad_form",
+    /"50%".*%26/,
+  ],
+  [
+    "a long piece of a value that holds escapes",
+    FORM,
+    `name=e&data=fish&${"and%20chips".repeat(10)}`,
+    "bad_form",
+    /"and%20chips.*%26/,
+  ],
+  [
+    "JSON with a percent sign sent as a form",
+    FORM,
+    '{"name": "e", "data": "50%"}',
+    "bad_form",
+    /--json/,
+  ],
+  [
     "JSON sent as a form",
     FORM,
     '{"name": "e", "data": "a"}',
