@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { contentOf, textOf } from "./content.ts";
+import { checkTransfer, contentOf, textOf } from "./content.ts";
 import { quote } from "./cursor.ts";
 import { HttpError, RETRY_AFTER } from "./http_error.ts";
 import type { Timed, TimerWheel } from "./timer_wheel.ts";
@@ -77,6 +77,7 @@ export class BodyReader implements Timed {
     const { headers } = request;
     const { type, charset } = contentOf(headers);
     const length = lengthOf(headers);
+    if (length === undefined) checkTransfer(headers);
     const most = stranger === undefined ? maxBody : Math.min(maxBody, SMALL);
     const refuse = () => stranger ?? tooLarge(maxBody);
     if (length !== undefined && length > most) throw refuse();

@@ -40,6 +40,23 @@ export function contentOf(headers: Headers): Content {
   return { type, charset: charsetOf(header.slice(end)) };
 }
 
+/**
+ * Refuses a body that comes with another `Transfer-Encoding` than `chunked`: the runtime takes the chunks
+ * apart and leaves the rest as it is.
+ *
+ * @throws {HttpError} 415 if the body is compressed on its way.
+ */
+export function checkTransfer(headers: Headers): void {
+  const coding = headers.get("transfer-encoding")?.trim() ?? "chunked";
+  if (coding.toLowerCase() === "chunked") return;
+  throw new HttpError(
+    415,
+    "unsupported_encoding",
+    `Cannot read the transfer encoding ${quote(coding)}: send the body uncompressed`,
+    { "accept-encoding": "identity" },
+  );
+}
+
 /** The character encoding that the parameters of a `Content-Type` name; UTF-8 if they name none. */
 function charsetOf(parameters: string): string {
   const [, quoted, bare] = /;\s*charset\s*=\s*(?:"([^"]*)"|([^\s;"]*))/i.exec(parameters) ?? [];

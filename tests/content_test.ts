@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { contentOf, textOf } from "../lib/content.ts";
 import { HttpError } from "../lib/http_error.ts";
-import { ask, errorCode, LineReader, serveHere, subscribe } from "./support.ts";
+import { ask, errorCode, LineReader, sendRaw, serveHere, subscribe } from "./support.ts";
 
 const content = (type: string) => contentOf(new Headers({ "content-type": type }));
 
@@ -165,3 +165,21 @@ function latin(text: string): number[] {
 function utf16(text: string): number[] {
   return [0xff, 0xfe, ...latin(text).flatMap((unit) => [unit & 0xff, unit >> 8])];
 }
+
+Deno.test("a body whose Transfer-Encoding compresses it is refused, and nothing of it is kept", async () => {
+  await using server = await serveHere();
+  for (const coding of ["gzip, chunked", "Deflate,chunked", "x-unknown, chunked"]) {
+    const headers = { "Content-Type": "text/plain", "Transfer-Encoding": coding };
+    const answer = await sendRaw(
+      server,
+      "POST /publish?name=x HTTP/1.1",
+      headers,
+      "2\r\nhi\r\n0\r\n\r\n",
+    );
+    assertEquals([coding, answer.status, errorCode(answer)], [coding, 415, "unsupported_encoding"]);
+  }
+  assertEquals(server.engine.usage().published, 0);
+  const headers = { "Content-Type": "text/plain", "Transfer-Encoding": "Chunked" };
+  const line = "POST /publish?name=x HTTP/1.1";
+  assertEquals((await sendRaw(server, line, headers, "2\r\nhi\r\n0\r\n\r\n")).status, 200);
+});
