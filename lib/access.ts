@@ -114,9 +114,9 @@ export class Access {
    * @param peer The address at the other end of the connection.
    * @throws {HttpError} 401 or 403 for everybody else.
    */
-  checkOperator(grant: Grant, headers: Headers, peer: string): void {
+  checkOperator(grant: Grant, request: Request, peer: string): void {
     if (!grant.mayOperate) throw grant.refusal("see this");
-    if (!this.open || isLocal(peer, headers)) return;
+    if (!this.open || isLocal(peer, request)) return;
     throw new HttpError(
       403,
       "local_only",

@@ -644,7 +644,7 @@ export function createApp(options: AppOptions): App {
   ): Response | Promise<Response> {
     const params = new Params().addForm(search);
     return granted(request, params, (grant) => {
-      access.checkOperator(grant, request.headers, connection.remoteAddr.hostname);
+      access.checkOperator(grant, request, connection.remoteAddr.hostname);
       return answer(params);
     });
   }

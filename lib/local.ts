@@ -32,7 +32,9 @@ export function isProxied(headers: Headers): boolean {
  *
  * @param peer The address at the other end of the connection.
  */
-export function isLocal(peer: string, headers: Headers): boolean {
-  const name = (headers.get("host") ?? "").replace(/:[0-9]*$/, "").toLowerCase();
+export function isLocal(peer: string, { headers, url }: Request): boolean {
+  // HTTP/2 has no `Host`: there the runtime puts the name into the address, and the server's own if none is given.
+  const host = headers.get("host") ?? url.split("/", 3)[2];
+  const name = host.replace(/:[0-9]*$/, "").toLowerCase();
   return isLoopback(peer) && !isProxied(headers) && (name === "" || isLoopback(name));
 }

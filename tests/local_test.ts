@@ -2,6 +2,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { isLocal, isLoopback } from "../lib/local.ts";
 import {
   ask,
+  curl,
   errorCode,
   publish,
   sendRaw,
@@ -54,7 +55,7 @@ const REQUESTS: [what: string, peer: string, headers: Record<string, string>, lo
 
 for (const [what, peer, headers, local] of REQUESTS) {
   Deno.test(`isLocal() is ${local} for ${what}`, () => {
-    assertEquals(isLocal(peer, new Headers(headers)), local);
+    assertEquals(isLocal(peer, new Request("http://localhost:9271/", { headers })), local);
   });
 }
 
@@ -149,4 +150,22 @@ Deno.test("a client elsewhere that has a proxy of its own is no reason to warn",
   await until(async () => (await ask(`${server.url}/healthz`)).status === 200);
   await server.end();
   assert(!/ warn /.test(await server.stderr()));
+});
+
+Deno.test("over HTTP/2 another name of this host is shown no channels and metrics either", async () => {
+  await using server = await serveHere();
+  await publish(server, "x", "a");
+  const statusOf = async (name: string, path: string, ...args: string[]) => {
+    await using answer = curl(
+      ...["--http2-prior-knowledge", "--resolve", `${name}:${server.port}:127.0.0.1`],
+      ...["--output", "/dev/null", "--write-out", "%{http_code}\n", ...args],
+      `http://${name}:${server.port}/${path}`,
+    );
+    return (await answer.output()).trim();
+  };
+  for (const path of ["channels", "channels/x", "metrics"]) {
+    const statuses = [await statusOf("river.test", path), await statusOf("localhost", path)];
+    assertEquals([path, ...statuses], [path, "403", "200"]);
+  }
+  assertEquals(await statusOf("river.test", "channels/x", "--request", "DELETE"), "403");
 });
