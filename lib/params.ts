@@ -12,6 +12,7 @@ import { badParameter, HttpError } from "./http_error.ts";
 import type { Publication } from "./engine.ts";
 import type { Wish } from "./hub.ts";
 import { parseObject } from "./json.ts";
+import { keyOf } from "./key.ts";
 import { type Format, jsonp, raw, river, riverV1, sse, sseOfMany, utf8Length } from "./message.ts";
 import { isNear, mayMean, plainName } from "./spelling.ts";
 import { SLICE_MS, turn } from "./turn.ts";
@@ -224,7 +225,7 @@ export class Params {
       throw badParameter("name", `it is given ${names.length} times, but ${max} are allowed`);
     }
     for (const name of names) checkName("name", name);
-    if (names.length > 1 && new Set(names).size < names.length) {
+    if (names.length > 1 && new Set(names.map(keyOf)).size < names.length) {
       const twice = names.find((name, i) => names.indexOf(name) < i)!;
       throw new HttpError(
         400,

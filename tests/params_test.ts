@@ -1068,3 +1068,19 @@ Deno.test("Params.addJson() reads keys that all hash alike about as fast as othe
   const ms = msOf((i) => String(i * 65_536));
   assert(ms < 100 + others * 10, `it took ${ms} ms, others ${others} ms`);
 });
+
+Deno.test("Params.names() compares names that all hash alike about as fast as others", () => {
+  const msOf = (name: (i: number) => string) => {
+    const all: Params[] = [];
+    for (let i = 0; i < 50_000; i += 125) {
+      const names = Array.from({ length: 125 }, (_, j) => name(i + j + 1));
+      all.push(new Params().addJson(JSON.stringify({ name: names })));
+    }
+    const start = performance.now();
+    for (const params of all) params.names(125);
+    return performance.now() - start;
+  };
+  const others = msOf((i) => `k${i}`);
+  const ms = msOf((i) => String(i * 65_536));
+  assert(ms < 100 + others * 10, `it took ${ms} ms, others ${others} ms`);
+});
