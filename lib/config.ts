@@ -627,7 +627,6 @@ function expectedOrigin(text: string): string | undefined {
   const forms =
     "https://example.com, example.com:8443, *.example.com or *, without a path, ports up to 65535";
   if (!ORIGIN.test(text)) return forms;
-  if (text.startsWith("*")) return undefined;
   // Browsers leave out the port that is the scheme's own; without a scheme, either may be meant.
   const scheme = text.includes("://") ? "" : text.endsWith(":80") ? "https://" : "http://";
   const sent = URL.parse(scheme + text)?.origin.slice(scheme.length);

@@ -162,6 +162,13 @@ Deno.test("Access.checkEmbedding() refuses what pages of other sites embed, also
   assertEquals(lets({ referer: "https://app.river.test/page" }), true, "not said by a browser");
 });
 
+Deno.test("Access.checkEmbedding() calls a page that tells no referrer null, as a browser would", () => {
+  const headers = { "host": "river.test", "sec-fetch-site": "cross-site" };
+  const request = new Request("http://river.test/publish", { headers });
+  const error = assertThrows(() => new Access({ origins: [] }).checkEmbedding(request), HttpError);
+  assertEquals(error.message, 'Pages of the origin "null" are not allowed here (--origin)');
+});
+
 Deno.test("Access.checkEmbedding() looks at GET alone: with other methods pages tell their origin", () => {
   const forwarded = { "sec-fetch-site": "cross-site", referer: "https://app.test/page" };
   assertEquals([lets(forwarded), lets(forwarded, "POST")], [false, true]);

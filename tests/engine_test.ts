@@ -268,6 +268,8 @@ Deno.test("MemoryEngine publishes a repeated id again when it was forgotten", ()
   using river = memory({ idTtl: 1000, maxIds: 2 });
   const { engine, tick } = river;
   engine.publish("a", "x", "1");
+  tick(999);
+  assertEquals(engine.publish("a", "x", "1").seq, 1, "swept in time");
   tick(1000);
   assertEquals(engine.publish("a", "x", "1").seq, 2, "too old");
   engine.publish("a", "x", "2");
