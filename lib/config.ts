@@ -439,7 +439,13 @@ function parseFlags(
   const booleans: string[] = ofKind((kind) => kind === "boolean");
   const switches = new Map<string, string[]>();
   const end = args.includes("--") ? args.indexOf("--") : args.length;
-  const plain = args.map((arg, i) => {
+  const texts = ofKind((kind) => kind !== "boolean");
+  // The parser would leave an empty word, as an unset variable in quotes is, without its flag.
+  const isEmptyValue = (i: number) =>
+    i < end && args[i] === "" && texts.some((name) => args[i - 1] === `--${name}`);
+  const plain = args.flatMap((arg, i) => {
+    if (isEmptyValue(i)) return [];
+    if (isEmptyValue(i + 1)) return [`${arg}=`];
     const [, name, value = "true"] = /^--([a-z-]+)(?:=(.*))?$/s.exec(arg) ?? [];
     if (i > end || !booleans.includes(name)) return arg;
     switches.set(name, [...switches.get(name) ?? [], value]);
@@ -447,9 +453,9 @@ function parseFlags(
   });
   const parsed = parseArgs(plain, {
     boolean: [...booleans, "help", "version"],
-    string: ofKind((kind) => kind !== "boolean"),
+    string: texts,
     // Collected, so that a flag given twice can be told from one given once.
-    collect: ofKind((kind) => kind !== "boolean"),
+    collect: texts,
     alias: { h: "help", V: "version" },
     unknown: (arg: string, key?: string) => {
       if (key === undefined) return true;

@@ -759,6 +759,24 @@ Deno.test("readConfig() names the first of several unknown flags, even next to -
   assertEquals(errorOf({ args: ["--help", "--one", "--two"] }), "Unknown flag --one; try --help");
 });
 
+Deno.test("readConfig() names the flag whose value is an empty word, as an unset variable leaves it", () => {
+  const empty = "expected a non-empty value";
+  for (
+    const [args, message] of [
+      [["--publish-key", ""], `Bad value for --publish-key: ${empty}`],
+      [["serve", "--publish-key", "", "--open"], `Bad value for --publish-key: ${empty}`],
+      [["--host", ""], `Bad value "" for --host: ${empty}`],
+      [
+        ["--token-secret", SECRET, "--token-secret", ""],
+        "Bad value for --token-secret: expected one or more non-empty values",
+      ],
+    ] as const
+  ) {
+    assertEquals(errorOf({ args: [...args] }), message);
+  }
+  assertEquals(errorOf({ args: ["--open", ""] }), 'Unknown argument ""; try --help');
+});
+
 Deno.test("readConfig() refuses words that are no command", () => {
   const refused: [string[], string][] = [
     [["start"], "start"],
