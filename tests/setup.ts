@@ -6,6 +6,7 @@
  */
 import chromiumBinary from "@sparticuz/chromium";
 import { NODE_VERSIONS } from "./node_versions.ts";
+import { STREAM_MODULE } from "./stream_module.ts";
 
 /** What tests run. */
 interface Program {
@@ -42,6 +43,12 @@ const PROGRAMS: Program[] = [
 if (Deno.args.includes("--hard")) {
   PROGRAMS.push(
     { name: "nginx", path: "nginx", args: ["-v"], packages: ["nginx-light"] },
+    {
+      name: "nginx's stream module",
+      path: "test",
+      args: ["-f", STREAM_MODULE],
+      packages: ["libnginx-mod-stream"],
+    },
     // Sets the clock of a process.
     { name: "faketime", path: "faketime", args: ["--version"], packages: ["faketime"] },
     {

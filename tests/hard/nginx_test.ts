@@ -1,6 +1,8 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { EventSource } from "eventsource";
 import { openPage, serveSite, startBrowser } from "../browser.ts";
+import { encodeFrame, FrameClient, OP } from "../frames.ts";
+import { STREAM_MODULE } from "../stream_module.ts";
 import {
   ask,
   metric,
@@ -35,21 +37,28 @@ class Nginx implements AsyncDisposable {
     this.#process = process;
   }
 
-  static async start(server: ServerProcess): Promise<Nginx> {
+  /** Starts it; with `limited`, the README's stream block stands between it and river. */
+  static async start(server: ServerProcess, { limited = false } = {}): Promise<Nginx> {
     const readme = await Deno.readTextFile(new URL("../../README.md", import.meta.url));
     const shown = /```nginx\n(.*?)```/s.exec(readme)![1];
     const port = freePort();
+    const behind = limited ? freePort() : server.port;
     const directory = await Deno.makeTempDir();
     const http = shown
       .replace("listen 80;", `listen 127.0.0.1:${port};`)
-      .replace("127.0.0.1:9271", `127.0.0.1:${server.port}`)
+      .replace("127.0.0.1:9271", `127.0.0.1:${behind}`)
       .replace(/\b(10s|30s|60s)\b/g, (time) => SECONDS[time]);
-    assert(http.includes(String(port)) && http.includes(String(server.port)), http);
+    assert(http.includes(String(port)) && http.includes(String(behind)), http);
+    const stream = /```nginx-stream\n(.*?)```/s.exec(readme)![1]
+      .replace("127.0.0.1:9272", `127.0.0.1:${behind}`)
+      .replace("127.0.0.1:9271", `127.0.0.1:${server.port}`);
+    assert(stream.includes(String(server.port)), stream);
     const paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
       .map((name) => `${name}_temp_path ${directory}/${name};`);
     await Deno.writeTextFile(
       `${directory}/nginx.conf`,
-      `daemon off;\npid ${directory}/pid;\nuser root;\nevents {}\n` +
+      `${limited ? `load_module ${STREAM_MODULE};\n` : ""}` +
+        `daemon off;\npid ${directory}/pid;\nuser root;\nevents {}\n${limited ? stream : ""}` +
         `http {\naccess_log off;\n${paths.join("\n")}\n${http}\n}\n`,
     );
     const process = new Deno.Command("nginx", {
@@ -146,6 +155,34 @@ Deno.test("nginx as the README sets it up tells river the client's own address",
     ask(`${nginx.url}/publish?name=x&data=a`, { headers: { "x-forwarded-for": forwarded } });
   assertEquals((await from("192.0.2.1")).status, 200);
   assertEquals((await from("192.0.2.2")).status, 429);
+});
+
+Deno.test("nginx with the stream block of the README keeps nobody waiting for three sockets full of pongs", async () => {
+  await using server = await spawnServer(["--trust-proxy", "--open"]);
+  await using nginx = await Nginx.start(server, { limited: true });
+  await using reader = await subscribe(nginx, "name=x");
+  await publish(nginx, "x", "a");
+  assertEquals(await reader.next(), msg("x", 1, "a"));
+  const pong = encodeFrame({ op: OP.pong });
+  const pongs = new Uint8Array(pong.length * 20_000);
+  for (let at = 0; at < pongs.length; at += pong.length) pongs.set(pong, at);
+  const sockets = await Promise.all([1, 2, 3].map(() => FrameClient.open(nginx, "name=x")));
+  const end = performance.now() + 2000;
+  const floods = sockets.map(async ({ connection }) => {
+    while (performance.now() < end) await connection.write(pongs);
+  });
+  // What the last writes wait for ends with the sockets.
+  const ended = Promise.allSettled(floods);
+  let longest = 0;
+  while (performance.now() < end) {
+    const started = performance.now();
+    assertEquals((await ask(`${nginx.url}/healthz`)).status, 200);
+    longest = Math.max(longest, performance.now() - started);
+  }
+  for (const socket of sockets) socket[Symbol.dispose]();
+  await ended;
+  console.log(`longest wait: ${Math.round(longest)} ms`);
+  assert(longest < 500, `${longest} ms`);
 });
 
 /** An EventSource of npm, which like a browser's gives up for good when it is refused. */
