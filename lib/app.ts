@@ -16,7 +16,7 @@ import {
   type Publication,
   type Receipt,
 } from "./engine.ts";
-import { HttpError, internalError, RETRY_AFTER } from "./http_error.ts";
+import { HttpError, internalError, PRIVATE, RETRY_AFTER } from "./http_error.ts";
 import { type Hub, ShuttingDownError, type Wish } from "./hub.ts";
 import { Inboxes } from "./inbox.ts";
 import type { PrometheusMetrics, Reading } from "./metrics.ts";
@@ -114,11 +114,17 @@ const MAX_PAGE = 1000;
 const SUBPROTOCOL = "river.v1";
 const EVENT_STREAM = "text/event-stream";
 
-const NO_CACHE = {
+const STREAM_HEADERS = {
+  ...PRIVATE,
   "cache-control": "no-store, no-transform",
   "x-accel-buffering": "no",
-  "x-content-type-options": "nosniff",
 };
+/**
+ * Receipts of POST go without `PRIVATE`: no cache keeps an answer to POST that does not ask for it (RFC 9110,
+ * 9.3.3), and a second header costs the runtime's fast path: a sixth of a publish by GET.
+ */
+const RECEIPT_HEADERS = { "content-type": "application/json" };
+const JSON_HEADERS = { ...RECEIPT_HEADERS, ...PRIVATE };
 
 /** What is known of a request before it is looked into. */
 interface Call {
@@ -294,7 +300,6 @@ export function createApp(options: AppOptions): App {
   /** The one place through which every response leaves. */
   function finish(response: Response, request: Request, origin: string | undefined): Response {
     if (response.status === 101) return response;
-    if (request.method !== "POST") keepPrivate(response);
     if (origin !== undefined) withCors(response, request, origin);
     return response;
   }
@@ -354,7 +359,9 @@ export function createApp(options: AppOptions): App {
       const published = publications.length === 1
         ? hub.publish(publications[0])
         : hub.publishAll(publications);
-      return published instanceof Promise ? published.then(json) : json(published);
+      const receipt = (value: Receipt | readonly Receipt[]) =>
+        json(value, request.method === "POST" ? RECEIPT_HEADERS : JSON_HEADERS);
+      return published instanceof Promise ? published.then(receipt) : receipt(published);
     }
   }
 
@@ -415,7 +422,7 @@ export function createApp(options: AppOptions): App {
     const mayBeEmpty = timeout !== undefined && !format.contentType.includes("event-stream");
     const respond = () => {
       if (subscriber.closed === "error") throw internalError();
-      const headers = { ...NO_CACHE, "river-cursor": sink.cursor };
+      const headers = { ...STREAM_HEADERS, "river-cursor": sink.cursor };
       return mayBeEmpty && !sink.started
         ? new Response(null, { status: 204, headers })
         : new Response(sink.body, { headers: { ...headers, "content-type": format.contentType } });
@@ -602,14 +609,14 @@ export function createApp(options: AppOptions): App {
       ["process_resident_memory_bytes", "gauge", "Resident memory.", rss],
     ];
     return new Response(metrics.text(readings), {
-      headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" },
+      headers: { ...PRIVATE, "content-type": "text/plain; version=0.0.4; charset=utf-8" },
     });
   }
 
   /** A page's relative addresses hold only under the path that ends with a slash. */
   function toFolder({ path }: Call): Response {
     const location = `${path.slice(path.lastIndexOf("/") + 1)}/`;
-    return new Response(null, { status: 308, headers: { location } });
+    return new Response(null, { status: 308, headers: { ...PRIVATE, location } });
   }
 
   function asset({ request, path }: Call): Promise<Response> {
@@ -687,16 +694,6 @@ export function createApp(options: AppOptions): App {
     const forwarded = limits.trustProxy ? request.headers.get("x-forwarded-for") : null;
     return clientAddress(connection.remoteAddr.hostname, forwarded);
   }
-}
-
-/**
- * Keeps a response out of caches, unless it says itself how long it may be kept, and browsers from taking it
- * for a script. Receipts of POST go without: no cache keeps an answer to POST that does not ask for it
- * (RFC 9110, 9.3.3), and a second header costs the runtime's fast path: a sixth of a publish by GET.
- */
-function keepPrivate({ headers }: Response): void {
-  if (!headers.has("cache-control")) headers.set("cache-control", "no-store");
-  headers.set("x-content-type-options", "nosniff");
 }
 
 function checkRate(limit: RateLimit, address: string, what: string): void {
@@ -789,7 +786,7 @@ function isEventSource({ method, headers, url }: Request): boolean {
 /** An event stream that only says when to come back. */
 function comeBack(): Response {
   return new Response(`retry: ${retryMs()}\n\n`, {
-    headers: { ...NO_CACHE, "content-type": EVENT_STREAM, connection: "close" },
+    headers: { ...STREAM_HEADERS, "content-type": EVENT_STREAM, connection: "close" },
   });
 }
 
@@ -821,16 +818,15 @@ function unknownChannel(name: string): HttpError {
   return new HttpError(404, "unknown_channel", `There is no channel ${quote(name)}`);
 }
 
-function json(value: Receipt | readonly Receipt[] | object): Response {
-  return new Response(JSON.stringify(value) + "\n", {
-    headers: { "content-type": "application/json" },
-  });
+function json(value: object, headers: Record<string, string> = JSON_HEADERS): Response {
+  return new Response(JSON.stringify(value) + "\n", { headers });
 }
 
 function preflight(allow: string): Response {
   return new Response(null, {
     status: 204,
     headers: {
+      ...PRIVATE,
       allow,
       "access-control-allow-methods": allow,
       "access-control-allow-headers": "Authorization, Content-Type, Last-Event-ID",

@@ -4,6 +4,9 @@
  * @module
  */
 
+/** Headers of what no cache may keep, and no browser may take for a script. */
+export const PRIVATE = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
+
 /** Seconds after which a client may try again when there was no room. */
 export const RETRY_AFTER = "5";
 
@@ -42,12 +45,7 @@ export class HttpError extends Error {
     const { status, code, message, headers } = this;
     return new Response(JSON.stringify({ error: { code, message } }) + "\n", {
       status,
-      headers: {
-        "content-type": "application/json",
-        "cache-control": "no-store",
-        "x-content-type-options": "nosniff",
-        ...headers,
-      },
+      headers: { "content-type": "application/json", ...PRIVATE, ...headers },
     });
   }
 }

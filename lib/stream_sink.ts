@@ -9,6 +9,8 @@ import type { CloseReason, Sink } from "./subscriber.ts";
 
 const utf8 = new TextEncoder();
 
+const EVENT_STREAM = "text/event-stream";
+
 /** Chunks written after which the queue is looked at, however small they are. */
 const RECOUNT = 64;
 
@@ -74,8 +76,6 @@ export class StreamSink implements Sink {
         onGone();
       },
     });
-    // A client keeps the last `retry:` for ever: what a shutdown or a proxy told it must not stay.
-    this.#tellRetry("\n");
   }
 
   /** Where the subscription starts: an item a channel, empty where that is not known yet. */
@@ -124,7 +124,9 @@ export class StreamSink implements Sink {
     const printed = printCursor(position);
     this.positions.set(channel, printed);
     const words = this.#format.open?.(channel, printed);
-    if (words) this.#enqueue(utf8.encode(words));
+    // A client keeps the last `retry:` for ever: what a shutdown or a proxy told it must not stay. An event
+    // stream tells its positions once, so this comes once.
+    if (words) this.#enqueue(utf8.encode(this.#retry("\n") + words));
   }
 
   get held(): number {
@@ -141,7 +143,7 @@ export class StreamSink implements Sink {
 
   close(reason: CloseReason): void {
     if (this.#closed) return;
-    if (reason === "shutdown") this.#tellRetry("\n\n");
+    if (reason === "shutdown") this.#enqueue(utf8.encode(this.#retry("\n\n")));
     const unsent = this.backlog();
     this.#closed = true;
     // An error lets go of what is queued at once, where a clean end would wait for a reader that
@@ -152,10 +154,9 @@ export class StreamSink implements Sink {
     this.#onStart?.();
   }
 
-  /** Tells an event stream's client how long to wait before it comes back when the stream ends. */
-  #tellRetry(end: string): void {
-    if (this.#format.contentType !== "text/event-stream") return;
-    this.#enqueue(utf8.encode(`retry: ${this.#retryMs()}${end}`));
+  /** Words that tell an event stream's client how long to wait before it comes back when the stream ends. */
+  #retry(end: string): string {
+    return this.#format.contentType === EVENT_STREAM ? `retry: ${this.#retryMs()}${end}` : "";
   }
 
   /** Gives the number of bytes that were queued. */
