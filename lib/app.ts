@@ -669,8 +669,8 @@ export function createApp(options: AppOptions): App {
       throw new HttpError(
         429,
         "too_many_connections",
-        `One client address is allowed ${most} subscribers (--max-connections-per-client); ` +
-          "behind a proxy, --trust-proxy tells clients apart",
+        `One client address is allowed ${most} subscribers (--max-connections-per-client)` +
+          (limits.trustProxy ? "" : "; behind a proxy, --trust-proxy tells clients apart"),
         { "retry-after": RETRY_AFTER },
       );
     }

@@ -200,6 +200,7 @@ export const OPTIONS = {
     kind: "text",
     help: "key that publishing, /channels and /metrics need, as a bearer token or token=",
     beyond: "401",
+    check: expectedKey,
     secret: true,
   },
   "token-secret": {
@@ -362,10 +363,12 @@ function readOptions<O extends Options>(
   ];
   const config: Record<string, unknown> = {};
   for (const [name, option] of Object.entries(options)) {
-    const source = sources.find(({ values }) => values.has(name));
-    config[name] = source === undefined
-      ? defaultOf(name, option)
-      : valueOf(option, source.values.get(name), source.called(name));
+    const given = sources.filter(({ values }) => values.has(name));
+    // A bad value may be overridden, but not a bad secret: whoever gives one twice has made a mistake.
+    const judged = option.secret ? given : given.slice(0, 1);
+    const [first = defaultOf(name, option)] = judged
+      .map(({ values, called }) => valueOf(option, values.get(name), called(name)));
+    config[name] = first;
   }
   return config as ValuesOf<O>;
 }
@@ -524,9 +527,12 @@ function valueOf(option: Option, value: unknown, called: string): unknown {
   };
   const { min = 0, max = Number.MAX_SAFE_INTEGER } = option;
   switch (option.kind) {
-    case "text":
-      if (typeof value === "string" && value.trim() !== "") return value;
-      throw bad("a non-empty value");
+    case "text": {
+      if (typeof value !== "string" || value.trim() === "") throw bad("a non-empty value");
+      const expected = option.check?.(value);
+      if (expected !== undefined) throw bad(expected);
+      return value;
+    }
     case "list": {
       const items = typeof value === "string" ? [value] : value;
       const fits = (item: unknown) => typeof item === "string" && item.trim() !== "";
@@ -638,6 +644,12 @@ function expectedOrigin(text: string): string | undefined {
   const sent = URL.parse(scheme + text)?.origin.slice(scheme.length);
   if (sent === text.toLowerCase()) return undefined;
   return sent === undefined ? forms : `${sent}, as browsers send it`;
+}
+
+/** What should stand in place of a key that no header can hold as it is; undefined if one can. */
+function expectedKey(text: string): string | undefined {
+  const fits = text === text.trim() && !/\p{Cc}/u.test(text);
+  return fits ? undefined : "a value without line ends, and without spaces at its ends";
 }
 
 /** What should stand in place of a secret that is too short to sign with. */

@@ -30,7 +30,7 @@ export function parseCursor(text: string): Cursor {
   const seq = match ? Number(match[2]) : NaN;
   if (!Number.isSafeInteger(seq)) {
     throw new RangeError(
-      `Cannot parse the position ${quote(text)}: expected "990" or "k3f9x2-990", ` +
+      `Cannot parse the position ${quote(text)}: expected "990" or "mi9x2k3fq7d0v-990", ` +
         "with a number up to 2^53-1",
     );
   }

@@ -513,6 +513,23 @@ Deno.test("readConfig() names the origin that is wrong among others", () => {
   assertMatch(message, /^Bad value "b\.test\/" for RIVER_ORIGIN: /);
 });
 
+Deno.test("readConfig() refuses a key that no header can hold", () => {
+  for (const key of ["key\n", " key", "key\t", "one\ntwo", "one\0two"]) {
+    for (const [way, given] of ways("publish-key", key)) {
+      assertEquals(
+        errorOf(given),
+        `Bad value for ${way}: expected a value without line ends, and without spaces at its ends`,
+      );
+    }
+  }
+});
+
+Deno.test("readConfig() refuses an empty secret even where a good one wins", () => {
+  const env = { RIVER_PUBLISH_KEY: "" };
+  const expected = "Bad value for RIVER_PUBLISH_KEY: expected a non-empty value";
+  assertEquals(errorOf({ args: ["--publish-key=good"], env }), expected);
+});
+
 Deno.test("readConfig() leaves the text of a key as it is", () => {
   for (const key of ["007", "1e3", "true", "-x", "a=b c", "ü"]) {
     assertEquals(configOf({ args: [`--publish-key=${key}`] })["publish-key"], key);

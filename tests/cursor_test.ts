@@ -41,7 +41,7 @@ Deno.test("parseCursor() refuses what is no position and shows it", () => {
     assertEquals(
       message,
       `Cannot parse the position ${JSON.stringify(text)}: ` +
-        'expected "990" or "k3f9x2-990", with a number up to 2^53-1',
+        'expected "990" or "mi9x2k3fq7d0v-990", with a number up to 2^53-1',
     );
   }
 });
@@ -94,7 +94,7 @@ Deno.test("parseCursors() shows the one position that is malformed", () => {
     assertEquals(
       message,
       `Cannot parse the position ${shown}: ` +
-        'expected "990" or "k3f9x2-990", with a number up to 2^53-1',
+        'expected "990" or "mi9x2k3fq7d0v-990", with a number up to 2^53-1',
     );
   }
 });

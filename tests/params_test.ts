@@ -955,7 +955,7 @@ for (
 Deno.test("wishesOf() refuses a seq that is not a position, and names it", () => {
   for (const text of ["abc", "-1", "18446744073709551616", "1e3", "a-", "9007199254740992"]) {
     const reason = `Cannot parse the position "${text}": ` +
-      'expected "990" or "k3f9x2-990", with a number up to 2^53-1';
+      'expected "990" or "mi9x2k3fq7d0v-990", with a number up to 2^53-1';
     assertEquals(refusal(() => wishes(`name=x&seq=${text}`)), bad("seq", reason));
   }
   assertEquals(refusal(() => wishes("name=x&seq=")), bad("seq", "it is empty"));
