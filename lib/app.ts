@@ -32,6 +32,7 @@ import {
   wholeNumber,
   wishesOf,
 } from "./params.ts";
+import { type Key, keyOf } from "./key.ts";
 import { isLoopback, isProxied } from "./local.ts";
 import { clientAddress, RateLimit } from "./rate_limit.ts";
 import { LineSession, PlainSession, type SessionContext } from "./socket_session.ts";
@@ -155,7 +156,7 @@ export function createApp(options: AppOptions): App {
   /** Connections of these that the runtime has lost: their sockets never opened. */
   let lost = 0;
   /** Connections by client address, if there is a limit for one. */
-  const clients = new Map<string, number>();
+  const clients = new Map<Key, number>();
   let drained: PromiseWithResolvers<void> | undefined;
   /** Whether it has to be said yet that a proxy is in front of a server that is open to everybody. */
   let unaware = access.open && !limits.trustProxy;
@@ -233,13 +234,13 @@ export function createApp(options: AppOptions): App {
   /** Counts a connection; what it returns is to be called once, when that has ended. */
   function enter(call: Call): () => void {
     connections++;
-    const address = countedAddress(call);
-    if (address === undefined) return leave;
-    clients.set(address, (clients.get(address) ?? 0) + 1);
+    const client = countedClient(call);
+    if (client === undefined) return leave;
+    clients.set(client, (clients.get(client) ?? 0) + 1);
     return () => {
-      const others = clients.get(address)! - 1;
-      if (others > 0) clients.set(address, others);
-      else clients.delete(address);
+      const others = clients.get(client)! - 1;
+      if (others > 0) clients.set(client, others);
+      else clients.delete(client);
       leave();
     };
   }
@@ -663,7 +664,7 @@ export function createApp(options: AppOptions): App {
       checkRate(connectionLimit, address, "subscriptions a second (--connection-rate)");
       connectionLimit.spend(address, 1);
     }
-    const counted = countedAddress(call);
+    const counted = countedClient(call);
     const most = limits.maxConnectionsPerClient;
     if (counted !== undefined && (clients.get(counted) ?? 0) >= most) {
       throw new HttpError(
@@ -683,11 +684,11 @@ export function createApp(options: AppOptions): App {
     );
   }
 
-  /** The address whose subscribers are counted; undefined if they are not. */
-  function countedAddress(call: Call): string | undefined {
+  /** The client whose subscribers are counted; undefined if they are not. */
+  function countedClient(call: Call): Key | undefined {
     if (limits.maxConnectionsPerClient === 0) return undefined;
     if (limits.sparesLoopback && isLoopback(call.connection.remoteAddr.hostname)) return undefined;
-    return addressOf(call);
+    return keyOf(addressOf(call));
   }
 
   function addressOf({ request, connection }: Call): string {

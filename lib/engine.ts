@@ -11,6 +11,7 @@ import { History, type KeptMessage } from "./history.ts";
 import { type Key, keyOf } from "./key.ts";
 import { type Message, utf8Length } from "./message.ts";
 import { Recents } from "./recents.ts";
+import { afterOthers } from "./turn.ts";
 
 /** A message to be published. */
 export interface Publication {
@@ -260,7 +261,7 @@ export class MemoryEngine implements Engine {
    */
   #epoch: string;
   #timer: ReturnType<typeof setInterval> | undefined;
-  #sweeping: ReturnType<typeof setImmediate> | undefined;
+  #sweeping: ReturnType<typeof setTimeout> | undefined;
 
   /**
    * An engine without channels, held to `limits`.
@@ -358,7 +359,7 @@ export class MemoryEngine implements Engine {
     let looked = 0;
     let last = Number(after);
     for (const log of this.#logs.values()) {
-      if (++looked % LIST_BATCH === 0) await new Promise((resolve) => setImmediate(resolve));
+      if (++looked % LIST_BATCH === 0) await new Promise<void>(afterOthers);
       if (log.order <= last || !log.channel.startsWith(prefix)) continue;
       if (channels.length === limit) return { channels, next: String(last) };
       channels.push(this.#describe(log));
@@ -389,7 +390,7 @@ export class MemoryEngine implements Engine {
 
   close(): void {
     clearInterval(this.#timer);
-    clearImmediate(this.#sweeping);
+    clearTimeout(this.#sweeping);
   }
 
   /**
@@ -410,7 +411,7 @@ export class MemoryEngine implements Engine {
       if (log.length > 0) break;
       this.#leave(log);
     }
-    if (budget < 0) this.#sweeping = setImmediate(() => this.sweep());
+    if (budget < 0) this.#sweeping = afterOthers(() => this.sweep());
   }
 
   /** Channels that are watched and keep nothing. */

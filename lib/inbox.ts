@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { afterOthers } from "./turn.ts";
 
 /** The time that all sockets together have in one turn of the event loop, in milliseconds. */
 const TURN_MS = 10;
@@ -18,14 +19,6 @@ export const FRAME_BYTES = 1024;
 const ALL = 4;
 /** A socket with less than this waiting is never refused because of the others, in bytes. */
 const SMALL = 64 * FRAME_BYTES;
-
-/**
- * Calls back once the network has been looked at. After `setImmediate` it might not have been: while one
- * follows another, Deno 2.9.6 looks at the network every 61st turn only, so nobody would be heard meanwhile.
- */
-function afterOthers(action: () => void): void {
-  setTimeout(action, 0);
-}
 
 /** Carries out the frames of one socket. */
 export interface InboxOwner {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { type Key, keyOf } from "./key.ts";
 import { Recents } from "./recents.ts";
 
 /** How far ahead of the allowed rate an address may be, in milliseconds. */
@@ -19,7 +20,7 @@ export class RateLimit {
   readonly perSecond: number;
   readonly #now: () => number;
   /** Milliseconds by address. */
-  readonly #paidUntil: Recents<string, number>;
+  readonly #paidUntil: Recents<Key, number>;
 
   /**
    * A limit that nobody has come near yet.
@@ -50,7 +51,7 @@ export class RateLimit {
 
   /** Milliseconds that an address must wait; 0 if it may go on. */
   wait(address: string): number {
-    const paidUntil = this.#paidUntil.get(address);
+    const paidUntil = this.#paidUntil.get(keyOf(address));
     if (paidUntil === undefined) return 0;
     return Math.max(0, paidUntil + 1000 / this.perSecond - this.#now() - BURST_MS);
   }
@@ -62,8 +63,9 @@ export class RateLimit {
   spend(address: string, times: number): void {
     if (!this.enabled) return;
     const now = this.#now();
-    const from = Math.max(now, this.#paidUntil.get(address) ?? 0);
-    this.#paidUntil.set(address, from + times * 1000 / this.perSecond);
+    const key = keyOf(address);
+    const from = Math.max(now, this.#paidUntil.get(key) ?? 0);
+    this.#paidUntil.set(key, from + times * 1000 / this.perSecond);
     for (let idle = this.#paidUntil.oldest; idle !== undefined; idle = this.#paidUntil.oldest) {
       if (idle.value > now) break;
       this.#paidUntil.delete(idle.key);

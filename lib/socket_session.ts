@@ -78,7 +78,7 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
    */
   protected end(code: keyof typeof CLOSE_CODES, words: string): void {
     this.sink.end(CLOSE_CODES[code], words);
-    this.context.subscriber.close(code === "error" ? "error" : "gone");
+    this.context.subscriber.close(code === "error" ? "error" : "refused");
   }
 
   /** Closes the socket after a message over the limit. */

@@ -12,6 +12,7 @@ import type { CloseReason, Sink } from "./subscriber.ts";
 export const CLOSE_CODES = {
   done: 1000,
   gone: 1000,
+  refused: 1008,
   timeout: 1000,
   shutdown: 1001,
   unsupported: 1003,
@@ -79,6 +80,7 @@ export abstract class SocketSink implements Sink {
     const text = {
       done: "done",
       gone: "gone",
+      refused: "refused",
       timeout: "client timeout: reconnect and resume",
       shutdown: `shutting down: retry in ${this.#retryMs()} ms`,
       error: "internal error",

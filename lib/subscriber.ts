@@ -16,6 +16,8 @@ export type CloseReason =
   | "done"
   /** The client went away. */
   | "gone"
+  /** It was ended for what its client sent. */
+  | "refused"
   /** Its time was over. */
   | "timeout"
   /** Its token was good until now. */

@@ -44,6 +44,23 @@ Deno.test("/channels/NAME shows a channel", async () => {
   }
 });
 
+Deno.test("others are answered while many channels are listed", async () => {
+  await using server = await serveHere("--max-channels", "100000", "--max-memory", "256MiB");
+  for (let i = 0; i < 100_000; i++) server.engine.publish(`c${i}`, "");
+  let listed = 0;
+  let answered = 0;
+  const lists = Array.from({ length: 32 }, async () => {
+    await get(server, "/channels?prefix=none");
+    listed++;
+  });
+  while (listed < lists.length) {
+    await get(server, "/healthz");
+    answered++;
+  }
+  await Promise.all(lists);
+  assert(answered > 6, `${answered} answers while channels were listed`);
+});
+
 Deno.test("/channels lists pages, and each channel once", async () => {
   await using server = await serveHere();
   const names = Array.from({ length: 7 }, (_, i) => `n${i}`);

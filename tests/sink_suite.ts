@@ -16,7 +16,16 @@ export interface SinkUnderTest extends AsyncDisposable {
   leave(): Promise<void>;
 }
 
-const REASONS: CloseReason[] = ["done", "gone", "timeout", "slow", "shutdown", "error"];
+const REASONS: CloseReason[] = [
+  "done",
+  "gone",
+  "refused",
+  "timeout",
+  "expired",
+  "slow",
+  "shutdown",
+  "error",
+];
 
 const batch = (...data: string[]) =>
   new Batch(data.map((data, i): Message => ({

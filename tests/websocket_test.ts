@@ -427,6 +427,7 @@ Deno.test("--max-inbox: a socket with more waiting is closed with 1013, others g
   ]);
   assert(server.engine.usage().published < 4 * LINES);
   assertEquals(await other.line(), ack("mine", "y", 1));
+  assertEquals(await metric(server, 'river_disconnections_total{reason="refused"}'), 1);
 });
 
 Deno.test("--publish-rate counts the lines of a frame that is carried out in parts", async () => {
