@@ -548,6 +548,10 @@ export class MemoryEngine implements Engine {
     }
     while (this.#holdings.held > this.#limits.maxMemory) {
       const idlest = this.#chain.oldest!;
+      if (this.#isBusy(idlest, log)) {
+        this.#touch(idlest, message.time);
+        continue;
+      }
       // It may have nothing to give: its messages expired, or it was left when they had gone.
       idlest.trim(idlest.length - 1, -Infinity, this.#holdings);
       if (idlest.length > 0) continue;
@@ -555,6 +559,15 @@ export class MemoryEngine implements Engine {
       if (idlest === log) break;
       this.#leave(idlest);
     }
+  }
+
+  /**
+   * Whether a channel that is the longest untouched was published to after that. So others have been idle
+   * for longer, above all if `log` is that channel: it has just been published to.
+   */
+  #isBusy(idlest: Log, log: Log): boolean {
+    if (idlest === log) return this.#chain.size > 1;
+    return idlest.newest !== undefined && idlest.newest.time > idlest.touched;
   }
 
   #expire(log: Log): void {

@@ -52,6 +52,11 @@ export class History {
     return this.#at(this.#first);
   }
 
+  /** The newest message kept; undefined when there is none. */
+  get newest(): KeptMessage | undefined {
+    return this.#at(this.#first + this.#length - 1);
+  }
+
   /**
    * Adds the next message, and forgets the oldest ones first so that there are at most `most`. Its seq
    * must be one more than the last kept.

@@ -138,6 +138,34 @@ Deno.test("MemoryEngine drops the idlest channel's history first when memory is 
   assertHeld(engine, 2, 3, 300);
 });
 
+Deno.test("MemoryEngine keeps what was just published when memory is full", () => {
+  for (const ms of [0, 900]) {
+    using river = memory({ historyTtl: 64_000, maxMemory: 4 * (messageCost(100) + CHANNEL_COST) });
+    const { engine, wait } = river;
+    engine.publish("x", "");
+    engine.publish("a", "");
+    for (let i = 0; i < 4; i++) engine.publish("b", "x".repeat(50));
+    // Too soon for "a" to be touched again: "x" is the longest untouched, and then it is "a".
+    wait(ms);
+    assertEquals(engine.publish("a", "y".repeat(700)).seq, 2);
+    assertEquals(engine.since("a", { seq: 1 }, 1e9).messages.length, 1, `after ${ms} ms`);
+    assert(engine.info("b") === undefined || engine.info("b")!.history.messages < 4);
+  }
+});
+
+Deno.test("MemoryEngine keeps the history of a busy channel before that of an idle one", () => {
+  using river = memory({ historyTtl: 64_000, maxMemory: 4 * (messageCost(100) + CHANNEL_COST) });
+  const { engine, wait } = river;
+  const data = "x".repeat(100);
+  for (const name of ["a", "busy", "c"]) engine.publish(name, data);
+  wait(900);
+  engine.publish("busy", data);
+  wait(90);
+  for (const name of ["d", "e"]) engine.publish(name, data);
+  assertEquals(engine.info("busy")?.history.messages, 2);
+  assertEquals(engine.info("c"), undefined);
+});
+
 Deno.test("MemoryEngine counts a message that is larger than all memory, and keeps it no longer", () => {
   using river = memory({ maxMemory: 100 });
   const { engine } = river;

@@ -264,6 +264,7 @@ Deno.test("History behaves as a plain array does", () => {
       assertEquals(history.bytes, model.kept.reduce((sum, { bytes }) => sum + bytes, 0));
       assertEquals(history.holdings.held, model.kept.reduce((sum, { cost }) => sum + cost, 0));
       assertEquals(history.oldest, model.kept[0]);
+      assertEquals(history.newest, model.kept.at(-1));
       const after = Math.max(0, seq - asked.back);
       assertEquals(
         seqs(history.after(after, asked.maxBytes)),
