@@ -57,6 +57,8 @@ export interface HubOptions {
 
 /** How often sinks with unsent history are looked at, in milliseconds. */
 const RETRY_MS = 10;
+/** How long one turn hands out history, in milliseconds. */
+const RESUME_MS = 8;
 
 /** The channels of this process. */
 export class Hub implements ChannelOwner, Local {
@@ -70,7 +72,7 @@ export class Hub implements ChannelOwner, Local {
   readonly #outbox: Outbox;
   readonly #unsent: Unsent;
   #scheduled = false;
-  #retryTimer: ReturnType<typeof setInterval> | undefined;
+  #retryTimer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
 
   /** A hub without channels and subscribers; `start()` joins it to the engine. */
@@ -206,22 +208,33 @@ export class Hub implements ChannelOwner, Local {
     if (this.#forget(channel)) this.#background(() => this.#engine.unwatch(channel.name));
   }
 
-  /** Goes on with the history of those that have room again; a timer calls it. */
+  /**
+   * Goes on with the history of those that have room again, for some milliseconds: others get a turn before
+   * the rest. A timer calls it.
+   */
   resume(): void {
+    const end = performance.now() + RESUME_MS;
+    let late = false;
     for (const subscriber of this.#behind) {
       if (!subscriber.hasRoom) continue;
       // If there is more than fits, it comes again behind the others.
       this.#behind.delete(subscriber);
       subscriber.resume();
+      late = performance.now() >= end;
+      if (late) break;
     }
-    if (this.#behind.size > 0) return;
-    clearInterval(this.#retryTimer);
+    clearTimeout(this.#retryTimer);
     this.#retryTimer = undefined;
+    if (this.#behind.size > 0) this.#resumeSoon(late ? 0 : RETRY_MS);
   }
 
   #await(subscriber: Subscriber): void {
     this.#behind.add(subscriber);
-    this.#retryTimer ??= setInterval(() => this.resume(), RETRY_MS);
+    if (this.#retryTimer === undefined) this.#resumeSoon(RETRY_MS);
+  }
+
+  #resumeSoon(ms: number): void {
+    this.#retryTimer = setTimeout(() => this.resume(), ms);
   }
 
   /** Refuses publications, sends what is pending and ends every subscriber; one that comes later is ended at once. */
@@ -229,7 +242,7 @@ export class Hub implements ChannelOwner, Local {
     this.#closed = true;
     while (!this.#outbox.empty) this.#outbox.flush();
     for (const subscriber of this.#subscribers) subscriber.close("shutdown");
-    clearInterval(this.#retryTimer);
+    clearTimeout(this.#retryTimer);
     this.#unsent.stop();
   }
 

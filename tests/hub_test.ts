@@ -291,6 +291,28 @@ Deno.test("Hub resumes a clogged reader's history when it takes again", async ()
   assertEquals(sink.closed, undefined);
 });
 
+Deno.test("Hub gives others a turn while many readers' histories go on", async () => {
+  await using river = makeHub();
+  const { hub } = river;
+  for (let i = 0; i < 10; i++) hub.publish({ channel: "a", data: "x".repeat(50_000) });
+  const sinks = Array.from({ length: 5 }, () => {
+    const sink = new RecordingSink();
+    sink.clogged = true;
+    hub.subscribe(hub.connect(sink), [{ channel: "a", cursor: { seq: 0 } }]);
+    const write = sink.write.bind(sink);
+    sink.write = (frame) => {
+      for (const start = performance.now(); performance.now() - start < 10;);
+      return write(frame);
+    };
+    return sink;
+  });
+  for (const sink of sinks) sink.unclog();
+  hub.resume();
+  const done = () => sinks.filter(({ seqs }) => seqs.length === 10).length;
+  assertEquals(done(), 1);
+  await until(() => done() === 5);
+});
+
 Deno.test("Hub.close() sends what is pending and ends everybody", async () => {
   const { hub } = makeHub();
   const sink = new RecordingSink();
