@@ -345,7 +345,7 @@ export class LineSession extends SocketSession {
 
   #answer(): void {
     if (this.#answers === undefined) return;
-    this.sink.send(this.#answers.join("\n"));
+    this.context.subscriber.sent(this.sink.send(this.#answers.join("\n")));
     this.#answers = undefined;
   }
 }

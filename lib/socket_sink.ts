@@ -5,7 +5,7 @@
  */
 import { type Position, printCursor } from "./cursor.ts";
 import { FRAME_COST, FrameQueue } from "./frame_queue.ts";
-import { type Frame, line } from "./message.ts";
+import { type Frame, line, utf8Length } from "./message.ts";
 import type { CloseReason, Sink } from "./subscriber.ts";
 
 /** The code and the reason that a socket is closed with. */
@@ -29,7 +29,10 @@ export abstract class SocketSink implements Sink {
   readonly once = false;
   /** Messages written between two looks at the queue. */
   abstract readonly atOnce: number;
+  /** What messages were sent in. */
   readonly #frames = new FrameQueue();
+  /** What answers were sent in: most sockets ask for none. */
+  #answers: FrameQueue | undefined;
   /** Where everything is sent. */
   protected readonly socket: WebSocket;
   /** Told when the socket turns out to be one that will never open. */
@@ -57,10 +60,15 @@ export abstract class SocketSink implements Sink {
   }
 
   exceeds(limit: number): boolean {
-    return this.held > limit;
+    return this.#queued > limit;
   }
 
   get held(): number {
+    return this.#queued + FRAME_COST * (this.#answers?.count(this.socket.bufferedAmount) ?? 0);
+  }
+
+  /** Bytes that are unsent, with what the frames of messages cost. */
+  get #queued(): number {
     const { bufferedAmount } = this.socket;
     return bufferedAmount + FRAME_COST * this.#frames.count(bufferedAmount);
   }
@@ -71,8 +79,21 @@ export abstract class SocketSink implements Sink {
     return bytes + FRAME_COST * frames;
   }
 
-  /** Sends one text frame, unless the socket is closing. */
-  send(text: string): void {
+  /**
+   * Sends an answer, unless the socket is closing; gives what it costs. A burst may be answered with more
+   * frames in one turn than a queue has room for, so these count only where all queues are added up.
+   */
+  send(text: string): number {
+    const bytes = utf8Length(text);
+    this.#answers ??= new FrameQueue();
+    this.#answers.count(this.socket.bufferedAmount);
+    this.#answers.push(1, bytes);
+    this.put(text);
+    return bytes + FRAME_COST;
+  }
+
+  /** Sends one text frame, unless the socket is closing, and counts nothing. */
+  protected put(text: string): void {
     if (this.socket.readyState === WebSocket.OPEN) this.socket.send(text);
   }
 
@@ -107,7 +128,7 @@ export class PlainSocketSink extends SocketSink {
   /** Sends each line of the frame as a text frame of its own. */
   write(frame: Frame): number {
     const { lines, textBytes } = frame;
-    for (const line of lines) this.send(line);
+    for (const line of lines) this.put(line);
     return this.wrote(lines.length, textBytes - (lines.length - 1));
   }
 
@@ -127,12 +148,12 @@ export class LineSocketSink extends SocketSink {
 
   /** Sends all lines of the frame in one text frame. */
   write(frame: Frame): number {
-    this.send(frame.text);
+    this.put(frame.text);
     return this.wrote(1, frame.textBytes);
   }
 
   /** Sends an empty text frame. */
   protected beat(): void {
-    this.send("");
+    this.put("");
   }
 }

@@ -272,6 +272,11 @@ export class Subscriber implements Timed {
     return this.#sink.held + (this.#holds ? RUNTIME_HOLDS : 0);
   }
 
+  /** Takes note of what its sink was given by others: the answers to its client, in bytes. */
+  sent(bytes: number): void {
+    this.#context.unsent.wrote(bytes);
+  }
+
   /** Tells the sink that a channel was joined. */
   open(channel: string, position: Position): void {
     this.#guard(() => this.#sink.open(channel, position));

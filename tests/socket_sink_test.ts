@@ -97,3 +97,14 @@ Deno.test("PlainSocketSink counts what each of its frames costs the runtime", as
   // They have left, but the client may not have seen all of them yet.
   await until(() => test.frames.length === 256);
 });
+
+Deno.test("LineSocketSink counts what each answer and each joined channel costs the runtime", async () => {
+  await using test = await socketSink(lines);
+  const sink = test.sink as LineSocketSink;
+  for (let i = 0; i < 128; i++) assertEquals(sink.send("\u00e4"), 1024 + 2);
+  for (let i = 0; i < 128; i++) sink.open(`c${i}`, { epoch: "e", seq: 0 });
+  assert(sink.held > 256 * 1024, "256 small frames take more than 256 KiB");
+  assert(!sink.exceeds(16 * 1024), "but nobody is cut for being answered in many frames at once");
+  while (sink.held > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  await until(() => test.frames.length === 256);
+});
