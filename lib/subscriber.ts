@@ -147,6 +147,8 @@ export class Subscriber implements Timed {
   #behind: Subscription[] | undefined;
   /** The runtime may hold history of it. */
   #holds = false;
+  /** Bytes of history that it was sent. */
+  #history = 0;
   #left: number;
   #lastWrite: number;
   #written = false;
@@ -222,7 +224,9 @@ export class Subscriber implements Timed {
 
   /** Whether it may be sent more history now: all its channels share the room, one at a time. */
   get hasRoom(): boolean {
-    return !this.asking && !this.#context.unsent.full && !this.#stuffed;
+    if (this.asking || this.#stuffed) return false;
+    // The first piece does not wait: those that take nothing must not keep others from a short history.
+    return this.#history < this.historyPiece / 2 || !this.#context.unsent.full;
   }
 
   /** As much history is unsent as may be. */
@@ -236,7 +240,8 @@ export class Subscriber implements Timed {
    * @param started Whether some of its history was sent.
    */
   awaitRoom(subscription: Subscription, started: boolean): void {
-    if (started && !this.#holds) {
+    // The kernel takes the first pieces.
+    if (started && !this.#holds && this.#history > 2 * this.historyPiece) {
       this.#holds = true;
       this.#context.unsent.wrote(RUNTIME_HOLDS);
     }
@@ -280,6 +285,12 @@ export class Subscriber implements Timed {
   /** Tells the sink that a channel was joined. */
   open(channel: string, position: Position): void {
     this.#guard(() => this.#sink.open(channel, position));
+  }
+
+  /** Sends a piece of history. */
+  writeHistory(batch: Batch): void {
+    this.#history += batch.cost;
+    this.write(batch);
   }
 
   /** Sends messages; ends the subscriber when it has what it asked for or is too far behind. */
@@ -521,7 +532,7 @@ export class Subscription {
     this.#seq = next - 1 + messages.length;
     this.#cursor = { epoch, seq: this.#seq };
     this.#replayed = true;
-    if (messages.length > 0 && !this.#ended) subscriber.write(new Batch(messages));
+    if (messages.length > 0 && !this.#ended) subscriber.writeHistory(new Batch(messages));
     if (this.#ended || this.#seq < head) return;
     this.live = true;
     for (const batch of meanwhile ?? []) {

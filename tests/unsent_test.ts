@@ -68,24 +68,51 @@ function makeHub(maxUnsent: number) {
   return hub;
 }
 
-Deno.test("--max-unsent: history waits, and all of it comes once others are gone", async () => {
+/** Reads `channel` from the start, taking nothing until it is unclogged. */
+function joinClogged(hub: Hub, channel: string) {
+  const sink = new RecordingSink();
+  sink.clogged = true;
+  const subscriber = hub.connect(sink);
+  hub.subscribe(subscriber, [{ channel, cursor: { seq: 0 } }]);
+  return { sink, subscriber };
+}
+
+Deno.test("--max-unsent: history waits but for its beginning, and all of it comes once others are gone", async () => {
   const hub = makeHub(8_000_000);
   for (let i = 0; i < 100; i++) hub.publish({ channel: "a", data: "x".repeat(5000) });
-  const join = () => {
-    const sink = new RecordingSink();
-    sink.clogged = true;
-    const subscriber = hub.connect(sink);
-    hub.subscribe(subscriber, [{ channel: "a", cursor: { seq: 0 } }]);
-    return { sink, subscriber };
-  };
-  const stalled = Array.from({ length: 100 }, join);
+  const stalled = Array.from({ length: 12 }, () => joinClogged(hub, "a"));
   const unsent = hub.unsent;
   assert(unsent > 6_000_000 && unsent < 8_000_000, `${unsent} bytes are unsent`);
-  const late = join();
-  assertEquals(late.sink.seqs.length, 0);
-  late.sink.clogged = false;
+  const late = joinClogged(hub, "a");
+  late.sink.unclog();
+  hub.resume();
+  // About a sixteenth of --max-queue.
+  const first = late.sink.seqs.length;
+  assert(first > 10 && first < 13, `${first} messages`);
   for (const { subscriber } of stalled) subscriber.close("gone");
   await until(() => late.sink.seqs.length === 100);
+  await hub.close();
+});
+
+Deno.test("--max-unsent: those that take nothing keep nobody from a short history", async () => {
+  const hub = makeHub(8_000_000);
+  for (let i = 0; i < 100; i++) hub.publish({ channel: "a", data: "x".repeat(5000) });
+  for (let i = 0; i < 3; i++) hub.publish({ channel: "short", data: "x" });
+  for (let i = 0; i < 12; i++) joinClogged(hub, "a");
+  const sink = new RecordingSink();
+  hub.subscribe(hub.connect(sink), [{ channel: "short", cursor: { seq: 0 } }]);
+  hub.publish({ channel: "short", data: "live" });
+  await until(() => sink.seqs.length === 4);
+  await hub.close();
+});
+
+Deno.test("--max-unsent: the beginnings of many histories cut nobody but the longest queues", async () => {
+  const hub = makeHub(8_000_000);
+  for (let i = 0; i < 100; i++) hub.publish({ channel: "a", data: "x".repeat(5000) });
+  const joined = Array.from({ length: 100 }, () => joinClogged(hub, "a"));
+  await until(() => hub.unsent <= 8_000_000);
+  const cut = joined.map(({ sink }, i) => sink.closed === undefined ? -1 : i).filter((i) => i >= 0);
+  assert(cut.length > 0 && cut.every((i) => i < 10), `${cut}`);
   await hub.close();
 });
 
