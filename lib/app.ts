@@ -596,6 +596,12 @@ export function createApp(options: AppOptions): App {
         "Of these, which the runtime has lost: what they hold comes back with a restart.",
         lost,
       ],
+      [
+        "river_inbox_bytes",
+        "gauge",
+        "Bytes that WebSockets sent and that wait to be carried out, 1 KiB per frame included.",
+        inboxes.bytes,
+      ],
       ["river_unsent_bytes", "gauge", "Bytes that subscribers have not taken yet.", hub.unsent],
       ["river_channels", "gauge", "Channels known.", channels],
       [

@@ -368,12 +368,14 @@ Deno.test("10,000 frames that several sockets send at once are all published", a
     Array.from({ length: 5 }, (_, i) => openSocket(server, `name=${i}`)),
   );
   for (const { socket } of sockets) for (let i = 0; i < 10_000; i++) socket.send("a");
+  await until(async () => await metric(server, "river_inbox_bytes") > 0);
   for (const [i, socket] of sockets.entries()) {
     for (let seq = 1; seq <= 10_000; seq++) {
       assertEquals(await socket.frame(), msg(String(i), seq, "a"));
     }
     await socket[Symbol.asyncDispose]();
   }
+  assertEquals(await metric(server, "river_inbox_bytes"), 0);
 });
 
 /** Resolves when all that has been published is flushed: the pacer may wait a few milliseconds. */
