@@ -15,7 +15,7 @@ const TURN_BYTES_SHARE = 1 / 8;
 const TURN_MS = 8;
 /**
  * Messages, or bytes of them, that may be pending before a turn delivers all that it can, for as
- * long as `FLOOD_MS`: more than one request publishes. Else what comes in faster would pile up.
+ * long as `FLOOD_MS`: more than one request publishes to one channel. Else what comes in faster would pile up.
  */
 const FLOOD_MESSAGES = 65_536;
 const FLOOD_BYTES = 16 * 1024 * 1024;
