@@ -557,6 +557,13 @@ const HANDSHAKES: [
   ["POST", "POST", {}, 405, ["allow", "GET, OPTIONS"]],
 ];
 
+Deno.test("a WebSocket handshake is told which version is spoken, and which it asked for", async () => {
+  await using server = await serveHere();
+  const { "Sec-WebSocket-Version": _, ...headers } = UPGRADE;
+  const { text } = await sendRaw(server, "GET /websocket?name=x HTTP/1.1", headers);
+  assertStringIncludes(text, JSON.stringify('WebSocket version "" is not spoken here: use 13'));
+});
+
 for (const [what, method, change, status, header] of HANDSHAKES) {
   Deno.test(`a WebSocket handshake with ${what} gets ${status}`, async () => {
     await using server = await serveHere();

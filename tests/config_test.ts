@@ -934,6 +934,9 @@ Deno.test("readConfig() shows help or the version when asked, whatever else is s
     assertEquals(commandOf({ args, env: { RIVER_PORT: "many" } }), { kind: "version" });
   }
   assertEquals(commandOf({ args: ["--version", "--help"] }), { kind: "help", of: "serve" });
+  for (const flag of ["--help", "--version"]) {
+    assertEquals(errorOf({ args: [flag, "extra"] }), 'Unknown argument "extra"; try --help');
+  }
 });
 
 Deno.test("readConfig() throws nothing but ConfigError of one line, whatever the arguments", () => {

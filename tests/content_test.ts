@@ -68,6 +68,8 @@ Deno.test("textOf() reads UTF-16 in both orders, and leaves out its mark alone",
   assertEquals(textOf(bytes(0xff, 0xfe, 0x61, 0), "utf-16le"), "a");
   assertEquals(textOf(bytes(0xfe, 0xff, 0, 0x61), "utf-16le"), "a");
   assertEquals(textOf(bytes(0x61, 0), "utf-16le"), "a");
+  assertEquals(textOf(bytes(0xfe, 0), "utf-16le"), "þ");
+  assertEquals(textOf(bytes(0x61, 0xff), "utf-16le"), "\uff61");
   assertEquals(textOf(bytes(0, 0x61), "utf-16be"), "a");
   assertEquals(textOf(bytes(0xef, 0xbb, 0xbf, 0x61), "utf-8"), "\ufeffa");
 });

@@ -50,6 +50,18 @@ Deno.test("TimerWheel calls what is set within a tick after it is due, and never
   }
 });
 
+Deno.test("TimerWheel ticks every 100 ms unless it is told otherwise", () => {
+  let time = 0;
+  const wheel = new TimerWheel({ clock: () => time });
+  const fired: number[] = [];
+  for (const due of [50, 150]) wheel.set({ due: 0, onDue: () => fired.push(due) }, due);
+  for (const [at, expected] of [[99, []], [100, [50]], [199, [50]], [200, [50, 150]]] as const) {
+    time = at;
+    wheel.advance();
+    assertEquals(fired, [...expected], `at ${at} ms`);
+  }
+});
+
 Deno.test("TimerWheel.set() notes when it is due", () => {
   const f = new Fixture(500);
   const timed = f.timed("a");
