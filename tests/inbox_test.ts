@@ -72,6 +72,18 @@ Deno.test("Inboxes has ten milliseconds in a turn, and again in the next", () =>
   assertEquals(bench.inboxes.next(), true);
 });
 
+Deno.test("Inbox counts what waits, and no longer what is carried out", () => {
+  const bench = new Bench(100_000);
+  const inbox = bench.socket("a");
+  bench.spend();
+  for (const frame of ["0123", "4567", "89ABCD"]) inbox.add(frame, 0);
+  assertEquals(bench.inboxes.bytes, 14 + 3 * FRAME_BYTES);
+  bench.turn();
+  assertEquals(bench.inboxes.bytes, 6 + FRAME_BYTES);
+  bench.turn();
+  assertEquals(bench.inboxes.bytes, 0);
+});
+
 Deno.test("Inbox goes on where a frame was stopped, and keeps the order of frames", () => {
   const bench = new Bench(1_000_000);
   const inbox = bench.socket("");
