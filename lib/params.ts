@@ -6,7 +6,7 @@
  */
 import { Buffer } from "node:buffer";
 import type { BodyReader } from "./body.ts";
-import { contentOf } from "./content.ts";
+import { checkTransfer, contentOf } from "./content.ts";
 import { type Cursor, parseCursors, parseEventIds, printCursor, quote } from "./cursor.ts";
 import { badParameter, HttpError } from "./http_error.ts";
 import type { Publication } from "./engine.ts";
@@ -325,10 +325,15 @@ const FORM = "application/x-www-form-urlencoded";
 const JSON_OBJECT = "application/json";
 const NDJSON = "application/x-ndjson";
 
-/** Whether a body may have parameters, and so a token among them. */
+/** Whether a body may have parameters that can be read, and so a token among them. */
 function mayHoldToken(headers: Headers): boolean {
-  const { type } = contentOf(headers);
-  return type === FORM || type === JSON_OBJECT;
+  try {
+    checkTransfer(headers);
+    const { type } = contentOf(headers);
+    return type === FORM || type === JSON_OBJECT;
+  } catch {
+    return false;
+  }
 }
 
 /** Adds the parameters of a body; false if it is of a type that has none. */

@@ -140,6 +140,8 @@ Deno.test("chunks of any size come together as they were sent", async () => {
   }
 });
 
+const FORM = "application/x-www-form-urlencoded";
+
 for (
   const [what, head, body] of [
     ["a length", { "Content-Length": "1000000" }, ""],
@@ -151,13 +153,20 @@ for (
     ["a wrong key", { "Content-Length": "1000000", "Authorization": "Bearer wrong" }, ""],
     ["a type that holds no token", { "Content-Length": "1", "Content-Type": "text/plain" }, ""],
     ["a cookie of its own", { "Content-Length": "1000000", "Cookie": "river_token=a" }, ""],
+    ["a compressed form", { "Content-Length": "1", "Content-Encoding": "gzip" }, ""],
+    ["a form compressed on its way", { "Transfer-Encoding": "gzip, chunked" }, ""],
+    [
+      "an unknown character set",
+      { "Content-Length": "1", "Content-Type": `${FORM}; charset=x` },
+      "",
+    ],
   ] as const
 ) {
   Deno.test(`a stranger that sends a body with ${what} gets 401 before its end`, async () => {
     await using server = await serveHere("--publish-key", "k", "--token-secret", "s".repeat(32));
     for (const path of ["publish?name=x", "subscribe?name=x"]) {
       using connection = await RawConnection.open(server);
-      const type = { "Content-Type": "application/x-www-form-urlencoded" };
+      const type = { "Content-Type": FORM };
       await connection.write(requestHead(`POST /${path} HTTP/1.1`, { ...type, ...head }) + body);
       const answer = await connection.response();
       assertEquals([answer.status, errorCode(answer)], [401, "unauthorized"]);
@@ -173,8 +182,7 @@ Deno.test("a small form or JSON may hold the key that a header lacks, and a larg
       body,
       headers: { "content-type": type },
     });
-  const form = "application/x-www-form-urlencoded";
-  const status = async (body: string, type = form) => (await post(body, type)).status;
+  const status = async (body: string, type = FORM) => (await post(body, type)).status;
   assertEquals(await status("token=k&data=" + "a".repeat(16_000)), 200);
   assertEquals(await status('{"token":"k","data":"a"}', "application/json"), 200);
   assertEquals(await status("token=wrong&data=a"), 401);
