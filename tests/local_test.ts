@@ -40,6 +40,13 @@ const REQUESTS: [what: string, peer: string, headers: Record<string, string>, lo
   ["one that says [::1]", "::1", { host: "[::1]:9271" }, true],
   ["one that names no host", "127.0.0.1", {}, true],
   ["one that names no port", "127.0.0.1", { host: "localhost" }, true],
+  // Nothing tells it apart: see Known limits in the README.
+  [
+    "an nginx with a bare proxy_pass",
+    "127.0.0.1",
+    { host: "127.0.0.1:9271", connection: "close" },
+    true,
+  ],
   ["another machine", "192.0.2.1", { host: "127.0.0.1:9271" }, false],
   ["another machine's container", "::ffff:172.17.0.1", { host: "127.0.0.1:9271" }, false],
   ["a page with a name that leads here", "127.0.0.1", { host: "evil.test:9271" }, false],
