@@ -754,7 +754,9 @@ const isPosition = (value) => typeof value === "string" && /^[0-9a-z]+-[0-9]{1,1
 const LINES = {
   open: ({ cursor }) => isPosition(cursor),
   msg: ({ seq, data }) => isWhole(seq) && typeof data === "string",
-  gap: ({ from, to, epoch }) => isWhole(from) && isWhole(to) && isPosition(`${epoch}-${to}`),
+  // One after the largest position is not a safe integer any more.
+  gap: ({ from, to, epoch }) =>
+    Number.isInteger(from) && from > 0 && isWhole(to) && isPosition(`${epoch}-${to}`),
   error: ({ message }) => typeof message === "string",
 };
 

@@ -503,6 +503,19 @@ for (const transport of TRANSPORTS) {
   });
 }
 
+for (const transport of TRANSPORTS) {
+  Deno.test(`over ${transport}, the largest position is told as a gap, once`, async () => {
+    await using server = await serveHere();
+    using client = new TestClient(server, { transports: [transport] });
+    const heard = client.hear("x", { seq: Number.MAX_SAFE_INTEGER });
+    const [{ from, to, reason }] = await heard.gaps.until(({ length }) => length > 0);
+    assertEquals([from, to, reason], [2 ** 53, 0, "ahead"]);
+    publishNow(server, "x");
+    assertEquals(await heard.reaches(1), [1]);
+    assertEquals(heard.gaps.items.length, 1);
+  });
+}
+
 for (const transport of ["stream", "longpoll"] as const) {
   Deno.test(`over ${transport}, a position that is nonsense ends its channel only`, async () => {
     await using server = await serveHere();
