@@ -603,6 +603,8 @@ class Channel {
   first;
   /** Number of the last message that came, or was lost. */
   last = 0;
+  /** How many messages came. */
+  heard = 0;
   /** Why it could not be joined when that was tried last. @type {Refusal | undefined} */
   refusal;
 
@@ -657,6 +659,7 @@ class Channel {
   take(kind, fields) {
     if (kind === "msg" && this.opened && fields.seq > this.last) {
       this.#moveTo(this.epoch, fields.seq);
+      this.heard++;
       for (const listener of this.listeners) {
         if (listener.misses(this.epoch, fields.seq)) call(listener.onMessage, fields);
       }
@@ -709,8 +712,7 @@ function call(listener, value) {
 }
 
 /**
- * What a connection is for. `onLife`: the server speaks, so
- * the connection works. `onNews`: it brought something.
+ * What a connection is for. `onLife`: the server speaks, so the connection works.
  * @typedef {object} Task
  * @property {URL} url
  * @property {string | undefined} token
@@ -957,12 +959,17 @@ function overHttp(task) {
     const asked = [...channels.values()].filter((channel) => !refused.has(channel));
     if (asked.length === 0) return end({ refused: true });
     for (const channel of asked) channel.asked = true;
-    const before = positions(asked);
+    const before = asked.map(({ cursor, epoch, heard }) => ({ cursor, epoch, heard }));
     const began = performance.now();
     const response = await ask(asked);
     if (response.ok) {
       await read(response);
-      const useless = positions(asked) === before && performance.now() - began < FAST_MS;
+      const progress = asked.some(({ cursor, epoch, heard }, i) => {
+        const old = before[i];
+        // Two servers that take turns start over with each answer: that is no progress.
+        return heard > old.heard && cursor !== old.cursor && ["", epoch].includes(old.epoch);
+      });
+      const useless = !progress && performance.now() - began < FAST_MS;
       if (!stale && (!poll || useless)) end({});
     } else {
       await settle([], asked, response);

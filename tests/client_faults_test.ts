@@ -291,6 +291,26 @@ Deno.test("an answer that brings nothing is followed by a pause that grows", asy
   );
 });
 
+let answers = 0;
+/** Long-polls that are answered at once, over and over, by what is new and yet no progress. */
+const ENDLESS: Record<string, () => string> = {
+  "two servers that take turns": () => OPEN.replace("e-", `e${++answers}-`) + ONE,
+  "a server whose restarts have no end": () =>
+    `${OPEN}["gap", {"channel": "x", "from": 1, "to": 0, "epoch": "f", "reason": "restart"}]\n${ONE}`,
+  "a position that moves without a message": () => OPEN.replace("-0", `-${++answers}`),
+};
+
+for (const [name, lines] of Object.entries(ENDLESS)) {
+  Deno.test(`a long-poll does not hurry after ${name}`, async () => {
+    await using server = serveStrangely(() => new Response(lines()));
+    using client = new TestClient(server, { transports: ["longpoll"] });
+    client.hear("x");
+    await pause(1500);
+    const { length } = server.requests;
+    assert(length >= 2 && length <= 26, `${length} requests in 1.5 s`);
+  });
+}
+
 const ABSURD = [
   "{}",
   "5",
