@@ -789,6 +789,7 @@ function overSocket(task) {
   if (token !== undefined) address.searchParams.set("token", token);
   const socket = new WebSocket(address, "river.v1");
   let checking = false;
+  let answered = false;
   /** @type {Map<string, Channel>} */
   const joined = new Map();
   const expectLife = watch(() => end({}));
@@ -834,7 +835,9 @@ function overSocket(task) {
   socket.onopen = update;
   socket.onmessage = ({ data }) => {
     checking = false;
-    expectLife(SILENCE_MS);
+    // An empty frame shows that the other end lives, but not that it is a river.
+    answered ||= data !== "";
+    if (answered) expectLife(SILENCE_MS);
     try {
       takeLines(data, task);
     } catch {

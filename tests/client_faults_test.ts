@@ -373,6 +373,19 @@ for (const transport of ["websocket", "stream"] as const) {
   });
 }
 
+Deno.test("a socket that sends signs of life, but never answers, is given up", async () => {
+  await using server = serveStrangely((_, request) => {
+    const { socket, response } = Deno.upgradeWebSocket(request, { protocol: "river.v1" });
+    const timer = setInterval(() => socket.readyState === socket.OPEN && socket.send(""), 20);
+    socket.onclose = () => clearInterval(timer);
+    return response;
+  });
+  using _ = hurry(20);
+  using client = new TestClient(server, { transports: ["websocket"] });
+  client.hear("x");
+  await statusOf(client, ({ state }) => state === "reconnecting");
+});
+
 Deno.test("a stream whose first line never ends is given up", async () => {
   await using server = serveStrangely((_, { signal }) =>
     new Response(
