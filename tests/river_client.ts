@@ -34,8 +34,8 @@ export class Log<T> {
     this.#wake();
   }
 
-  /** Resolves once `condition` holds; fails after `ms`. */
-  async until(condition: (items: T[]) => boolean, ms = 10_000): Promise<T[]> {
+  /** Resolves once `condition` holds; fails after `ms`: a client that has to connect anew on a busy machine may take 10 s. */
+  async until(condition: (items: T[]) => boolean, ms = 30_000): Promise<T[]> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(
