@@ -279,6 +279,11 @@ Deno.test("nginx as the README sets it up refuses with 502 what is not an event 
       assertEquals([path, answer.status], [path, 502]);
     }
   }
+  // A receipt and a healthy server are no event streams, whatever is asked for.
+  const headers = { accept: "text/event-stream" };
+  for (const path of ["publish?name=x&data=/subscribe", "healthz", "subscribe.txt"]) {
+    assertEquals([path, (await ask(`${nginx.url}/${path}`, { headers })).status], [path, 502]);
+  }
   const refused = await sendRaw(nginx, "GET /websocket?name=x HTTP/1.1", UPGRADE);
   assertEquals(refused.status, 502);
 });
