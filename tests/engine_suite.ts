@@ -4,8 +4,8 @@
  * @module
  */
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import type { Engine, MemoryLimits } from "../lib/engine.ts";
-import { BatchTooLargeError, EngineFullError } from "../lib/engine.ts";
+import { BatchTooLargeError, type Engine, EngineFullError } from "../lib/engine.ts";
+import type { MemoryLimits } from "../lib/memory_engine.ts";
 import type { Message } from "../lib/message.ts";
 import { memoryLimits, until } from "./support.ts";
 

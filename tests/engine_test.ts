@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
-import { MemoryEngine, type MemoryLimits } from "../lib/engine.ts";
+import { MemoryEngine, type MemoryLimits } from "../lib/memory_engine.ts";
 import { channelCost, MESSAGE_OVERHEAD } from "../lib/cost.ts";
 import { engineSuite } from "./engine_suite.ts";
 import { LateEngine } from "./late_engine.ts";

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { type Engine, EngineFullError, MemoryEngine } from "../lib/engine.ts";
+import { type Engine, EngineFullError } from "../lib/engine.ts";
+import { MemoryEngine } from "../lib/memory_engine.ts";
 import { Channel } from "../lib/channel.ts";
 import { Hub, type HubOptions } from "../lib/hub.ts";
 import { Batch } from "../lib/message.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
-import { MemoryEngine } from "../lib/engine.ts";
+import { MemoryEngine } from "../lib/memory_engine.ts";
 import { Hub } from "../lib/hub.ts";
 import { keyOf } from "../lib/key.ts";
 import { RecordingSink, stoppedWheel } from "./recording_sink.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 import type { Cursor } from "../lib/cursor.ts";
-import type { Engine, Local, MemoryLimits, Publication } from "../lib/engine.ts";
-import { MemoryEngine } from "../lib/engine.ts";
+import type { Engine, Local, Publication } from "../lib/engine.ts";
+import { MemoryEngine, type MemoryLimits } from "../lib/memory_engine.ts";
 import type { Message } from "../lib/message.ts";
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));

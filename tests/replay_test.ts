@@ -7,7 +7,8 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { type Cursor, printCursor } from "../lib/cursor.ts";
-import { type Engine, MemoryEngine } from "../lib/engine.ts";
+import type { Engine } from "../lib/engine.ts";
+import { MemoryEngine } from "../lib/memory_engine.ts";
 import { Hub } from "../lib/hub.ts";
 import type { Subscriber } from "../lib/subscriber.ts";
 import { LateEngine } from "./late_engine.ts";
