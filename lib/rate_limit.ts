@@ -73,6 +73,14 @@ export class RateLimit {
   }
 }
 
+/** How often one client may do something. */
+export interface Pace {
+  /** The limit that all clients are held to. */
+  readonly limit: RateLimit;
+  /** The client. */
+  readonly address: string;
+}
+
 /**
  * The address that a client counts as: IPv6 by its network, of which one client has all 2^64.
  *

@@ -12,7 +12,7 @@ import { Inbox, type Inboxes, type InboxOwner } from "./inbox.ts";
 import { parseJson } from "./json.ts";
 import { line, utf8Length } from "./message.ts";
 import { checkData, checkName, type RequestLimits } from "./params.ts";
-import type { RateLimit } from "./rate_limit.ts";
+import type { Pace } from "./rate_limit.ts";
 import { CLOSE_CODES, type SocketSink } from "./socket_sink.ts";
 import { mayMean } from "./spelling.ts";
 import type { Subscriber } from "./subscriber.ts";
@@ -34,7 +34,7 @@ export interface SessionContext {
   /** Takes errors that are nobody's fault but ours. */
   readonly report: (error: unknown) => void;
   /** How fast the client may publish; none: as fast as it likes. */
-  readonly pace?: { readonly limit: RateLimit; readonly address: string };
+  readonly pace?: Pace;
   /** Called once, when the socket is closed. */
   readonly onClose: () => void;
   /** Called with 1 when the runtime has lost the socket, with -1 if that is closed all the same. */

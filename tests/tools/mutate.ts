@@ -20,16 +20,10 @@ const TEST = ["test", "-A", "--no-check", "--fail-fast", "--parallel"];
 
 /** The tests that notice most of a file that has none of its own, or whose own are few. */
 const NEAREST: Record<string, string[]> = {
-  "app.ts": [
-    "codes",
-    "publish",
-    "subscribe",
-    "websocket",
-    "limits",
-    "operate",
-    "shutdown",
-    "token",
-  ],
+  "app.ts": ["codes", "publish", "operate", "shutdown", "private"],
+  "admission.ts": ["limits", "shutdown", "operate"],
+  "call.ts": ["publish", "subscribe", "token"],
+  "memory_engine.ts": ["engine", "cost"],
   "socket_session.ts": ["websocket", "limits", "token", "faults"],
   "listener.ts": ["descriptors"],
   "assets.ts": ["operate"],
