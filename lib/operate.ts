@@ -8,7 +8,8 @@ import { quote } from "./cursor.ts";
 import type { ChannelInfo } from "./engine.ts";
 import { HttpError, PRIVATE } from "./http_error.ts";
 import type { Reading } from "./metrics.ts";
-import { checkName, Params, wholeNumber } from "./params.ts";
+import { checkName } from "./names.ts";
+import { Params, wholeNumber } from "./params.ts";
 
 /** Channels listed on one page, if the client does not say, and at the most. */
 const PAGE = 100;

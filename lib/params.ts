@@ -7,22 +7,13 @@
 import { Buffer } from "node:buffer";
 import type { BodyReader } from "./body.ts";
 import { checkTransfer, contentOf } from "./content.ts";
-import { type Cursor, parseCursors, parseEventIds, printCursor, quote } from "./cursor.ts";
+import { quote } from "./cursor.ts";
 import { badParameter, HttpError } from "./http_error.ts";
-import type { Publication } from "./engine.ts";
-import type { Wish } from "./hub.ts";
 import { parseObject } from "./json.ts";
 import { keyOf } from "./key.ts";
-import { type Format, jsonp, raw, river, riverV1, sse, sseOfMany, utf8Length } from "./message.ts";
+import { checkName } from "./names.ts";
 import { isNear, mayMean, plainName } from "./spelling.ts";
-import { SLICE_MS, turn } from "./turn.ts";
 
-/** Longest channel name and idempotency key, in bytes. */
-export const MAX_NAME = 255;
-/** Longest JSONP callback, in characters. */
-export const MAX_CALLBACK = 128;
-/** Longest `timeout` of a subscription, in seconds. */
-export const MAX_TIMEOUT = 86_400;
 /** Parameters that a query string or form may have. */
 export const MAX_PARAMETERS = 1000;
 
@@ -75,8 +66,6 @@ const known: readonly string[] = KNOWN;
 const MAX_ENCODED = 64;
 /** Characters from which on bytes are faster than `replaceAll`, which takes 150 ms for a megabyte. */
 const LONG = 1024;
-/** Lines that are read before the clock is asked. */
-const LINES = 16;
 
 /** A parameter that means nothing. */
 interface Unknown {
@@ -247,29 +236,6 @@ export class Params {
   }
 }
 
-/** What a subscription asks for. */
-export interface SubscribeRequest {
-  /** The channels to join, in the order asked for; at least one. */
-  readonly wishes: Wish[];
-  /** How frames are encoded. */
-  readonly format: Format;
-  /** What the metrics call it. */
-  readonly transport: "stream" | "sse" | "jsonp" | "long-poll";
-  /** Whether one answer ends it: long-poll and JSONP. */
-  readonly once: boolean;
-  /** Messages after which it ends. */
-  readonly limit?: number;
-  /** Milliseconds. */
-  readonly timeout?: number;
-  /** A printed position for each channel, in the order asked for; empty until one is known. */
-  readonly positions: Map<string, string>;
-}
-
-/** The optional parameters of `/publish`. */
-const PUBLISH: readonly Name[] = ["id", "token"];
-/** The optional parameters of `/subscribe`. */
-const SUBSCRIBE: readonly Name[] = KNOWN.slice(KNOWN.indexOf("keep"), KNOWN.indexOf("token") + 1);
-
 /**
  * Reads the parameters of a POST request.
  *
@@ -291,42 +257,13 @@ export function readParams(
   }, stranger);
 }
 
-/**
- * Reads what a request to publish asks for.
- *
- * @param query What the query string holds; the body's are added to it.
- * @param stranger As for `readParams`.
- * @returns At least one publication, all of them valid.
- * @throws {HttpError} 400 for malformed input, 413 for a message or body over the limit, 415 for a body that
- * cannot be read.
- */
-export function readPublications(
-  request: Request,
-  query: Params,
-  limits: RequestLimits,
-  bodies: BodyReader,
-  stranger?: HttpError,
-): Publication[] | Promise<Publication[]> {
-  if (request.method !== "POST") {
-    if (stranger !== undefined) throw stranger;
-    return publicationsOf(query, limits);
-  }
-  if (stranger !== undefined && !mayHoldToken(request.headers)) throw stranger;
-  return bodies.read(request, (text, type) => {
-    if (type === NDJSON) return publicationsOfLines(text, limits);
-    const read = addBody(query, text, type);
-    // An empty body leaves the data to the query; without any, a type says that it is meant.
-    if (!read && (text !== "" || (type !== "" && !query.has("data")))) query.set("data", text);
-    return publicationsOf(query, limits);
-  }, stranger);
-}
-
 const FORM = "application/x-www-form-urlencoded";
 const JSON_OBJECT = "application/json";
-const NDJSON = "application/x-ndjson";
+/** The type of bodies of one object per line. */
+export const NDJSON = "application/x-ndjson";
 
 /** Whether a body may have parameters that can be read, and so a token among them. */
-function mayHoldToken(headers: Headers): boolean {
+export function mayHoldToken(headers: Headers): boolean {
   try {
     checkTransfer(headers);
     const { type } = contentOf(headers);
@@ -337,7 +274,7 @@ function mayHoldToken(headers: Headers): boolean {
 }
 
 /** Adds the parameters of a body; false if it is of a type that has none. */
-function addBody(params: Params, text: string, type: string): boolean {
+export function addBody(params: Params, text: string, type: string): boolean {
   if (type === FORM) params.addForm(text, true);
   else if (type === JSON_OBJECT) params.addJson(text);
   else if (!type.startsWith("multipart/")) return false;
@@ -350,152 +287,6 @@ function addBody(params: Params, text: string, type: string): boolean {
     );
   }
   return true;
-}
-
-function publicationsOf(params: Params, limits: RequestLimits): Publication[] {
-  params.refuseMistakes(PUBLISH);
-  const names = params.names(limits.maxChannelsPerClient);
-  const data = params.get("data");
-  if (data === undefined) throw params.missing("data");
-  checkData("data", data, limits.maxMessage);
-  const id = params.get("id");
-  if (id !== undefined) checkName("id", id);
-  return names.map((channel) => ({ channel, data, id }));
-}
-
-/** Others get a turn every few milliseconds: the lines of one body may take a hundred. */
-async function publicationsOfLines(text: string, limits: RequestLimits): Promise<Publication[]> {
-  const publications: Publication[] = [];
-  let number = 0;
-  let since = performance.now();
-  for (let start = 0, end; start < text.length; start = end + 1) {
-    end = text.indexOf("\n", start);
-    if (end < 0) end = text.length;
-    if (++number % LINES === 0 && performance.now() - since > SLICE_MS) {
-      await turn();
-      since = performance.now();
-    }
-    const line = text.slice(start, end);
-    if (line.trim() === "") continue;
-    try {
-      publications.push(...publicationsOf(new Params().addJson(line), limits));
-      if (publications.length > limits.maxBatch) throw tooMany(limits.maxBatch);
-    } catch (error) {
-      if (!(error instanceof HttpError)) throw error;
-      throw new HttpError(error.status, error.code, `Line ${number}: ${error.message}`);
-    }
-  }
-  if (publications.length === 0) {
-    throw new HttpError(400, "missing_parameter", "The body holds no line to publish");
-  }
-  return publications;
-}
-
-/**
- * Types the parameters of a subscription.
- *
- * @param headers For `Accept` and `Last-Event-ID`.
- * @throws {HttpError} 400 naming what is wrong.
- */
-export function subscribeRequest(
-  params: Params,
-  headers: Headers,
-  limits: RequestLimits,
-): SubscribeRequest {
-  params.refuseMistakes(SUBSCRIBE);
-  const wishes = wishesOf(params, headers, limits.maxChannelsPerClient);
-  const keep = params.get("keep");
-  if (keep !== undefined && keep !== "0" && keep !== "1") {
-    throw badParameter("keep", `expected 0 or 1, got ${quote(keep)}`);
-  }
-  const callback = callbackOf(params);
-  const named = formatOf(params, headers);
-  const once = keep === "0" || callback !== undefined;
-  const positions = new Map(
-    wishes.map(({ channel, cursor }) => [channel, cursor === undefined ? "" : printCursor(cursor)]),
-  );
-  let format = named === "sse" && wishes.length > 1
-    ? sseOfMany(new Map(positions))
-    : FORMATS[named];
-  if (callback !== undefined) format = jsonp(callback);
-  return {
-    wishes,
-    format,
-    transport: callback !== undefined
-      ? "jsonp"
-      : once
-      ? "long-poll"
-      : named === "sse"
-      ? "sse"
-      : "stream",
-    once,
-    limit: wholeNumber(params, "limit", 1, Number.MAX_SAFE_INTEGER),
-    timeout: seconds(params, "timeout", MAX_TIMEOUT),
-    positions,
-  };
-}
-
-/**
- * The channels and positions asked for.
- *
- * @throws {HttpError} 400 naming what is wrong.
- */
-export function wishesOf(params: Params, headers: Headers, maxChannels: number): Wish[] {
-  const names = params.names(maxChannels);
-  const cursors = cursorsOf(params, headers, names.length);
-  return names.map((channel, i) =>
-    cursors === undefined ? { channel } : { channel, cursor: cursors[i] }
-  );
-}
-
-/** A position per channel; undefined if none is given. */
-function cursorsOf(
-  params: Params,
-  headers: Headers,
-  count: number,
-): (Cursor | undefined)[] | undefined {
-  // A client that reconnects knows better than the address it was given at first.
-  const id = headers.get("last-event-id") || params.last("lastEventId") ||
-    params.get("last_event_id");
-  if (id) return parseEventIds(id, count);
-  const seq = params.get("seq");
-  if (seq === undefined) return undefined;
-  if (seq === "") throw badParameter("seq", "it is empty");
-  try {
-    return parseCursors(seq, count);
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    throw badParameter("seq", error.message);
-  }
-}
-
-const FORMATS = { river, "river.v1": riverV1, sse, raw };
-
-function formatOf(params: Params, headers: Headers): keyof typeof FORMATS {
-  const format = params.get("format");
-  if (format === undefined) {
-    return /text\/event-stream/i.test(headers.get("accept") ?? "") ? "sse" : "river";
-  }
-  if (Object.hasOwn(FORMATS, format)) return format as keyof typeof FORMATS;
-  throw badParameter("format", `expected river, river.v1, sse or raw, got ${quote(format)}`);
-}
-
-const CALLBACK = /^[A-Za-z_$][\w$]*(?:\.[A-Za-z_$][\w$]*)*$/;
-
-function callbackOf(params: Params): string | undefined {
-  const name = params.get("callback") !== undefined ? "callback" : "jsonp";
-  const callback = params.get(name);
-  if (callback === undefined) return undefined;
-  if (callback.length > MAX_CALLBACK) {
-    throw badParameter(name, `${callback.length} characters, but ${MAX_CALLBACK} are allowed`);
-  }
-  if (!CALLBACK.test(callback)) {
-    throw badParameter(
-      name,
-      `expected the name of a function, like "cb" or "app.cb", got ${quote(callback)}`,
-    );
-  }
-  return callback;
 }
 
 /**
@@ -521,72 +312,6 @@ export function wholeNumber(
   return number;
 }
 
-function seconds(params: Params, name: Name, max: number): number | undefined {
-  const text = params.get(name);
-  if (text === undefined) return undefined;
-  const number = /^[0-9]{1,9}(?:\.[0-9]{1,3})?$/.test(text) ? Number(text) : NaN;
-  if (!(number > 0 && number <= max)) {
-    throw badParameter(
-      name,
-      `expected seconds, more than 0 and up to ${max}, got ${quote(text)}`,
-    );
-  }
-  return number * 1000;
-}
-
-/**
- * Holds a channel name or idempotency key to its rules: 1 to 255 bytes, no control characters.
- *
- * @throws {HttpError} 400 naming `parameter`.
- */
-export function checkName(parameter: string, value: string): void {
-  if (value === "") throw badParameter(parameter, "it is empty");
-  // No code unit takes more than three bytes, so that few names have to be measured.
-  const bytes = value.length * 3 > MAX_NAME ? utf8Length(value) : 0;
-  if (bytes > MAX_NAME) {
-    throw badParameter(parameter, `${bytes} bytes, but ${MAX_NAME} are allowed: ${quote(value)}`);
-  }
-  if (hasControl(value)) {
-    throw badParameter(parameter, `control characters are not allowed: ${quote(value)}`);
-  }
-  checkUnicode(parameter, value);
-}
-
-/** Whether a text holds one of the 65 control characters, C0 or C1. */
-function hasControl(text: string): boolean {
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    if (code < 0x20 || (code >= 0x7f && code < 0xa0)) return true;
-  }
-  return false;
-}
-
-/**
- * Holds a message's data to its rules.
- *
- * @throws {HttpError} 413 if it is too large, 400 if it is not Unicode.
- */
-export function checkData(parameter: string, data: string, max: number): void {
-  // No code unit takes more than three bytes, so that few strings have to be measured.
-  if (data.length * 3 > max) {
-    const bytes = utf8Length(data);
-    if (bytes > max) {
-      throw new HttpError(
-        413,
-        "message_too_large",
-        `Parameter "${parameter}" has ${bytes} bytes, but ${max} are allowed (--max-message)`,
-      );
-    }
-  }
-  checkUnicode(parameter, data);
-}
-
-function checkUnicode(parameter: string, value: string): void {
-  if (!value.isWellFormed()) {
-    throw badParameter(parameter, "it holds half of a surrogate pair, which UTF-8 cannot carry");
-  }
-}
-
 function jsonText(name: string, value: unknown): string {
   if (typeof value === "string") return value;
   const text = name !== "name" && name !== "data" && name !== "id";
@@ -595,14 +320,6 @@ function jsonText(name: string, value: unknown): string {
   }
   const type = value === null ? "null" : Array.isArray(value) ? "an array" : `a ${typeof value}`;
   throw badParameter(name, `expected a string, got ${type.replace("a object", "an object")}`);
-}
-
-function tooMany(max: number): HttpError {
-  return new HttpError(
-    413,
-    "too_many_messages",
-    `One request may publish ${max} messages (--max-batch)`,
-  );
 }
 
 function tooManyParameters(): HttpError {

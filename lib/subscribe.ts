@@ -5,13 +5,40 @@
  */
 import type { Grant } from "./access.ts";
 import { type Call, granted, parseUrl, type Parts, retryMs, STREAM_HEADERS } from "./call.ts";
-import { HttpError, internalError } from "./http_error.ts";
+import { type Cursor, parseCursors, parseEventIds, printCursor, quote } from "./cursor.ts";
+import { badParameter, HttpError, internalError } from "./http_error.ts";
 import type { Wish } from "./hub.ts";
-import { Params, readParams, type SubscribeRequest, subscribeRequest } from "./params.ts";
+import { type Format, jsonp, raw, river, riverV1, sse, sseOfMany } from "./message.ts";
+import { KNOWN, type Name, Params, readParams, type RequestLimits, wholeNumber } from "./params.ts";
 import { StreamSink } from "./stream_sink.ts";
 import type { Subscriber } from "./subscriber.ts";
 
 const EVENT_STREAM = "text/event-stream";
+
+/** Longest JSONP callback, in characters. */
+export const MAX_CALLBACK = 128;
+/** Longest `timeout` of a subscription, in seconds. */
+export const MAX_TIMEOUT = 86_400;
+/** The optional parameters of `/subscribe`. */
+const SUBSCRIBE: readonly Name[] = KNOWN.slice(KNOWN.indexOf("keep"), KNOWN.indexOf("token") + 1);
+
+/** What a subscription asks for. */
+export interface SubscribeRequest {
+  /** The channels to join, in the order asked for; at least one. */
+  readonly wishes: Wish[];
+  /** How frames are encoded. */
+  readonly format: Format;
+  /** What the metrics call it. */
+  readonly transport: "stream" | "sse" | "jsonp" | "long-poll";
+  /** Whether one answer ends it: long-poll and JSONP. */
+  readonly once: boolean;
+  /** Messages after which it ends. */
+  readonly limit?: number;
+  /** Milliseconds. */
+  readonly timeout?: number;
+  /** A printed position for each channel, in the order asked for; empty until one is known. */
+  readonly positions: Map<string, string>;
+}
 
 /** Answers with a stream of messages, or with some of them. */
 export function subscribe(parts: Parts, call: Call): Response | Promise<Response> {
@@ -137,4 +164,124 @@ function comeBack(): Response {
   return new Response(`retry: ${retryMs()}\n\n`, {
     headers: { ...STREAM_HEADERS, "content-type": EVENT_STREAM, connection: "close" },
   });
+}
+
+/**
+ * Types the parameters of a subscription.
+ *
+ * @param headers For `Accept` and `Last-Event-ID`.
+ * @throws {HttpError} 400 naming what is wrong.
+ */
+export function subscribeRequest(
+  params: Params,
+  headers: Headers,
+  limits: RequestLimits,
+): SubscribeRequest {
+  params.refuseMistakes(SUBSCRIBE);
+  const wishes = wishesOf(params, headers, limits.maxChannelsPerClient);
+  const keep = params.get("keep");
+  if (keep !== undefined && keep !== "0" && keep !== "1") {
+    throw badParameter("keep", `expected 0 or 1, got ${quote(keep)}`);
+  }
+  const callback = callbackOf(params);
+  const named = formatOf(params, headers);
+  const once = keep === "0" || callback !== undefined;
+  const positions = new Map(
+    wishes.map(({ channel, cursor }) => [channel, cursor === undefined ? "" : printCursor(cursor)]),
+  );
+  let format = named === "sse" && wishes.length > 1
+    ? sseOfMany(new Map(positions))
+    : FORMATS[named];
+  if (callback !== undefined) format = jsonp(callback);
+  return {
+    wishes,
+    format,
+    transport: callback !== undefined
+      ? "jsonp"
+      : once
+      ? "long-poll"
+      : named === "sse"
+      ? "sse"
+      : "stream",
+    once,
+    limit: wholeNumber(params, "limit", 1, Number.MAX_SAFE_INTEGER),
+    timeout: seconds(params, "timeout", MAX_TIMEOUT),
+    positions,
+  };
+}
+
+/**
+ * The channels and positions asked for.
+ *
+ * @throws {HttpError} 400 naming what is wrong.
+ */
+export function wishesOf(params: Params, headers: Headers, maxChannels: number): Wish[] {
+  const names = params.names(maxChannels);
+  const cursors = cursorsOf(params, headers, names.length);
+  return names.map((channel, i) =>
+    cursors === undefined ? { channel } : { channel, cursor: cursors[i] }
+  );
+}
+
+/** A position per channel; undefined if none is given. */
+function cursorsOf(
+  params: Params,
+  headers: Headers,
+  count: number,
+): (Cursor | undefined)[] | undefined {
+  // A client that reconnects knows better than the address it was given at first.
+  const id = headers.get("last-event-id") || params.last("lastEventId") ||
+    params.get("last_event_id");
+  if (id) return parseEventIds(id, count);
+  const seq = params.get("seq");
+  if (seq === undefined) return undefined;
+  if (seq === "") throw badParameter("seq", "it is empty");
+  try {
+    return parseCursors(seq, count);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw badParameter("seq", error.message);
+  }
+}
+
+const FORMATS = { river, "river.v1": riverV1, sse, raw };
+
+function formatOf(params: Params, headers: Headers): keyof typeof FORMATS {
+  const format = params.get("format");
+  if (format === undefined) {
+    return /text\/event-stream/i.test(headers.get("accept") ?? "") ? "sse" : "river";
+  }
+  if (Object.hasOwn(FORMATS, format)) return format as keyof typeof FORMATS;
+  throw badParameter("format", `expected river, river.v1, sse or raw, got ${quote(format)}`);
+}
+
+const CALLBACK = /^[A-Za-z_$][\w$]*(?:\.[A-Za-z_$][\w$]*)*$/;
+
+function callbackOf(params: Params): string | undefined {
+  const name = params.get("callback") !== undefined ? "callback" : "jsonp";
+  const callback = params.get(name);
+  if (callback === undefined) return undefined;
+  if (callback.length > MAX_CALLBACK) {
+    throw badParameter(name, `${callback.length} characters, but ${MAX_CALLBACK} are allowed`);
+  }
+  if (!CALLBACK.test(callback)) {
+    throw badParameter(
+      name,
+      `expected the name of a function, like "cb" or "app.cb", got ${quote(callback)}`,
+    );
+  }
+  return callback;
+}
+
+function seconds(params: Params, name: Name, max: number): number | undefined {
+  const text = params.get(name);
+  if (text === undefined) return undefined;
+  const number = /^[0-9]{1,9}(?:\.[0-9]{1,3})?$/.test(text) ? Number(text) : NaN;
+  if (!(number > 0 && number <= max)) {
+    throw badParameter(
+      name,
+      `expected seconds, more than 0 and up to ${max}, got ${quote(text)}`,
+    );
+  }
+  return number * 1000;
 }

@@ -9,10 +9,10 @@ import { MAX_TIMER_MS } from "./clock.ts";
 import { quote } from "./cursor.ts";
 import { HttpError } from "./http_error.ts";
 import type { Wish } from "./hub.ts";
-import { Params, wishesOf } from "./params.ts";
+import { Params } from "./params.ts";
 import { LineSession, PlainSession, type SessionContext } from "./socket_session.ts";
 import { LineSocketSink, PlainSocketSink } from "./socket_sink.ts";
-import { checkMaySubscribe } from "./subscribe.ts";
+import { checkMaySubscribe, wishesOf } from "./subscribe.ts";
 
 const SUBPROTOCOL = "river.v1";
 /** The longest silence that the runtime can time, in seconds. */

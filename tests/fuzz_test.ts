@@ -10,16 +10,11 @@ import fc from "fast-check";
 import { WebSocket as NpmWebSocket } from "ws";
 import { parseCursor, parseCursors, printCursor } from "../lib/cursor.ts";
 import { HttpError } from "../lib/http_error.ts";
-import {
-  checkName,
-  KNOWN,
-  Params,
-  readParams,
-  readPublications,
-  type RequestLimits,
-  subscribeRequest,
-} from "../lib/params.ts";
+import { checkName } from "../lib/names.ts";
+import { KNOWN, Params, readParams, type RequestLimits } from "../lib/params.ts";
+import { readPublications } from "../lib/publish.ts";
 import { plainName } from "../lib/spelling.ts";
+import { subscribeRequest } from "../lib/subscribe.ts";
 import {
   bodiesOf,
   msg,

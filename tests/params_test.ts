@@ -3,25 +3,20 @@ import fc from "fast-check";
 import { ELSEWHERE } from "../lib/cursor.ts";
 import { HttpError } from "../lib/http_error.ts";
 import { Batch, jsonp, raw, river, riverV1, sse } from "../lib/message.ts";
+import { checkData, checkName, MAX_NAME } from "../lib/names.ts";
 import {
-  checkData,
-  checkName,
   KNOWN,
-  MAX_CALLBACK,
-  MAX_NAME,
   MAX_PARAMETERS,
-  MAX_TIMEOUT,
   type Name,
   Params,
   readParams,
-  readPublications,
-  subscribeRequest,
+  type RequestLimits,
   wholeNumber,
-  wishesOf,
 } from "../lib/params.ts";
+import { readPublications } from "../lib/publish.ts";
+import { MAX_CALLBACK, MAX_TIMEOUT, subscribeRequest, wishesOf } from "../lib/subscribe.ts";
 import { parseObject } from "../lib/json.ts";
 import { bodiesOf } from "./support.ts";
-import type { RequestLimits } from "../lib/params.ts";
 
 const LIMITS: RequestLimits = {
   maxMessage: 8,

@@ -1,0 +1,64 @@
+/**
+ * What a channel's name, an idempotency key and the data of a message may be.
+ *
+ * @module
+ */
+import { quote } from "./cursor.ts";
+import { badParameter, HttpError } from "./http_error.ts";
+import { utf8Length } from "./message.ts";
+
+/** Longest channel name and idempotency key, in bytes. */
+export const MAX_NAME = 255;
+
+/**
+ * Holds a channel name or idempotency key to its rules: 1 to 255 bytes, no control characters.
+ *
+ * @throws {HttpError} 400 naming `parameter`.
+ */
+export function checkName(parameter: string, value: string): void {
+  if (value === "") throw badParameter(parameter, "it is empty");
+  // No code unit takes more than three bytes, so that few names have to be measured.
+  const bytes = value.length * 3 > MAX_NAME ? utf8Length(value) : 0;
+  if (bytes > MAX_NAME) {
+    throw badParameter(parameter, `${bytes} bytes, but ${MAX_NAME} are allowed: ${quote(value)}`);
+  }
+  if (hasControl(value)) {
+    throw badParameter(parameter, `control characters are not allowed: ${quote(value)}`);
+  }
+  checkUnicode(parameter, value);
+}
+
+/** Whether a text holds one of the 65 control characters, C0 or C1. */
+function hasControl(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code < 0x20 || (code >= 0x7f && code < 0xa0)) return true;
+  }
+  return false;
+}
+
+/**
+ * Holds a message's data to its rules.
+ *
+ * @throws {HttpError} 413 if it is too large, 400 if it is not Unicode.
+ */
+export function checkData(parameter: string, data: string, max: number): void {
+  // No code unit takes more than three bytes, so that few strings have to be measured.
+  if (data.length * 3 > max) {
+    const bytes = utf8Length(data);
+    if (bytes > max) {
+      throw new HttpError(
+        413,
+        "message_too_large",
+        `Parameter "${parameter}" has ${bytes} bytes, but ${max} are allowed (--max-message)`,
+      );
+    }
+  }
+  checkUnicode(parameter, data);
+}
+
+function checkUnicode(parameter: string, value: string): void {
+  if (!value.isWellFormed()) {
+    throw badParameter(parameter, "it holds half of a surrogate pair, which UTF-8 cannot carry");
+  }
+}
