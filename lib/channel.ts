@@ -7,7 +7,7 @@
 import type { Cursor } from "./cursor.ts";
 import type { Replay } from "./engine.ts";
 import { Batch, type Message, MESSAGE_COST } from "./message.ts";
-import type { Feed, Subscription } from "./subscriber.ts";
+import type { Feed, Subscription } from "./subscription.ts";
 
 /** What a channel needs from the hub. */
 export interface ChannelOwner {

@@ -11,13 +11,9 @@ import type { Message } from "./message.ts";
 import { type Metrics, noMetrics } from "./metrics.ts";
 import { Outbox } from "./outbox.ts";
 import { type Flush, Pacer } from "./pacer.ts";
-import {
-  type Sink,
-  Subscriber,
-  type SubscriberContext,
-  type SubscriberOptions,
-  Subscription,
-} from "./subscriber.ts";
+import type { Sink } from "./sink.ts";
+import { Subscriber, type SubscriberContext, type SubscriberOptions } from "./subscriber.ts";
+import { Subscription } from "./subscription.ts";
 import type { TimerWheel } from "./timer_wheel.ts";
 import { Unsent } from "./unsent.ts";
 

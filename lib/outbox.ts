@@ -6,7 +6,7 @@
  */
 import type { Channel } from "./channel.ts";
 import { type Batch, type Message, MESSAGE_COST } from "./message.ts";
-import type { Subscription } from "./subscriber.ts";
+import type { Subscription } from "./subscription.ts";
 
 /** Most messages delivered in one turn, and the share of `maxQueue` that their data may be. */
 const TURN_MESSAGES = 256;

@@ -6,7 +6,7 @@
 import { type Position, printCursor } from "./cursor.ts";
 import { FRAME_COST, FrameQueue } from "./frame_queue.ts";
 import { type Frame, line, utf8Length } from "./message.ts";
-import type { CloseReason, Sink } from "./subscriber.ts";
+import type { CloseReason, Sink } from "./sink.ts";
 
 /** The code and the reason that a socket is closed with. */
 export const CLOSE_CODES = {

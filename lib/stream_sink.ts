@@ -5,7 +5,7 @@
  */
 import { type Position, printCursor } from "./cursor.ts";
 import type { Format, Frame } from "./message.ts";
-import type { CloseReason, Sink } from "./subscriber.ts";
+import type { CloseReason, Sink } from "./sink.ts";
 
 const utf8 = new TextEncoder();
 

@@ -6,7 +6,8 @@
 import { printCursor } from "../lib/cursor.ts";
 import { Batch, type Frame, type Gap } from "../lib/message.ts";
 import { noMetrics } from "../lib/metrics.ts";
-import type { CloseReason, Sink, SubscriberContext } from "../lib/subscriber.ts";
+import type { CloseReason, Sink } from "../lib/sink.ts";
+import type { SubscriberContext } from "../lib/subscriber.ts";
 import { TimerWheel } from "../lib/timer_wheel.ts";
 
 /** What happened to a sink, in order. */

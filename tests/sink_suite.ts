@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { Batch, Gap, type Message } from "../lib/message.ts";
-import type { CloseReason, Sink } from "../lib/subscriber.ts";
+import type { CloseReason, Sink } from "../lib/sink.ts";
 
 /** A sink with a client at its other end. */
 export interface SinkUnderTest extends AsyncDisposable {

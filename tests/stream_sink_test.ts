@@ -11,7 +11,8 @@ import {
   sseOfMany,
 } from "../lib/message.ts";
 import { CutError, StreamSink } from "../lib/stream_sink.ts";
-import { type CloseReason, Subscriber } from "../lib/subscriber.ts";
+import type { CloseReason } from "../lib/sink.ts";
+import { Subscriber } from "../lib/subscriber.ts";
 import { subscriberContext } from "./recording_sink.ts";
 import { sinkSuite, type SinkUnderTest } from "./sink_suite.ts";
 

@@ -2,14 +2,9 @@ import { assert, assertEquals } from "@std/assert";
 import type { Cursor } from "../lib/cursor.ts";
 import type { Replay } from "../lib/engine.ts";
 import { Batch, Gap, type Message } from "../lib/message.ts";
-import {
-  type CloseReason,
-  type Feed,
-  Subscriber,
-  type SubscriberContext,
-  type SubscriberOptions,
-  Subscription,
-} from "../lib/subscriber.ts";
+import type { CloseReason } from "../lib/sink.ts";
+import { Subscriber, type SubscriberContext, type SubscriberOptions } from "../lib/subscriber.ts";
+import { type Feed, Subscription } from "../lib/subscription.ts";
 import { RecordingSink, stoppedWheel, subscriberContext } from "./recording_sink.ts";
 
 function messages(first: number, last: number, epoch = "e", channel = "c"): Message[] {

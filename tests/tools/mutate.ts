@@ -27,6 +27,7 @@ const NEAREST: Record<string, string[]> = {
   "names.ts": ["params", "publish"],
   "operate.ts": ["operate", "token"],
   "publish.ts": ["params", "publish"],
+  "subscription.ts": ["subscriber", "replay"],
   "subscribe.ts": ["params", "subscribe", "event_stream"],
   "socket_session.ts": ["websocket", "limits", "token", "faults"],
   "listener.ts": ["descriptors"],
