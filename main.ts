@@ -16,7 +16,7 @@ import { Hub } from "./lib/hub.ts";
 import { Listener } from "./lib/listener.ts";
 import { isLoopback } from "./lib/local.ts";
 import { createLog, errorFields, type Log } from "./lib/log.ts";
-import { PrometheusMetrics } from "./lib/metrics.ts";
+import { PrometheusMetrics } from "./lib/prometheus.ts";
 import { TimerWheel } from "./lib/timer_wheel.ts";
 import { BadTokenError, mintToken } from "./lib/token.ts";
 import { type Warn, Warnings } from "./lib/warnings.ts";

@@ -10,7 +10,7 @@ import type { Engine } from "./engine.ts";
 import { PRIVATE } from "./http_error.ts";
 import type { Hub } from "./hub.ts";
 import type { Inboxes } from "./inbox.ts";
-import type { PrometheusMetrics } from "./metrics.ts";
+import type { PrometheusMetrics } from "./prometheus.ts";
 import { type Params, partOf, type RequestLimits } from "./params.ts";
 import type { Warnings } from "./warnings.ts";
 

@@ -7,7 +7,7 @@ import { type Call, granted, json, type Parts } from "./call.ts";
 import { quote } from "./cursor.ts";
 import type { ChannelInfo } from "./engine.ts";
 import { HttpError, PRIVATE } from "./http_error.ts";
-import type { Reading } from "./metrics.ts";
+import type { Reading } from "./prometheus.ts";
 import { checkName } from "./names.ts";
 import { Params, wholeNumber } from "./params.ts";
 

@@ -8,7 +8,8 @@ import { type Call, granted, parseUrl, type Parts, retryMs, STREAM_HEADERS } fro
 import { type Cursor, parseCursors, parseEventIds, printCursor, quote } from "./cursor.ts";
 import { badParameter, HttpError, internalError } from "./http_error.ts";
 import type { Wish } from "./hub.ts";
-import { type Format, jsonp, raw, river, riverV1, sse, sseOfMany } from "./message.ts";
+import { jsonp, raw, river, riverV1, sse, sseOfMany } from "./formats.ts";
+import type { Format } from "./message.ts";
 import { KNOWN, type Name, Params, readParams, type RequestLimits, wholeNumber } from "./params.ts";
 import { StreamSink } from "./stream_sink.ts";
 import type { Subscriber } from "./subscriber.ts";

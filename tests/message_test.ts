@@ -1,17 +1,13 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import fc from "fast-check";
+import { jsonp, raw, river, sse, sseOfMany } from "../lib/formats.ts";
 import {
   Batch,
   type Format,
   type Frame,
   Gap,
-  jsonp,
   line,
   type Message,
-  raw,
-  river,
-  sse,
-  sseOfMany,
   utf8Length,
 } from "../lib/message.ts";
 

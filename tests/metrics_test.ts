@@ -1,5 +1,6 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import { noMetrics, PrometheusMetrics, type Reading } from "../lib/metrics.ts";
+import { PrometheusMetrics, type Reading } from "../lib/prometheus.ts";
+import { noMetrics } from "../lib/metrics.ts";
 
 /** The samples, without help and type. */
 function samples(metrics: PrometheusMetrics): string[] {

@@ -2,7 +2,8 @@ import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "
 import fc from "fast-check";
 import { ELSEWHERE } from "../lib/cursor.ts";
 import { HttpError } from "../lib/http_error.ts";
-import { Batch, jsonp, raw, river, riverV1, sse } from "../lib/message.ts";
+import { jsonp, raw, river, riverV1, sse } from "../lib/formats.ts";
+import { Batch } from "../lib/message.ts";
 import { checkData, checkName, MAX_NAME } from "../lib/names.ts";
 import {
   KNOWN,

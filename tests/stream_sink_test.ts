@@ -1,15 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import {
-  Batch,
-  type Format,
-  Gap,
-  jsonp,
-  raw,
-  river,
-  riverV1,
-  sse,
-  sseOfMany,
-} from "../lib/message.ts";
+import { jsonp, raw, river, riverV1, sse, sseOfMany } from "../lib/formats.ts";
+import { Batch, type Format, Gap } from "../lib/message.ts";
 import { CutError, StreamSink } from "../lib/stream_sink.ts";
 import type { CloseReason } from "../lib/sink.ts";
 import { Subscriber } from "../lib/subscriber.ts";
