@@ -233,19 +233,33 @@ export class Hub implements ChannelOwner, Local {
     this.#retryTimer = setTimeout(() => this.resume(), ms);
   }
 
-  /** Refuses publications, sends what is pending and ends every subscriber; one that comes later is ended at once. */
+  /** Whether publications are refused, because the end has begun. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /**
+   * Refuses publications from now on. Ends every subscriber once what is pending has been sent: at once if
+   * nothing is, else after some turns, as those who read must not be cut for it. A subscriber that comes
+   * later is ended at once.
+   */
   drain(): void {
     this.#closed = true;
+    if (this.#outbox.empty) this.#end();
+  }
+
+  /** Sends what is still pending, in one go, ends every subscriber and lets the engine go. */
+  async close(): Promise<void> {
+    this.#closed = true;
     while (!this.#outbox.empty) this.#outbox.flush();
+    this.#end();
+    await this.#engine.close();
+  }
+
+  #end(): void {
     for (const subscriber of this.#subscribers) subscriber.close("shutdown");
     clearTimeout(this.#retryTimer);
     this.#unsent.stop();
-  }
-
-  /** Drains and lets the engine go. Nothing may be published afterwards. */
-  async close(): Promise<void> {
-    this.drain();
-    await this.#engine.close();
   }
 
   /** Takes a channel out of the map; false if another one, or none, has its place there. */
@@ -281,6 +295,7 @@ export class Hub implements ChannelOwner, Local {
     this.#scheduled = false;
     const messages = this.#outbox.flush();
     if (!this.#outbox.empty) this.#flushSoon();
+    else if (this.#closed) this.#end();
     return messages;
   }
 

@@ -98,11 +98,13 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
 
   /** Carries out a frame, or a part of it; nothing if the socket has been ended here. */
   carryOut(frame: string, at: number): number | undefined {
-    const { subscriber } = this.context;
+    const { hub, subscriber } = this.context;
     try {
-      // Ended after the frame came, for example because the token expired; or cut now, because the
-      // client asks and asks, but does not take the answers.
-      if (subscriber.closed === undefined && subscriber.keepsUp()) return this.receive(frame, at);
+      // Ended after the frame came, for example because the token expired, or about to be ended with the
+      // hub; or cut now, because the client asks and asks, but does not take the answers.
+      if (subscriber.closed === undefined && !hub.closed && subscriber.keepsUp()) {
+        return this.receive(frame, at);
+      }
     } catch (error) {
       this.#refuse(error);
     }

@@ -9,6 +9,7 @@ import {
   errorCode,
   memoryLimits,
   msg,
+  openPlain,
   openSocket,
   publish,
   RawConnection,
@@ -275,6 +276,41 @@ Deno.test("Hub refuses publications after it began to drain, and a late engine k
   assertEquals(engine.usage().published, 1);
   await hub.close();
 });
+
+/** Publishes messages, more of them than a plain WebSocket may have unsent. */
+async function publishMany(server: { url: string }, count: number): Promise<void> {
+  const body = '{"name":"x","data":"a"}\n'.repeat(count);
+  const headers = { "Content-Type": "application/x-ndjson" };
+  assertEquals((await ask(`${server.url}/publish`, { method: "POST", body, headers })).status, 200);
+}
+
+Deno.test("a WebSocket that reads gets all that was published before the server began to drain, then 1001", async () => {
+  await using server = await serveHere();
+  await using reader = await openPlain(server, "x");
+  await publishMany(server, 10_000);
+  const drained = server.app.drain();
+  server.hub.drain();
+  const last = (await reader.take(10_000)).at(-1);
+  assertEquals([last, (await reader.closed).code], [msg("x", 10_000, "a"), 1001]);
+  await within(2000, "the app", drained);
+});
+
+for (const protocol of [undefined, "river.v1"]) {
+  Deno.test(`what a WebSocket (${protocol ?? "plain"}) sends while the last messages go out is dropped without a word`, async () => {
+    await using server = await serveHere();
+    await using reader = await openPlain(server, "x");
+    await using sender = await openSocket(server, protocol === undefined ? "name=x" : "", protocol);
+    await until(() => server.hub.size === 2);
+    await publishMany(server, 10_000);
+    const drained = server.app.drain();
+    server.hub.drain();
+    sender.send(protocol === undefined ? "b" : '["pub", {"channel": "x", "data": "b", "id": "1"}]');
+    assertEquals((await sender.closed).code, 1001);
+    assertEquals((await reader.take(10_000)).at(-1), msg("x", 10_000, "a"));
+    await within(2000, "the app", drained);
+    assertEquals([server.engine.usage().published, server.errors], [10_000, []]);
+  });
+}
 
 for (const protocol of [undefined, "river.v1"]) {
   Deno.test(`what a WebSocket (${protocol ?? "plain"}) sends after the server began to drain gets no ack, and is not published`, async () => {
