@@ -5,12 +5,15 @@
  * @module
  */
 import type { Channel } from "./channel.ts";
+import { FRAME_COST } from "./frame_queue.ts";
 import { type Batch, type Message, MESSAGE_COST } from "./message.ts";
 import type { Subscription } from "./subscription.ts";
 
-/** Most messages delivered in one turn, and the share of `maxQueue` that their data may be. */
+/** Most messages delivered in one turn. */
 const TURN_MESSAGES = 256;
+/** The shares of `maxQueue` that their data may be, and what their frames cost where each has its own. */
 const TURN_BYTES_SHARE = 1 / 8;
+const TURN_FRAMES_SHARE = 1 / 4;
 /** How long one turn delivers, in milliseconds. */
 const TURN_MS = 8;
 /**
@@ -25,6 +28,7 @@ const CLOCK_EVERY = 256;
 
 /** The channels that have something to deliver. */
 export class Outbox {
+  readonly #maxMessages: number;
   readonly #maxBytes: number;
   /** Each once, in the order in which they are served. */
   #channels: Channel[] = [];
@@ -42,6 +46,8 @@ export class Outbox {
    * a reader that takes what it is sent is never cut for one large publish.
    */
   constructor({ maxQueue }: { maxQueue: number }) {
+    const frames = Math.max(1, Math.floor(maxQueue * TURN_FRAMES_SHARE / FRAME_COST));
+    this.#maxMessages = Math.min(TURN_MESSAGES, frames);
     this.#maxBytes = maxQueue * TURN_BYTES_SHARE;
   }
 
@@ -63,7 +69,7 @@ export class Outbox {
    */
   flush(): number {
     const flooded = this.#messages > FLOOD_MESSAGES || this.#bytes > FLOOD_BYTES;
-    const most = flooded ? Infinity : TURN_MESSAGES;
+    const most = flooded ? Infinity : this.#maxMessages;
     const mostBytes = flooded ? Infinity : this.#maxBytes;
     const end = performance.now() + (flooded ? FLOOD_MS : TURN_MS);
     let messages = this.#batch?.messages.length ?? 0;

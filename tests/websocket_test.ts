@@ -414,6 +414,17 @@ Deno.test("river.v1: when it is closed here, what was acknowledged is published,
   assertEquals(server.engine.usage().published, published);
 });
 
+for (const size of ["4KiB", "64KiB", "128KiB"]) {
+  Deno.test(`--max-queue ${size}: a plain socket that reads gets all of one large publish`, async () => {
+    await using server = await serveHere("--max-queue", size);
+    await using reader = await openPlain(server, "x");
+    const body = '{"name":"x","data":"a"}\n'.repeat(1000);
+    const headers = { "Content-Type": "application/x-ndjson" };
+    await ask(`${server.url}/publish`, { method: "POST", body, headers });
+    assertEquals((await reader.take(1000)).at(-1), msg("x", 1000, "a"));
+  });
+}
+
 Deno.test("--max-inbox: a socket with more waiting is closed with 1013, others go on", async () => {
   await using server = await serveHere("--max-inbox", "1KiB", "--max-body", "8MiB");
   await using other = await openSocket(server, "", V1);
