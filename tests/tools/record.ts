@@ -10,6 +10,9 @@
  * @module
  */
 import { parseArgs } from "node:util";
+import { encodeFrame, OP } from "../frames.ts";
+import { bytesOf } from "../hard/strangers/harness.ts";
+import { requestHead, UPGRADE } from "../support.ts";
 
 const { values: { tree } } = parseArgs({ options: { tree: { type: "string", default: "." } } });
 
@@ -59,13 +62,7 @@ async function readAll(conn: Deno.TcpConn): Promise<Uint8Array> {
     // The time is over.
   }
   clearTimeout(timer);
-  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
+  return bytesOf(...parts);
 }
 
 /** What stands in place of what differs from run to run. */
@@ -119,17 +116,9 @@ async function exchange({ port }: Server, request: string): Promise<string> {
 
 /** A request with what every request has. */
 function requestOf(line: string, headers: Record<string, string> = {}, body?: string): string {
-  const all: Record<string, string> = { host: "127.0.0.1", connection: "close", ...headers };
+  const all: Record<string, string> = { connection: "close", ...headers };
   if (body !== undefined) all["content-length"] = String(utf8.encode(body).length);
-  const fields = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
-  return `${line} HTTP/1.1\r\n${fields.join("")}\r\n${body ?? ""}`;
-}
-
-/** A frame of a client, masked with zeros. */
-function frame(op: number, payload: string | Uint8Array): Uint8Array {
-  const data = typeof payload === "string" ? utf8.encode(payload) : payload;
-  const size = data.length < 126 ? [data.length] : [126, data.length >> 8, data.length & 255];
-  return Uint8Array.from([0x80 | op, 0x80 | size[0], ...size.slice(1), 0, 0, 0, 0, ...data]);
+  return requestHead(`${line} HTTP/1.1`, all) + (body ?? "");
 }
 
 /** A socket's life: what is sent, and the frames that come back. */
@@ -137,27 +126,23 @@ async function socket(
   { port }: Server,
   query: string,
   headers: Record<string, string>,
-  sent: readonly (string | Uint8Array)[],
+  frames: readonly (string | Uint8Array)[],
 ): Promise<string> {
   const conn = await Deno.connect({ hostname: "127.0.0.1", port });
-  await conn.write(utf8.encode(requestOf(`GET /websocket${query}`, {
-    connection: "Upgrade",
-    upgrade: "websocket",
-    "sec-websocket-version": "13",
-    "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
-    ...headers,
-  })));
+  const head = requestHead(`GET /websocket${query} HTTP/1.1`, { ...UPGRADE, ...headers });
+  await conn.write(utf8.encode(head));
   await new Promise((resolve) => setTimeout(resolve, 150));
-  for (const text of sent) {
-    await conn.write(typeof text === "string" ? frame(1, text) : frame(2, text));
+  for (const sent of frames) {
+    const op = typeof sent === "string" ? OP.text : OP.binary;
+    await conn.write(encodeFrame({ op, payload: sent }));
     await new Promise((resolve) => setTimeout(resolve, 60));
   }
   const bytes = await readAll(conn);
   const split = latin1(bytes).indexOf("\r\n\r\n");
-  const head = latin1(bytes.subarray(0, split)).split("\r\n");
-  const lines = [head[0], ...head.slice(1).sort(), ""];
+  const received = latin1(bytes.subarray(0, split)).split("\r\n");
+  const lines = [received[0], ...received.slice(1).sort(), ""];
   let at = split + 4;
-  if (!head[0].includes(" 101 ")) {
+  if (!received[0].includes(" 101 ")) {
     return settled([...lines, latin1(bytes.subarray(at))].join("\n"), port);
   }
   while (at + 2 <= bytes.length) {
@@ -264,13 +249,13 @@ const OPEN: Record<string, string> = {
   "no channel": requestOf("GET /channels/none"),
   "reset a channel": requestOf("DELETE /channels/b"),
   "channels by POST": requestOf("POST /channels", FORM, ""),
-  "channels from elsewhere": requestOf("GET /channels", { host: "river.example" }),
+  "channels from elsewhere": requestOf("GET /channels", { Host: "river.example" }),
   "health": requestOf("GET /healthz"),
   "health, the head": requestOf("HEAD /healthz"),
   "metrics": requestOf("GET /metrics"),
   "metrics, the head": requestOf("HEAD /metrics"),
   "nothing there": requestOf("GET /nothing"),
-  "a bad host": requestOf("GET /healthz", { host: "a/b" }),
+  "a bad host": requestOf("GET /healthz", { Host: "a/b" }),
   "the chat without a slash": requestOf("GET /chat-demo"),
   ...Object.fromEntries(
     [
@@ -347,7 +332,7 @@ show(
 );
 show(
   "a socket of another version",
-  await socket(open, "?name=a", { "sec-websocket-version": "8" }, []),
+  await socket(open, "?name=a", { "Sec-WebSocket-Version": "8" }, []),
 );
 const last = socket(open, "?name=z", V1, []);
 await new Promise((resolve) => setTimeout(resolve, 400));
