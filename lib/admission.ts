@@ -90,32 +90,12 @@ export class Admission {
     this.#checkDrained();
   }
 
-  /** Counts a connection. What it returns must be called once, when that has ended. */
-  enter(comer: Comer): () => void {
-    this.#connections++;
-    const clients = this.#clients;
-    const client = this.#countedClient(comer);
-    if (client === undefined) return () => this.#leave();
-    clients.set(client, (clients.get(client) ?? 0) + 1);
-    return () => {
-      const others = clients.get(client)! - 1;
-      if (others > 0) clients.set(client, others);
-      else clients.delete(client);
-      this.#leave();
-    };
-  }
-
-  /** +1: the runtime has leaked a socket (no open event within a heartbeat). -1: it closed after all. */
-  lose(change: 1 | -1): void {
-    this.#lost += change;
-  }
-
   /**
-   * Makes sure that another subscriber may come.
+   * Lets a subscriber in and counts its connection. What it returns must be called once, when that has ended.
    *
    * @throws {HttpError} 429 if its client has too many or comes too often, 503 if there are too many.
    */
-  checkRoom(comer: Comer): void {
+  enter(comer: Comer): () => void {
     const { maxConnections, maxConnectionsPerClient, trustProxy } = this.#limits;
     if (this.#connectionLimit.enabled) {
       const address = this.#addressOf(comer);
@@ -123,7 +103,8 @@ export class Admission {
       this.#connectionLimit.spend(address, 1);
     }
     const client = this.#countedClient(comer);
-    if (client !== undefined && (this.#clients.get(client) ?? 0) >= maxConnectionsPerClient) {
+    const count = client === undefined ? 0 : this.#clients.get(client) ?? 0;
+    if (client !== undefined && count >= maxConnectionsPerClient) {
       throw new HttpError(
         429,
         "too_many_connections",
@@ -133,13 +114,22 @@ export class Admission {
         { "retry-after": RETRY_AFTER },
       );
     }
-    if (this.#connections < maxConnections) return;
-    throw new HttpError(
-      503,
-      "too_many_connections",
-      `${maxConnections} subscribers are connected, the most allowed (--max-connections)`,
-      { "retry-after": RETRY_AFTER },
-    );
+    if (this.#connections >= maxConnections) {
+      throw new HttpError(
+        503,
+        "too_many_connections",
+        `${maxConnections} subscribers are connected, the most allowed (--max-connections)`,
+        { "retry-after": RETRY_AFTER },
+      );
+    }
+    this.#connections++;
+    if (client !== undefined) this.#clients.set(client, count + 1);
+    return () => this.#leave(client);
+  }
+
+  /** +1: the runtime has leaked a socket (no open event within a heartbeat). -1: it closed after all. */
+  lose(change: 1 | -1): void {
+    this.#lost += change;
   }
 
   /** How long a subscriber may live, in milliseconds, if it asked for `timeout`; what ends it then. */
@@ -160,8 +150,13 @@ export class Admission {
     return { limit: this.#publishLimit, address: this.#addressOf(comer) };
   }
 
-  #leave(): void {
+  #leave(client: Key | undefined): void {
     this.#connections--;
+    if (client !== undefined) {
+      const others = this.#clients.get(client)! - 1;
+      if (others > 0) this.#clients.set(client, others);
+      else this.#clients.delete(client);
+    }
     this.#checkDrained();
   }
 

@@ -80,7 +80,6 @@ function streamTo(
   const { hub, admission } = parts;
   const { request, connection } = call;
   checkMaySubscribe(grant, asked.wishes);
-  admission.checkRoom(call);
   const { format, once, positions, limit, timeout } = asked;
   const end = admission.enter(call);
   const sink = new StreamSink(format, {

@@ -49,7 +49,6 @@ function upgrade(
   const { hub, admission, limits, inboxes, report } = parts;
   if (!grant.known) throw grant.refusal("connect");
   checkMaySubscribe(grant, wishes);
-  admission.checkRoom(call);
   const pace = admission.paceOf(call);
   // Without a turn of the event loop in between: a client that leaves meanwhile leaves a socket that
   // never opens nor closes, and a file descriptor (Deno 2.9.6).
