@@ -5,6 +5,9 @@
  */
 import { type Format, line, object } from "./message.ts";
 
+/** The type of Server-Sent Events. */
+export const EVENT_STREAM = "text/event-stream";
+
 /** River lines, each ended by `\n`. */
 export const river: Format = {
   contentType: "text/plain;charset=UTF-8",
@@ -91,7 +94,7 @@ function eventStream(
   idsOf: (channel: string, epoch: string, last: number) => (seq: number) => string,
 ): Format {
   return {
-    contentType: "text/event-stream",
+    contentType: EVENT_STREAM,
     heartbeat: ":\n\n",
     messages(batch) {
       let text = "";

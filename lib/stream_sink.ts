@@ -4,12 +4,11 @@
  * @module
  */
 import { type Position, printCursor } from "./cursor.ts";
+import { EVENT_STREAM } from "./formats.ts";
 import type { Format, Frame } from "./message.ts";
 import type { CloseReason, Sink } from "./sink.ts";
 
 const utf8 = new TextEncoder();
-
-const EVENT_STREAM = "text/event-stream";
 
 /** Chunks written after which the queue is looked at, however small they are. */
 const RECOUNT = 64;

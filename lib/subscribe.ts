@@ -8,13 +8,11 @@ import { type Call, granted, parseUrl, type Parts, retryMs, STREAM_HEADERS } fro
 import { type Cursor, parseCursors, parseEventIds, printCursor, quote } from "./cursor.ts";
 import { badParameter, HttpError, internalError } from "./http_error.ts";
 import type { Wish } from "./hub.ts";
-import { jsonp, raw, river, riverV1, sse, sseOfMany } from "./formats.ts";
+import { EVENT_STREAM, jsonp, raw, river, riverV1, sse, sseOfMany } from "./formats.ts";
 import type { Format } from "./message.ts";
 import { KNOWN, type Name, Params, readParams, type RequestLimits, wholeNumber } from "./params.ts";
 import { StreamSink } from "./stream_sink.ts";
 import type { Subscriber } from "./subscriber.ts";
-
-const EVENT_STREAM = "text/event-stream";
 
 /** Longest JSONP callback, in characters. */
 export const MAX_CALLBACK = 128;
@@ -100,7 +98,7 @@ function streamTo(
   const subscribed = join(subscriber, () => hub.subscribe(subscriber, asked.wishes));
   // The status can say that nothing came only if it has not been sent before. An event stream
   // says so by ending: 204 would tell its client never to come back.
-  const mayBeEmpty = timeout !== undefined && !format.contentType.includes("event-stream");
+  const mayBeEmpty = timeout !== undefined && format.contentType !== EVENT_STREAM;
   const respond = () => {
     if (subscriber.closed === "error") throw internalError();
     const headers = { ...STREAM_HEADERS, "river-cursor": sink.cursor };
