@@ -34,7 +34,7 @@ export interface App {
   /** Answers every request. */
   readonly handle: Handler;
   /** Takes what goes wrong while a response is sent. */
-  fail(error: unknown): Response;
+  readonly fail: (error: unknown) => Response;
   /**
    * Refuses every request from now on. Resolves when those under way are answered and all streams and
    * sockets are closed, which is for the hub to see to.
@@ -62,16 +62,11 @@ const ASSET_ROUTES: Record<string, Route> = { GET: asset, HEAD: asset };
 /** Builds the server from its parts. */
 export function createApp(options: AppOptions): App {
   const { limits } = options;
-  const app = new Dispatcher({
+  return new Dispatcher({
     ...options,
     admission: new Admission(limits),
     inboxes: new Inboxes(limits.maxInbox),
   });
-  return {
-    handle: (request, connection) => app.handle(request, connection),
-    fail: (error) => app.fail(error),
-    drain: () => app.drain(),
-  };
 }
 
 /** Takes every request to its route, and every error to its response. */
@@ -87,7 +82,7 @@ class Dispatcher implements App {
     this.#unaware = parts.access.open && !parts.limits.trustProxy;
   }
 
-  handle(request: Request, connection: Connection): Response | Promise<Response> {
+  readonly handle: Handler = (request, connection) => {
     const { access, admission } = this.#parts;
     let origin: string | undefined;
     try {
@@ -112,7 +107,7 @@ class Dispatcher implements App {
     } catch (error) {
       return this.#refuse(error, request, origin);
     }
-  }
+  };
 
   #lookForProxy({ headers }: Request, { remoteAddr }: Connection): void {
     // A client elsewhere may have a proxy of its own.
@@ -126,10 +121,10 @@ class Dispatcher implements App {
     );
   }
 
-  fail(error: unknown): Response {
+  readonly fail = (error: unknown): Response => {
     if (!(error instanceof CutError)) this.#parts.report(error);
     return internalError().toResponse();
-  }
+  };
 
   drain(): Promise<void> {
     return this.#parts.admission.drain();
