@@ -4,8 +4,7 @@
  * @module
  */
 import { createHash, timingSafeEqual } from "node:crypto";
-import { quote } from "./cursor.ts";
-import { HttpError } from "./http_error.ts";
+import { quote, Refusal } from "./refusal.ts";
 import { isLocal } from "./local.ts";
 import { BadTokenError, type Rights, Tokens } from "./token.ts";
 
@@ -24,7 +23,7 @@ export interface Grant {
   /** When it ends, in milliseconds since 1970; `Infinity`: never. */
   readonly expires: number;
   /** The refusal of what it does not allow. */
-  refusal(action: string): HttpError;
+  refusal(action: string): Refusal;
 }
 
 /** What who needs no token, or holds the key, may do. */
@@ -64,9 +63,9 @@ class TokenGrant implements Grant {
     return this.#rights.expires;
   }
 
-  refusal(action: string): HttpError {
+  refusal(action: string): Refusal {
     const reason = `the token does not allow to ${action}`;
-    return new HttpError(403, "forbidden", `Not allowed to ${action}`, {
+    return new Refusal(403, "forbidden", `Not allowed to ${action}`, {
       "www-authenticate": challenge("insufficient_scope", reason),
     });
   }
@@ -112,12 +111,12 @@ export class Access {
    *
    * @param grant What the client may do.
    * @param peer The address at the other end of the connection.
-   * @throws {HttpError} 401 or 403 for everybody else.
+   * @throws {Refusal} 401 or 403 for everybody else.
    */
   checkOperator(grant: Grant, request: Request, peer: string): void {
     if (!grant.mayOperate) throw grant.refusal("see this");
     if (!this.open || isLocal(peer, request)) return;
-    throw new HttpError(
+    throw new Refusal(
       403,
       "local_only",
       "Without a key or token, channels and metrics are for programs on the server's machine only, " +
@@ -193,7 +192,7 @@ export class Access {
    * Whether a web page of this origin may talk to us.
    *
    * @returns The origin if it may; undefined if the request comes from no page.
-   * @throws {HttpError} 403 if it may not.
+   * @throws {Refusal} 403 if it may not.
    */
   checkOrigin(headers: Headers): string | undefined {
     const origin = headers.get("origin");
@@ -206,7 +205,7 @@ export class Access {
    * it; browsers say that these come from another site, and mostly from which. All of these are GET: with
    * any other method the origin is always told (Fetch Standard, 3.2).
    *
-   * @throws {HttpError} 403 if it comes from a page of an origin that is not allowed.
+   * @throws {Refusal} 403 if it comes from a page of an origin that is not allowed.
    */
   checkEmbedding({ method, headers }: Request): void {
     if (method !== "GET") return;
@@ -253,8 +252,8 @@ function isOwn(origin: string, headers: Headers): boolean {
 }
 
 /** The refusal of who shows no credential, or one with a flaw. The body is the same for all. */
-function unauthorized(action: string, flaw?: string): HttpError {
-  return new HttpError(401, "unauthorized", `A key or token is needed to ${action}`, {
+function unauthorized(action: string, flaw?: string): Refusal {
+  return new Refusal(401, "unauthorized", `A key or token is needed to ${action}`, {
     "www-authenticate": challenge(flaw === undefined ? undefined : "invalid_token", flaw),
   });
 }
@@ -267,8 +266,8 @@ function challenge(error?: string, reason = ""): string {
   return `Bearer realm="river", error="${error}", error_description="${description}"`;
 }
 
-function forbidden(origin: string): HttpError {
-  return new HttpError(
+function forbidden(origin: string): Refusal {
+  return new Refusal(
     403,
     "forbidden_origin",
     `Pages of the origin ${quote(origin)} are not allowed here (--origin)`,

@@ -6,7 +6,7 @@
  */
 import type { Grant } from "./access.ts";
 import type { Call } from "./call.ts";
-import { HttpError, RETRY_AFTER } from "./http_error.ts";
+import { Refusal, RETRY_AFTER } from "./refusal.ts";
 import { type Key, keyOf } from "./key.ts";
 import { isLoopback } from "./local.ts";
 import { clientAddress, type Pace, RateLimit } from "./rate_limit.ts";
@@ -93,7 +93,7 @@ export class Admission {
   /**
    * Lets a subscriber in and counts its connection. What it returns must be called once, when that has ended.
    *
-   * @throws {HttpError} 429 if its client has too many or comes too often, 503 if there are too many.
+   * @throws {Refusal} 429 if its client has too many or comes too often, 503 if there are too many.
    */
   enter(comer: Comer): () => void {
     const { maxConnections, maxConnectionsPerClient, trustProxy } = this.#limits;
@@ -105,7 +105,7 @@ export class Admission {
     const client = this.#countedClient(comer);
     const count = client === undefined ? 0 : this.#clients.get(client) ?? 0;
     if (client !== undefined && count >= maxConnectionsPerClient) {
-      throw new HttpError(
+      throw new Refusal(
         429,
         "too_many_connections",
         `One client address is allowed ${maxConnectionsPerClient} subscribers ` +
@@ -115,7 +115,7 @@ export class Admission {
       );
     }
     if (this.#connections >= maxConnections) {
-      throw new HttpError(
+      throw new Refusal(
         503,
         "too_many_connections",
         `${maxConnections} subscribers are connected, the most allowed (--max-connections)`,
@@ -181,7 +181,7 @@ export class Admission {
 /**
  * Makes sure that a client may publish now.
  *
- * @throws {HttpError} 429 if it has to wait.
+ * @throws {Refusal} 429 if it has to wait.
  */
 export function checkPace(pace: Pace | undefined): void {
   if (pace === undefined) return;
@@ -191,7 +191,7 @@ export function checkPace(pace: Pace | undefined): void {
 function checkRate(limit: RateLimit, address: string, what: string): void {
   const wait = limit.wait(address);
   if (wait === 0) return;
-  throw new HttpError(
+  throw new Refusal(
     429,
     "too_many_requests",
     `One client address is allowed ${limit.perSecond} ${what}`,

@@ -12,11 +12,12 @@ import {
   type Connection,
   parseUrl,
   type Parts,
+  PRIVATE,
+  refusalResponse,
   type Route,
 } from "./call.ts";
-import { quote } from "./cursor.ts";
 import { BatchTooLargeError, EngineFullError } from "./engine.ts";
-import { HttpError, internalError, PRIVATE, RETRY_AFTER } from "./http_error.ts";
+import { internalError, quote, Refusal, RETRY_AFTER } from "./refusal.ts";
 import { ShuttingDownError } from "./hub.ts";
 import { Inboxes } from "./inbox.ts";
 import { isLoopback, isProxied } from "./local.ts";
@@ -123,7 +124,7 @@ class Dispatcher implements App {
 
   readonly fail = (error: unknown): Response => {
     if (!(error instanceof CutError)) this.#parts.report(error);
-    return internalError().toResponse();
+    return refusalResponse(internalError());
   };
 
   drain(): Promise<void> {
@@ -140,12 +141,12 @@ class Dispatcher implements App {
       ? ASSET_ROUTES
       : undefined;
     if (methods === undefined) {
-      throw new HttpError(404, "not_found", `There is nothing at ${quote(path)}`);
+      throw new Refusal(404, "not_found", `There is nothing at ${quote(path)}`);
     }
     if (Object.hasOwn(methods, method)) return methods[method](this.#parts, call);
     const allow = [...Object.keys(methods), "OPTIONS"].join(", ");
     if (method === "OPTIONS") return preflight(allow);
-    throw new HttpError(
+    throw new Refusal(
       405,
       "method_not_allowed",
       `${method} is not allowed at ${quote(path)}: use ${allow}`,
@@ -155,10 +156,10 @@ class Dispatcher implements App {
 
   /** The one place where an error becomes a response. */
   #refuse(error: unknown, request: Request, origin: string | undefined): Response {
-    const refusal = this.#toHttpError(error);
+    const refusal = this.#toRefusal(error);
     this.#parts.metrics.refused(refusal.status);
     if (refusal.code === "forbidden_origin") this.#warnOfOrigin(request);
-    return this.#finish(refusal.toResponse(), request, origin);
+    return this.#finish(refusalResponse(refusal), request, origin);
   }
 
   #warnOfOrigin({ headers, url }: Request): void {
@@ -176,16 +177,16 @@ class Dispatcher implements App {
     return response;
   }
 
-  #toHttpError(error: unknown): HttpError {
-    if (error instanceof HttpError) return error;
+  #toRefusal(error: unknown): Refusal {
+    if (error instanceof Refusal) return error;
     if (error instanceof ShuttingDownError) return shuttingDown();
     if (error instanceof EngineFullError) {
-      return new HttpError(503, "too_many_channels", `${error.message} (--max-channels)`, {
+      return new Refusal(503, "too_many_channels", `${error.message} (--max-channels)`, {
         "retry-after": RETRY_AFTER,
       });
     }
     if (error instanceof BatchTooLargeError) {
-      return new HttpError(413, "batch_too_large", `${error.message} (--max-memory)`);
+      return new Refusal(413, "batch_too_large", `${error.message} (--max-memory)`);
     }
     this.#parts.report(error);
     return internalError();
@@ -223,13 +224,13 @@ const HOST = /^[\w.~!$&'()*+,;=:%[\]-]*$/;
 function checkHost(headers: Headers): void {
   const host = headers.get("host");
   if (host === null || HOST.test(host)) return;
-  throw new HttpError(400, "bad_host", `The header "Host" is no host: ${quote(host)}`, {
+  throw new Refusal(400, "bad_host", `The header "Host" is no host: ${quote(host)}`, {
     connection: "close",
   });
 }
 
-function shuttingDown(): HttpError {
-  return new HttpError(503, "shutting_down", "The server is shutting down", {
+function shuttingDown(): Refusal {
+  return new Refusal(503, "shutting_down", "The server is shutting down", {
     "retry-after": RESTART_AFTER,
     "connection": "close",
   });

@@ -5,8 +5,7 @@
  * @module
  */
 import { checkTransfer, contentOf, textOf } from "./content.ts";
-import { quote } from "./cursor.ts";
-import { HttpError, RETRY_AFTER } from "./http_error.ts";
+import { quote, Refusal, RETRY_AFTER } from "./refusal.ts";
 import type { Timed, TimerWheel } from "./timer_wheel.ts";
 import { turn } from "./turn.ts";
 
@@ -66,13 +65,13 @@ export class BodyReader implements Timed {
 
   /**
    * Gives the body to `parse` and resolves with what that makes of it: one promise for all, as every POST
-   * comes through here. Rejects with an `HttpError` of 400 if the body is not in the encoding that it says or
+   * comes through here. Rejects with an `Refusal` of 400 if the body is not in the encoding that it says or
    * breaks off, 408 if it takes too long, 413 if it is too large, 503 if there is no room for it.
    *
    * @param stranger What a client gets that sends more than `SMALL` bytes, if it has yet to show a credential.
-   * @throws {HttpError} 400 if its length is not a number, 413 if that is too large, 415 if it cannot be read.
+   * @throws {Refusal} 400 if its length is not a number, 413 if that is too large, 415 if it cannot be read.
    */
-  read<T>(request: Request, parse: Parser<T>, stranger?: HttpError): Promise<T> {
+  read<T>(request: Request, parse: Parser<T>, stranger?: Refusal): Promise<T> {
     const { maxBody, bodyTimeout } = this.#limits;
     const { headers } = request;
     const { type, charset } = contentOf(headers);
@@ -107,8 +106,8 @@ export class BodyReader implements Timed {
       const fail = (error: unknown) => {
         if (!this.#readings.delete(reading)) return;
         // If the client is gone nobody reads this, but it is counted as a refusal, not as our error.
-        const brokenOff = new HttpError(400, "body_incomplete", "The body was cut short");
-        reject(error instanceof HttpError ? error : brokenOff);
+        const brokenOff = new Refusal(400, "body_incomplete", "The body was cut short");
+        reject(error instanceof Refusal ? error : brokenOff);
       };
       if (small) request.bytes().then((bytes) => void take(bytes), fail);
       else this.#collect(body ?? request, most, length, refuse, take).catch(fail);
@@ -143,7 +142,7 @@ export class BodyReader implements Timed {
     body: ReadableStreamBYOBReader | Request,
     most: number,
     expected: number | undefined,
-    refuse: () => HttpError,
+    refuse: () => Refusal,
     take: (bytes: Uint8Array) => unknown,
   ): Promise<void> {
     const { maxBodies } = this.#limits;
@@ -207,7 +206,7 @@ function lengthOf(headers: Headers): number | undefined {
   if (length === null) return undefined;
   // The runtime lets two equal lengths pass, as one with a comma.
   if (/^[0-9]+$/.test(length)) return Number(length);
-  throw new HttpError(
+  throw new Refusal(
     400,
     "bad_length",
     `Bad header "Content-Length": expected a number, got ${quote(length)}`,
@@ -217,20 +216,20 @@ function lengthOf(headers: Headers): number | undefined {
   );
 }
 
-function tooSlow(ms: number): HttpError {
-  return new HttpError(
+function tooSlow(ms: number): Refusal {
+  return new Refusal(
     408,
     "body_too_slow",
     `The body took more than ${ms / 1000} s (--body-timeout)`,
   );
 }
 
-function tooLarge(max: number): HttpError {
-  return new HttpError(413, "body_too_large", `The body is larger than ${max} bytes (--max-body)`);
+function tooLarge(max: number): Refusal {
+  return new Refusal(413, "body_too_large", `The body is larger than ${max} bytes (--max-body)`);
 }
 
-function noRoom(max: number): HttpError {
-  return new HttpError(
+function noRoom(max: number): Refusal {
+  return new Refusal(
     503,
     "too_many_bodies",
     `More than ${max} bytes of bodies are being read (--max-bodies)`,

@@ -7,11 +7,11 @@ import type { Access, Grant } from "./access.ts";
 import type { Admission, AdmissionLimits } from "./admission.ts";
 import type { BodyReader } from "./body.ts";
 import type { Engine } from "./engine.ts";
-import { PRIVATE } from "./http_error.ts";
 import type { Hub } from "./hub.ts";
 import type { Inboxes } from "./inbox.ts";
 import type { PrometheusMetrics } from "./prometheus.ts";
 import { type Params, partOf, type RequestLimits } from "./params.ts";
+import type { Refusal } from "./refusal.ts";
 import type { Warnings } from "./warnings.ts";
 
 /** What the routes work with. Times are in milliseconds. */
@@ -69,6 +69,8 @@ export type Route = (parts: Parts, call: Call) => Response | Promise<Response>;
 /** nginx's code for "client closed request". Never delivered, so any status would do. */
 const CLIENT_GONE = 499;
 
+/** Headers of answers that no cache may keep, and that no browser may take for a script. */
+export const PRIVATE = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
 /** Headers of answers that do not end by themselves. */
 export const STREAM_HEADERS: Readonly<Record<string, string>> = {
   ...PRIVATE,
@@ -127,6 +129,14 @@ export function json(
   headers: Readonly<Record<string, string>> = JSON_HEADERS,
 ): Response {
   return new Response(JSON.stringify(value) + "\n", { headers });
+}
+
+/** The answer to a refused request: `{"error":{"code":...,"message":...}}` and a newline. */
+export function refusalResponse({ status, code, message, headers }: Refusal): Response {
+  return new Response(JSON.stringify({ error: { code, message } }) + "\n", {
+    status,
+    headers: { "content-type": "application/json", ...PRIVATE, ...headers },
+  });
 }
 
 /** A delay for clients that have to come back, a different one for each so that they come apart. */

@@ -6,8 +6,8 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { parse as parseToml } from "@std/toml";
-import { quote } from "./cursor.ts";
 import { isLoopback } from "./local.ts";
+import { quote } from "./refusal.ts";
 import { MIN_SECRET } from "./token.ts";
 
 type Kind = "text" | "list" | "boolean" | "count" | "bytes" | "duration" | "choice";

@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { quote } from "./cursor.ts";
-import { HttpError } from "./http_error.ts";
+import { quote, Refusal } from "./refusal.ts";
 
 /** The type of a body. */
 export interface Content {
@@ -21,12 +20,12 @@ const strictUtf8 = new TextDecoder(UTF8, { fatal: true, ignoreBOM: true });
 /**
  * Reads `Content-Type` and `Content-Encoding`.
  *
- * @throws {HttpError} 415 if the body is compressed, or its character encoding is not known.
+ * @throws {Refusal} 415 if the body is compressed, or its character encoding is not known.
  */
 export function contentOf(headers: Headers): Content {
   const coding = headers.get("content-encoding");
   if (coding !== null && !/^(?:[\s,]|identity)*$/i.test(coding)) {
-    throw new HttpError(
+    throw new Refusal(
       415,
       "unsupported_encoding",
       `Cannot read the content encoding ${quote(coding)}: send the body uncompressed`,
@@ -44,12 +43,12 @@ export function contentOf(headers: Headers): Content {
  * Refuses a body that comes with another `Transfer-Encoding` than `chunked`: the runtime takes the chunks
  * apart and leaves the rest as it is.
  *
- * @throws {HttpError} 415 if the body is compressed on its way.
+ * @throws {Refusal} 415 if the body is compressed on its way.
  */
 export function checkTransfer(headers: Headers): void {
   const coding = headers.get("transfer-encoding")?.trim() ?? "chunked";
   if (coding.toLowerCase() === "chunked") return;
-  throw new HttpError(
+  throw new Refusal(
     415,
     "unsupported_encoding",
     `Cannot read the transfer encoding ${quote(coding)}: send the body uncompressed`,
@@ -65,7 +64,7 @@ function charsetOf(parameters: string): string {
   try {
     return new TextDecoder(label).encoding;
   } catch {
-    throw new HttpError(
+    throw new Refusal(
       415,
       "unsupported_charset",
       `Cannot read the character encoding ${quote(label)}: send UTF-8`,
@@ -76,7 +75,7 @@ function charsetOf(parameters: string): string {
 /**
  * The text of a body. A byte order mark belongs to the text in UTF-8, and to the encoding in UTF-16.
  *
- * @throws {HttpError} 400 if the bytes are not of this encoding.
+ * @throws {Refusal} 400 if the bytes are not of this encoding.
  */
 export function textOf(bytes: Uint8Array, charset: string): string {
   try {
@@ -87,7 +86,7 @@ export function textOf(bytes: Uint8Array, charset: string): string {
     const text = lenientUtf8.decode(bytes);
     return text.includes("\uFFFD") ? strictUtf8.decode(bytes) : text;
   } catch {
-    throw new HttpError(
+    throw new Refusal(
       400,
       "bad_encoding",
       charset === UTF8

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { quote } from "./refusal.ts";
 
 /** "I have seen everything up to and including `seq`." */
 export interface Cursor {
@@ -81,9 +82,4 @@ export function parseEventIds(text: string, count: number): (Cursor | undefined)
 /** Prints a position; a bare number where the epoch is not known. */
 export function printCursor({ epoch, seq }: Cursor): string {
   return epoch === undefined ? String(seq) : `${epoch}-${seq}`;
-}
-
-/** A value as an error message shows it: quoted, escaped, and cut when it is long. */
-export function quote(value: string): string {
-  return JSON.stringify(value.length > 64 ? value.slice(0, 64) + "…" : value);
 }

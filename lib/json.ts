@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { HttpError } from "./http_error.ts";
+import { Refusal } from "./refusal.ts";
 
 /** Strings that one text may hold. */
 export const MAX_STRINGS = 2000;
@@ -60,7 +60,7 @@ function endOfString(text: string, start: number): number {
  * Parses a JSON object.
  *
  * @param what Names the text in the error.
- * @throws {HttpError} 400 if it is not JSON, not an object, or has too much in it.
+ * @throws {Refusal} 400 if it is not JSON, not an object, or has too much in it.
  */
 export function parseObject(text: string, what: string): Record<string, unknown> {
   let value: unknown;
@@ -68,10 +68,10 @@ export function parseObject(text: string, what: string): Record<string, unknown>
     // Some editors put a byte order mark in front; JSON has no place for it.
     value = parseJson(text.startsWith("\uFEFF") ? text.slice(1) : text);
   } catch (error) {
-    throw new HttpError(400, "bad_json", `Cannot parse ${what} as JSON: ${flawOf(error as Error)}`);
+    throw new Refusal(400, "bad_json", `Cannot parse ${what} as JSON: ${flawOf(error as Error)}`);
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new HttpError(400, "bad_json", `Expected ${what} to be a JSON object`);
+    throw new Refusal(400, "bad_json", `Expected ${what} to be a JSON object`);
   }
   return value as Record<string, unknown>;
 }

@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { quote } from "./cursor.ts";
-import { badParameter, HttpError } from "./http_error.ts";
+import { badParameter, quote, Refusal } from "./refusal.ts";
 import { utf8Length } from "./message.ts";
 
 /** Longest channel name and idempotency key, in bytes. */
@@ -13,7 +12,7 @@ export const MAX_NAME = 255;
 /**
  * Holds a channel name or idempotency key to its rules: 1 to 255 bytes, no control characters.
  *
- * @throws {HttpError} 400 naming `parameter`.
+ * @throws {Refusal} 400 naming `parameter`.
  */
 export function checkName(parameter: string, value: string): void {
   if (value === "") throw badParameter(parameter, "it is empty");
@@ -40,14 +39,14 @@ function hasControl(text: string): boolean {
 /**
  * Holds a message's data to its rules.
  *
- * @throws {HttpError} 413 if it is too large, 400 if it is not Unicode.
+ * @throws {Refusal} 413 if it is too large, 400 if it is not Unicode.
  */
 export function checkData(parameter: string, data: string, max: number): void {
   // No code unit takes more than three bytes, so that few strings have to be measured.
   if (data.length * 3 > max) {
     const bytes = utf8Length(data);
     if (bytes > max) {
-      throw new HttpError(
+      throw new Refusal(
         413,
         "message_too_large",
         `Parameter "${parameter}" has ${bytes} bytes, but ${max} are allowed (--max-message)`,

@@ -3,10 +3,9 @@
  *
  * @module
  */
-import { type Call, granted, json, type Parts } from "./call.ts";
-import { quote } from "./cursor.ts";
+import { type Call, granted, json, type Parts, PRIVATE } from "./call.ts";
 import type { ChannelInfo } from "./engine.ts";
-import { HttpError, PRIVATE } from "./http_error.ts";
+import { quote, Refusal } from "./refusal.ts";
 import type { Reading } from "./prometheus.ts";
 import { checkName } from "./names.ts";
 import { Params, wholeNumber } from "./params.ts";
@@ -26,7 +25,7 @@ export function listChannels(parts: Parts, call: Call): Response | Promise<Respo
       return json({ channels: channels.map((info) => withSubscribers(parts, info)), next });
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
-      throw new HttpError(400, "bad_parameter", `Bad parameter "after": ${error.message}`);
+      throw new Refusal(400, "bad_parameter", `Bad parameter "after": ${error.message}`);
     }
   });
 }
@@ -132,12 +131,12 @@ function channelOf(path: string): string {
   try {
     name = decodeURIComponent(text);
   } catch {
-    throw new HttpError(400, "bad_encoding", `Cannot decode the channel name ${quote(text)}`);
+    throw new Refusal(400, "bad_encoding", `Cannot decode the channel name ${quote(text)}`);
   }
   checkName("name", name);
   return name;
 }
 
-function unknownChannel(name: string): HttpError {
-  return new HttpError(404, "unknown_channel", `There is no channel ${quote(name)}`);
+function unknownChannel(name: string): Refusal {
+  return new Refusal(404, "unknown_channel", `There is no channel ${quote(name)}`);
 }

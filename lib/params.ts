@@ -7,8 +7,7 @@
 import { Buffer } from "node:buffer";
 import type { BodyReader } from "./body.ts";
 import { checkTransfer, contentOf } from "./content.ts";
-import { quote } from "./cursor.ts";
-import { badParameter, HttpError } from "./http_error.ts";
+import { badParameter, quote, Refusal } from "./refusal.ts";
 import { parseObject } from "./json.ts";
 import { keyOf } from "./key.ts";
 import { checkName } from "./names.ts";
@@ -84,7 +83,7 @@ export class Params {
    *
    * @param text Without the question mark.
    * @param isBody Whether it is a form in a body, in which a name without a value is a mistake.
-   * @throws {HttpError} 400 if there are too many parameters, or a value cannot be decoded.
+   * @throws {Refusal} 400 if there are too many parameters, or a value cannot be decoded.
    */
   addForm(text: string, isBody = false): this {
     if (text === "") return this;
@@ -111,7 +110,7 @@ export class Params {
   /**
    * Adds the members of a JSON object; they win over what is there.
    *
-   * @throws {HttpError} 400 if it is not a JSON object, or a value has the wrong type.
+   * @throws {Refusal} 400 if it is not a JSON object, or a value has the wrong type.
    */
   addJson(text: string): this {
     const object = parseObject(text, "the body");
@@ -134,7 +133,7 @@ export class Params {
    * libraries add some.
    *
    * @param here The optional parameters of this request.
-   * @throws {HttpError} 400 that names the cure.
+   * @throws {Refusal} 400 that names the cure.
    */
   refuseMistakes(here: readonly Name[]): this {
     if (this.#unknown === undefined) return this;
@@ -151,7 +150,7 @@ export class Params {
       }
       const meant = here.find((meant) => !this.has(meant) && isNear(name, meant));
       if (meant === undefined) continue;
-      throw new HttpError(
+      throw new Refusal(
         400,
         "unknown_parameter",
         `Unknown parameter ${quote(name)}: did you mean "${meant}"?`,
@@ -161,10 +160,10 @@ export class Params {
   }
 
   /** The refusal of a request without this parameter. */
-  missing(name: Name): HttpError {
+  missing(name: Name): Refusal {
     const other = this.#unknown?.find((unknown) => mayMean(unknown.name, name));
     const hint = other === undefined ? "" : `, but ${quote(other.name)} is given`;
-    return new HttpError(400, "missing_parameter", `Parameter "${name}" is missing${hint}`);
+    return new Refusal(400, "missing_parameter", `Parameter "${name}" is missing${hint}`);
   }
 
   /** Sets a parameter, whatever it was before. */
@@ -180,12 +179,12 @@ export class Params {
   /**
    * The value of a parameter that may be given once.
    *
-   * @throws {HttpError} 400 if it was given more than once.
+   * @throws {Refusal} 400 if it was given more than once.
    */
   get(name: Name): string | undefined {
     const values = this.#values?.get(name);
     if (values !== undefined && values.length > 1) {
-      throw new HttpError(
+      throw new Refusal(
         400,
         "duplicate_parameter",
         `Parameter "${name}" is given ${values.length} times, the first time as ${
@@ -204,7 +203,7 @@ export class Params {
   /**
    * The channels named, in order.
    *
-   * @throws {HttpError} 400 if there are none or more than `max`, one is named twice, or one is no
+   * @throws {Refusal} 400 if there are none or more than `max`, one is named twice, or one is no
    * channel name.
    */
   names(max: number): string[] {
@@ -216,7 +215,7 @@ export class Params {
     for (const name of names) checkName("name", name);
     if (names.length > 1 && new Set(names.map(keyOf)).size < names.length) {
       const twice = names.find((name, i) => names.indexOf(name) < i)!;
-      throw new HttpError(
+      throw new Refusal(
         400,
         "duplicate_parameter",
         `Parameter "name" gives the channel ${quote(twice)} twice`,
@@ -242,13 +241,13 @@ export class Params {
  * @param query What the query string holds; the body's are added to it.
  * @param stranger The refusal of a client that has yet to show a credential. Its body may hold a token if it is
  * small.
- * @throws {HttpError} 400 for malformed input, 413 for a body over the limit, 415 for one that cannot be read.
+ * @throws {Refusal} 400 for malformed input, 413 for a body over the limit, 415 for one that cannot be read.
  */
 export function readParams(
   request: Request,
   query: Params,
   bodies: BodyReader,
-  stranger?: HttpError,
+  stranger?: Refusal,
 ): Promise<Params> {
   if (stranger !== undefined && !mayHoldToken(request.headers)) throw stranger;
   return bodies.read(request, (text, type) => {
@@ -279,7 +278,7 @@ export function addBody(params: Params, text: string, type: string): boolean {
   else if (type === JSON_OBJECT) params.addJson(text);
   else if (!type.startsWith("multipart/")) return false;
   else {
-    throw new HttpError(
+    throw new Refusal(
       415,
       "unsupported_type",
       `Multipart bodies are not read here: send ${FORM}, ${JSON_OBJECT}, ${NDJSON}, ` +
@@ -292,7 +291,7 @@ export function addBody(params: Params, text: string, type: string): boolean {
 /**
  * A parameter that is a whole number.
  *
- * @throws {HttpError} 400 if it is not one from `min` to `max`.
+ * @throws {Refusal} 400 if it is not one from `min` to `max`.
  */
 export function wholeNumber(
   params: Params,
@@ -322,16 +321,16 @@ function jsonText(name: string, value: unknown): string {
   throw badParameter(name, `expected a string, got ${type.replace("a object", "an object")}`);
 }
 
-function tooManyParameters(): HttpError {
-  return new HttpError(
+function tooManyParameters(): Refusal {
+  return new Refusal(
     400,
     "too_many_parameters",
     `A query string or form may have ${MAX_PARAMETERS} parameters`,
   );
 }
 
-function badForm(message: string): HttpError {
-  return new HttpError(400, "bad_form", message);
+function badForm(message: string): Refusal {
+  return new Refusal(400, "bad_form", message);
 }
 
 function push(map: Map<Name, string[]>, name: Name, value: string): void {

@@ -8,7 +8,7 @@ import { checkPace } from "./admission.ts";
 import type { BodyReader } from "./body.ts";
 import { type Call, granted, json, JSON_HEADERS, type Parts, RECEIPT_HEADERS } from "./call.ts";
 import type { Publication, Receipt } from "./engine.ts";
-import { HttpError } from "./http_error.ts";
+import { Refusal } from "./refusal.ts";
 import { checkData, checkName } from "./names.ts";
 import { addBody, mayHoldToken, type Name, NDJSON, Params, type RequestLimits } from "./params.ts";
 import type { Pace } from "./rate_limit.ts";
@@ -71,7 +71,7 @@ function publishAll(
  * @param query What the query string holds; the body's are added to it.
  * @param stranger As for `readParams`.
  * @returns At least one publication, all of them valid.
- * @throws {HttpError} 400 for malformed input, 413 for a message or body over the limit, 415 for a body that
+ * @throws {Refusal} 400 for malformed input, 413 for a message or body over the limit, 415 for a body that
  * cannot be read.
  */
 export function readPublications(
@@ -79,7 +79,7 @@ export function readPublications(
   query: Params,
   limits: RequestLimits,
   bodies: BodyReader,
-  stranger?: HttpError,
+  stranger?: Refusal,
 ): Publication[] | Promise<Publication[]> {
   if (request.method !== "POST") {
     if (stranger !== undefined) throw stranger;
@@ -124,18 +124,18 @@ async function publicationsOfLines(text: string, limits: RequestLimits): Promise
       publications.push(...publicationsOf(new Params().addJson(line), limits));
       if (publications.length > limits.maxBatch) throw tooMany(limits.maxBatch);
     } catch (error) {
-      if (!(error instanceof HttpError)) throw error;
-      throw new HttpError(error.status, error.code, `Line ${number}: ${error.message}`);
+      if (!(error instanceof Refusal)) throw error;
+      throw new Refusal(error.status, error.code, `Line ${number}: ${error.message}`);
     }
   }
   if (publications.length === 0) {
-    throw new HttpError(400, "missing_parameter", "The body holds no line to publish");
+    throw new Refusal(400, "missing_parameter", "The body holds no line to publish");
   }
   return publications;
 }
 
-function tooMany(max: number): HttpError {
-  return new HttpError(
+function tooMany(max: number): Refusal {
+  return new Refusal(
     413,
     "too_many_messages",
     `One request may publish ${max} messages (--max-batch)`,

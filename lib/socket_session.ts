@@ -4,9 +4,9 @@
  * @module
  */
 import type { Grant } from "./access.ts";
-import { parseCursor, quote } from "./cursor.ts";
+import { parseCursor } from "./cursor.ts";
 import { EngineFullError, type Receipt } from "./engine.ts";
-import { HttpError, internalError } from "./http_error.ts";
+import { internalError, quote, Refusal } from "./refusal.ts";
 import type { Hub, Wish } from "./hub.ts";
 import { Inbox, type Inboxes, type InboxOwner } from "./inbox.ts";
 import { parseJson } from "./json.ts";
@@ -200,7 +200,7 @@ export class PlainSession extends SocketSession {
   }
 
   #fail(error: unknown): void {
-    if (error instanceof HttpError) {
+    if (error instanceof Refusal) {
       this.endTooLarge();
     } else if (error instanceof EngineFullError) {
       this.end("full", "no room for the channel: try again later");
@@ -265,7 +265,7 @@ export class LineSession extends SocketSession {
       case "pub":
         return this.#publish(fields);
       default:
-        throw new HttpError(
+        throw new Refusal(
           400,
           "unknown_command",
           `Unknown command ${quote(kind)}: expected sub, unsub or pub`,
@@ -277,13 +277,13 @@ export class LineSession extends SocketSession {
     const { hub, subscriber, grant, limits } = this.context;
     const name = quote(wish.channel);
     if (!grant.maySubscribe(wish.channel)) {
-      throw new HttpError(403, "forbidden", `Not allowed to subscribe to ${name}`);
+      throw new Refusal(403, "forbidden", `Not allowed to subscribe to ${name}`);
     }
     if (subscriber.find(wish.channel) !== undefined) {
-      throw new HttpError(400, "already_subscribed", `Already subscribed to ${name}`);
+      throw new Refusal(400, "already_subscribed", `Already subscribed to ${name}`);
     }
     if (subscriber.size >= limits.maxChannelsPerClient) {
-      throw new HttpError(
+      throw new Refusal(
         400,
         "too_many_channels",
         `Cannot subscribe to ${name}: ${limits.maxChannelsPerClient} channels a client are ` +
@@ -295,7 +295,7 @@ export class LineSession extends SocketSession {
 
   #unsubscribe(channel: string): void {
     if (!this.context.subscriber.remove(channel)) {
-      throw new HttpError(400, "not_subscribed", `Not subscribed to ${quote(channel)}`);
+      throw new Refusal(400, "not_subscribed", `Not subscribed to ${quote(channel)}`);
     }
   }
 
@@ -307,10 +307,10 @@ export class LineSession extends SocketSession {
     checkName("channel", channel);
     checkData("data", data, limits.maxMessage);
     if (!grant.mayPublish(channel)) {
-      throw new HttpError(403, "forbidden", `Not allowed to publish to ${quote(channel)}`);
+      throw new Refusal(403, "forbidden", `Not allowed to publish to ${quote(channel)}`);
     }
     if (this.tooFast) {
-      throw new HttpError(429, "too_many_requests", "Publishing faster than --publish-rate allows");
+      throw new Refusal(429, "too_many_requests", "Publishing faster than --publish-rate allows");
     }
     const receipt = hub.publish({ channel, data });
     if (receipt instanceof Promise) return receipt.then((receipt) => this.#ack(id, receipt));
@@ -325,7 +325,7 @@ export class LineSession extends SocketSession {
     const context: Record<string, string> = {};
     if (typeof id === "string") context.id = id;
     if (typeof channel === "string") context.channel = channel;
-    if (error instanceof HttpError && error.status === 413) {
+    if (error instanceof Refusal && error.status === 413) {
       this.#answer();
       this.endTooLarge();
     } else {
@@ -338,7 +338,7 @@ export class LineSession extends SocketSession {
   }
 
   #explain(error: unknown): { code: string; message: string } {
-    if (error instanceof HttpError) return error;
+    if (error instanceof Refusal) return error;
     if (error instanceof EngineFullError) {
       return { code: "too_many_channels", message: error.message };
     }
@@ -361,7 +361,7 @@ function parseCommand(text: string): [string, Fields] {
     command = undefined;
   }
   if (!Array.isArray(command) || command.length !== 2 || typeof command[0] !== "string") {
-    throw new HttpError(
+    throw new Refusal(
       400,
       "bad_command",
       `Cannot parse the line ${quote(text)}: expected ["sub", {"channel": "x"}] or the like`,
@@ -369,7 +369,7 @@ function parseCommand(text: string): [string, Fields] {
   }
   const [kind, fields] = command;
   if (typeof fields !== "object" || fields === null || Array.isArray(fields)) {
-    throw new HttpError(400, "bad_command", `Expected an object in the line ${quote(text)}`);
+    throw new Refusal(400, "bad_command", `Expected an object in the line ${quote(text)}`);
   }
   return [kind, fields];
 }
@@ -380,7 +380,7 @@ function wishOf(fields: Fields): Wish {
   if (fields.seq === undefined) {
     const other = Object.keys(fields).find((name) => mayMean(name, "seq"));
     if (other === undefined) return { channel };
-    throw new HttpError(
+    throw new Refusal(
       400,
       "unknown_parameter",
       `Unknown field ${quote(other)}: did you mean "seq"?`,
@@ -390,7 +390,7 @@ function wishOf(fields: Fields): Wish {
   try {
     return { channel, cursor: parseCursor(seq) };
   } catch (error) {
-    throw new HttpError(400, "bad_parameter", (error as Error).message);
+    throw new Refusal(400, "bad_parameter", (error as Error).message);
   }
 }
 
@@ -400,7 +400,7 @@ function textField(fields: Fields, name: string): string {
   if (value === undefined) {
     const other = Object.keys(fields).find((other) => mayMean(other, name));
     const hint = other === undefined ? "" : `, but ${quote(other)} is given`;
-    throw new HttpError(400, "missing_parameter", `Field "${name}" is missing${hint}`);
+    throw new Refusal(400, "missing_parameter", `Field "${name}" is missing${hint}`);
   }
-  throw new HttpError(400, "bad_parameter", `Field "${name}" must be a string`);
+  throw new Refusal(400, "bad_parameter", `Field "${name}" must be a string`);
 }

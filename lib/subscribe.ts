@@ -5,8 +5,8 @@
  */
 import type { Grant } from "./access.ts";
 import { type Call, granted, parseUrl, type Parts, retryMs, STREAM_HEADERS } from "./call.ts";
-import { type Cursor, parseCursors, parseEventIds, printCursor, quote } from "./cursor.ts";
-import { badParameter, HttpError, internalError } from "./http_error.ts";
+import { type Cursor, parseCursors, parseEventIds, printCursor } from "./cursor.ts";
+import { badParameter, internalError, quote, Refusal } from "./refusal.ts";
 import type { Wish } from "./hub.ts";
 import { EVENT_STREAM, jsonp, raw, river, riverV1, sse, sseOfMany } from "./formats.ts";
 import type { Format } from "./message.ts";
@@ -133,7 +133,7 @@ function join(
 /**
  * Makes sure that a client may join all of these channels.
  *
- * @throws {HttpError} If it may not.
+ * @throws {Refusal} If it may not.
  */
 export function checkMaySubscribe(grant: Grant, wishes: readonly Wish[]): void {
   if (!wishes.every(({ channel }) => grant.maySubscribe(channel))) throw grant.refusal("subscribe");
@@ -146,7 +146,7 @@ export function checkMaySubscribe(grant: Grant, wishes: readonly Wish[]): void {
 function checkNoBody({ method, headers }: Request): void {
   if (method !== "GET") return;
   if ((headers.get("content-length") ?? "0") === "0" && !headers.has("transfer-encoding")) return;
-  throw new HttpError(400, "unexpected_body", "GET takes no body here: use POST", {
+  throw new Refusal(400, "unexpected_body", "GET takes no body here: use POST", {
     connection: "close",
   });
 }
@@ -168,7 +168,7 @@ function comeBack(): Response {
  * Types the parameters of a subscription.
  *
  * @param headers For `Accept` and `Last-Event-ID`.
- * @throws {HttpError} 400 naming what is wrong.
+ * @throws {Refusal} 400 naming what is wrong.
  */
 export function subscribeRequest(
   params: Params,
@@ -211,7 +211,7 @@ export function subscribeRequest(
 /**
  * The channels and positions asked for.
  *
- * @throws {HttpError} 400 naming what is wrong.
+ * @throws {Refusal} 400 naming what is wrong.
  */
 export function wishesOf(params: Params, headers: Headers, maxChannels: number): Wish[] {
   const names = params.names(maxChannels);

@@ -6,8 +6,7 @@
 import type { Grant } from "./access.ts";
 import { type Call, granted, type Parts, retryMs } from "./call.ts";
 import { MAX_TIMER_MS } from "./clock.ts";
-import { quote } from "./cursor.ts";
-import { HttpError } from "./http_error.ts";
+import { quote, Refusal } from "./refusal.ts";
 import type { Wish } from "./hub.ts";
 import { Params } from "./params.ts";
 import { LineSession, PlainSession, type SessionContext } from "./socket_session.ts";
@@ -29,7 +28,7 @@ export function websocket(parts: Parts, call: Call): Response | Promise<Response
   const named = !lines || params.has("name");
   const wishes = named ? wishesOf(params, request.headers, parts.limits.maxChannelsPerClient) : [];
   if (!lines && wishes.length > 1) {
-    throw new HttpError(
+    throw new Refusal(
       400,
       "duplicate_parameter",
       `Parameter "name" is given ${wishes.length} times, but a plain WebSocket has one channel: ` +
@@ -93,7 +92,7 @@ function upgrade(
 /** Refuses what `Deno.upgradeWebSocket` would choke on, or let pass though it should not. */
 function checkUpgrade(headers: Headers): void {
   if (headers.get("upgrade")?.toLowerCase() !== "websocket") {
-    throw new HttpError(426, "upgrade_required", "This is a WebSocket: connect with ws://", {
+    throw new Refusal(426, "upgrade_required", "This is a WebSocket: connect with ws://", {
       upgrade: "websocket",
       connection: "upgrade",
     });
@@ -101,11 +100,11 @@ function checkUpgrade(headers: Headers): void {
   // A pattern that takes the blanks as well would look at many of them many times.
   const options = (headers.get("connection") ?? "").split(",");
   if (!options.some((option) => option.trim().toLowerCase() === "upgrade")) {
-    throw new HttpError(400, "bad_upgrade", 'The header "Connection" must hold "Upgrade"');
+    throw new Refusal(400, "bad_upgrade", 'The header "Connection" must hold "Upgrade"');
   }
   const version = headers.get("sec-websocket-version");
   if (version !== "13") {
-    throw new HttpError(
+    throw new Refusal(
       426,
       "bad_websocket_version",
       `WebSocket version ${quote(version ?? "")} is not spoken here: use 13`,
@@ -114,7 +113,7 @@ function checkUpgrade(headers: Headers): void {
   }
   const key = headers.get("sec-websocket-key") ?? "";
   if (!/^[A-Za-z0-9+/]{22}==$/.test(key)) {
-    throw new HttpError(
+    throw new Refusal(
       400,
       "bad_websocket_key",
       `The header "Sec-WebSocket-Key" must be 16 bytes in base64, got ${quote(key)}`,

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Access } from "../lib/access.ts";
-import { HttpError } from "../lib/http_error.ts";
+import { refusalResponse } from "../lib/call.ts";
+import { Refusal } from "../lib/refusal.ts";
 import { ask, serveHere } from "./support.ts";
 
 const KEY = "s3cret";
@@ -82,7 +83,7 @@ const CHALLENGES: [what: string, token: string | undefined, challenge: string][]
 for (const [what, token, challenge] of CHALLENGES) {
   Deno.test(`Access.grant() refuses with 401 and a challenge when ${what}`, async () => {
     const grant = await new Access({ publishKey: KEY }).grant(new Headers(), token);
-    const response = grant.refusal("publish").toResponse();
+    const response = refusalResponse(grant.refusal("publish"));
     assertEquals(response.status, 401);
     assertEquals(response.headers.get("www-authenticate"), challenge);
     assertEquals(
@@ -100,7 +101,7 @@ function admits(origins: string[], origin: string, host = "river.test:9271"): bo
     assertEquals(new Access({ origins }).checkOrigin(headers), origin);
     return true;
   } catch (error) {
-    assert(error instanceof HttpError, String(error));
+    assert(error instanceof Refusal, String(error));
     return false;
   }
 }
@@ -112,7 +113,7 @@ Deno.test("Access.checkOrigin() lets pass what comes from no page", () => {
 Deno.test("Access.checkOrigin() refuses with 403 and shows the origin", () => {
   const headers = new Headers({ host: "river.test", origin: 'https://evil.test/"' });
   const access = new Access({ origins: ["example.com"] });
-  const { status, code, message } = assertThrows(() => access.checkOrigin(headers), HttpError);
+  const { status, code, message } = assertThrows(() => access.checkOrigin(headers), Refusal);
   assertEquals({ status, code, message }, {
     status: 403,
     code: "forbidden_origin",
@@ -131,7 +132,7 @@ Deno.test("Access.checkOrigin() refuses pages of a request that names no host", 
     ]
   ) {
     const headers = new Headers({ origin });
-    assertEquals(assertThrows(() => new Access({}).checkOrigin(headers), HttpError).status, 403);
+    assertEquals(assertThrows(() => new Access({}).checkOrigin(headers), Refusal).status, 403);
   }
 });
 
@@ -143,7 +144,7 @@ function lets(headers: Record<string, string>, method = "GET", origins: string[]
     new Access({ origins }).checkEmbedding(request);
     return true;
   } catch (error) {
-    assert(error instanceof HttpError && error.status === 403, String(error));
+    assert(error instanceof Refusal && error.status === 403, String(error));
     return false;
   }
 }
@@ -165,7 +166,7 @@ Deno.test("Access.checkEmbedding() refuses what pages of other sites embed, also
 Deno.test("Access.checkEmbedding() calls a page that tells no referrer null, as a browser would", () => {
   const headers = { "host": "river.test", "sec-fetch-site": "cross-site" };
   const request = new Request("http://river.test/publish", { headers });
-  const error = assertThrows(() => new Access({ origins: [] }).checkEmbedding(request), HttpError);
+  const error = assertThrows(() => new Access({ origins: [] }).checkEmbedding(request), Refusal);
   assertEquals(error.message, 'Pages of the origin "null" are not allowed here (--origin)');
 });
 

@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { contentOf, textOf } from "../lib/content.ts";
-import { HttpError } from "../lib/http_error.ts";
+import { Refusal } from "../lib/refusal.ts";
 import { ask, errorCode, LineReader, sendRaw, serveHere, subscribe } from "./support.ts";
 
 const content = (type: string) => contentOf(new Headers({ "content-type": type }));
@@ -27,7 +27,7 @@ for (const label of ["klingon", "utf-7", "iso-2022-kr", "utf-8x", "\u00e9"]) {
   Deno.test(`contentOf() refuses the character encoding ${label}, and names it`, () => {
     const { status, code, message } = assertThrows(
       () => content(`text/plain; charset="${label}"`),
-      HttpError,
+      Refusal,
     );
     assertEquals([status, code], [415, "unsupported_charset"]);
     assertEquals(message, `Cannot read the character encoding "${label}": send UTF-8`);
@@ -49,7 +49,7 @@ for (
   Deno.test(`contentOf() refuses the content encoding ${coding}, and says what to send`, () => {
     const { status, code, headers } = assertThrows(
       () => contentOf(new Headers({ "content-encoding": coding })),
-      HttpError,
+      Refusal,
     );
     assertEquals([status, code, headers], [415, "unsupported_encoding", {
       "accept-encoding": "identity",
@@ -85,7 +85,7 @@ for (
   Deno.test(`textOf() refuses ${what} in ${charset}`, () => {
     const { status, code } = assertThrows(
       () => textOf(new Uint8Array(bytes), charset),
-      HttpError,
+      Refusal,
     );
     assertEquals([status, code], [400, "bad_encoding"]);
   });

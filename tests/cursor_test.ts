@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { parseCursor, parseCursors, printCursor, quote } from "../lib/cursor.ts";
+import { parseCursor, parseCursors, printCursor } from "../lib/cursor.ts";
 
 /** Every position that a server may have printed. */
 const anyCursor = fc.record({
@@ -126,13 +126,4 @@ Deno.test("parseCursors() throws nothing but RangeError, whatever the text", () 
       assert(error instanceof RangeError, String(error));
     }
   }));
-});
-
-Deno.test("quote() escapes quotes, controls and half surrogate pairs", () => {
-  assertEquals(quote('a"\\\n\0\u{1F600}\ud83d'), '"a\\"\\\\\\n\\u0000\u{1F600}\\ud83d"');
-});
-
-Deno.test("quote() shows 64 characters and cuts what is longer", () => {
-  assertEquals(quote("x".repeat(64)), `"${"x".repeat(64)}"`);
-  assertEquals(quote("x".repeat(65)), `"${"x".repeat(64)}…"`);
 });

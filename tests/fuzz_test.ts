@@ -9,7 +9,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { WebSocket as NpmWebSocket } from "ws";
 import { parseCursor, parseCursors, printCursor } from "../lib/cursor.ts";
-import { HttpError } from "../lib/http_error.ts";
+import { Refusal } from "../lib/refusal.ts";
 import { checkName } from "../lib/names.ts";
 import { KNOWN, Params, readParams, type RequestLimits } from "../lib/params.ts";
 import { readPublications } from "../lib/publish.ts";
@@ -53,11 +53,11 @@ const anyByte = fc.nat(255).map((byte) => "%" + byte.toString(16).padStart(2, "0
 const anyName = fc.constantFrom(...KNOWN, "__proto__", "constructor", "NAME", "other", "");
 
 /** The refusal that an action ends in; undefined if it ends well. Anything else is thrown on. */
-function refusalOf(action: () => unknown): HttpError | undefined {
+function refusalOf(action: () => unknown): Refusal | undefined {
   try {
     action();
   } catch (error) {
-    if (error instanceof HttpError) return error;
+    if (error instanceof Refusal) return error;
     throw error;
   }
 }
@@ -216,7 +216,7 @@ Deno.test("a body of any type and any bytes is read or refused with 400, 413 or 
             assert(data.isWellFormed() && utf8.encode(data).length <= LIMITS.maxMessage);
           }
         } catch (error) {
-          if (!(error instanceof HttpError)) throw error;
+          if (!(error instanceof Refusal)) throw error;
           count(error.status);
         }
       }

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { ELSEWHERE } from "../lib/cursor.ts";
-import { HttpError } from "../lib/http_error.ts";
+import { Refusal } from "../lib/refusal.ts";
 import { jsonp, raw, river, riverV1, sse } from "../lib/formats.ts";
 import { Batch } from "../lib/message.ts";
 import { checkData, checkName, MAX_NAME } from "../lib/names.ts";
@@ -46,14 +46,14 @@ function json(text: string): Params {
 
 /** How an action is refused: `STATUS CODE: MESSAGE`. */
 function refusal(action: () => unknown): string {
-  return shown(assertThrows(action, HttpError));
+  return shown(assertThrows(action, Refusal));
 }
 
 async function rejection(action: () => PromiseLike<unknown>): Promise<string> {
-  return shown(await assertRejects(action, HttpError));
+  return shown(await assertRejects(action, Refusal));
 }
 
-function shown({ status, code, message }: HttpError): string {
+function shown({ status, code, message }: Refusal): string {
   return `${status} ${code}: ${message}`;
 }
 
@@ -1005,7 +1005,7 @@ async function mayRefuse(action: () => unknown): Promise<void> {
   try {
     await action();
   } catch (error) {
-    if (!(error instanceof HttpError)) throw error;
+    if (!(error instanceof Refusal)) throw error;
     assert(error.status >= 400 && error.status < 500, shown(error));
     assert(error.message.length < 500, "a long value is cut");
   }
@@ -1024,14 +1024,14 @@ const anyJson = fc.oneof(
   fc.string({ unit: "binary" }),
 );
 
-Deno.test("subscribeRequest() throws nothing but HttpError, whatever the query", async () => {
+Deno.test("subscribeRequest() throws nothing but Refusal, whatever the query", async () => {
   await fc.assert(fc.asyncProperty(anyForm, async (text) => {
     await mayRefuse(() => subscription(text));
     await mayRefuse(() => subscription(`name=x&${text}`));
   }));
 });
 
-Deno.test("readPublications() rejects with nothing but HttpError, whatever the body", async () => {
+Deno.test("readPublications() rejects with nothing but Refusal, whatever the body", async () => {
   const anyBody = fc.oneof(anyForm, anyJson, fc.uint8Array({ maxLength: 150 }));
   const anyType = fc.constantFrom(
     ...[undefined, FORM, JSON_TYPE, NDJSON, "text/plain", "multipart/form-data", ""],

@@ -1,19 +1,17 @@
 /**
- * A refusal: thrown anywhere while a request is looked at, made into a response in one place.
+ * Why something is not done. A refusal is thrown anywhere while a request is looked at, and made into
+ * a response or a line in one place per transport.
  *
  * @module
  */
-
-/** Headers of what no cache may keep, and no browser may take for a script. */
-export const PRIVATE = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
 
 /** Seconds after which a client may try again when there was no room. */
 export const RETRY_AFTER = "5";
 
 /** Why a request is refused, for people (`message`) and for programs (`code`). */
-export class HttpError extends Error {
+export class Refusal extends Error {
   /** Names the error in logs and stack traces. */
-  override name = "HttpError";
+  override name = "Refusal";
   /** HTTP status of the response. */
   readonly status: number;
   /** Stable, in snake_case. */
@@ -39,23 +37,19 @@ export class HttpError extends Error {
     this.code = code;
     this.headers = headers;
   }
-
-  /** `{"error":{"code":...,"message":...}}` and a newline. */
-  toResponse(): Response {
-    const { status, code, message, headers } = this;
-    return new Response(JSON.stringify({ error: { code, message } }) + "\n", {
-      status,
-      headers: { "content-type": "application/json", ...PRIVATE, ...headers },
-    });
-  }
 }
 
 /** 400 for a parameter that is there, but wrong. */
-export function badParameter(name: string, message: string): HttpError {
-  return new HttpError(400, "bad_parameter", `Bad parameter "${name}": ${message}`);
+export function badParameter(name: string, message: string): Refusal {
+  return new Refusal(400, "bad_parameter", `Bad parameter "${name}": ${message}`);
 }
 
 /** 500 for what is nobody's fault but ours; the log knows more. */
-export function internalError(): HttpError {
-  return new HttpError(500, "internal_error", "Something broke; see the server's log");
+export function internalError(): Refusal {
+  return new Refusal(500, "internal_error", "Something broke; see the server's log");
+}
+
+/** A value as an error message shows it: quoted, escaped, and cut when it is long. */
+export function quote(value: string): string {
+  return JSON.stringify(value.length > 64 ? value.slice(0, 64) + "…" : value);
 }
