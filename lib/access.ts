@@ -1,11 +1,12 @@
 /**
- * Who may publish, subscribe and connect: the key, tokens and origins.
+ * Who may publish, subscribe and operate: the key and tokens.
  *
  * @module
  */
 import { createHash, timingSafeEqual } from "node:crypto";
-import { quote, Refusal } from "./refusal.ts";
+import { Refusal } from "./refusal.ts";
 import { isLocal } from "./local.ts";
+import { Origins } from "./origins.ts";
 import { BadTokenError, type Rights, Tokens } from "./token.ts";
 
 /** What one client may do. */
@@ -88,7 +89,8 @@ export interface AccessOptions {
 export class Access {
   readonly #keyDigest: Uint8Array | undefined;
   readonly #tokens: Tokens | undefined;
-  readonly #origins: readonly string[];
+  /** Which web pages may talk to the server. */
+  readonly origins: Origins;
 
   /** Access with this key or these secrets, and from pages of these origins. */
   constructor({ publishKey, tokenSecrets = [], origins = [] }: AccessOptions) {
@@ -97,7 +99,7 @@ export class Access {
     }
     this.#keyDigest = publishKey === undefined ? undefined : digest(publishKey);
     this.#tokens = tokenSecrets.length === 0 ? undefined : new Tokens(tokenSecrets);
-    this.#origins = origins.map((origin) => origin.toLowerCase());
+    this.origins = new Origins(origins);
   }
 
   /** Whether everybody may publish and subscribe: there is neither a key nor a secret. */
@@ -172,83 +174,13 @@ export class Access {
     if (cookies === null) return undefined;
     const token = /(?:^|; ?)river_token=([^;]*)/.exec(cookies)?.[1];
     if (token === undefined || token === "") return undefined;
-    return this.#comesFromTrusted(headers, embeddable) ? token : undefined;
-  }
-
-  /** Whether a browser sent this for a trusted page; or for none, or it is no browser, unless `strict`. */
-  #comesFromTrusted(headers: Headers, strict: boolean): boolean {
-    const origin = headers.get("origin");
-    if (origin !== null) return this.trusts(origin, headers);
-    const site = headers.get("sec-fetch-site");
-    if (site === "same-origin") return true;
-    // Nothing else is sure: browsers say the site to https and loopback addresses only, and leave out
-    // the `Referer` if the page wants it.
-    if (strict) return false;
-    const page = embedderOf(headers) ?? refererOf(headers);
-    return site === "none" || page === undefined || this.trusts(page, headers);
-  }
-
-  /**
-   * Whether a web page of this origin may talk to us.
-   *
-   * @returns The origin if it may; undefined if the request comes from no page.
-   * @throws {Refusal} 403 if it may not.
-   */
-  checkOrigin(headers: Headers): string | undefined {
-    const origin = headers.get("origin");
-    if (origin === null || this.#isAllowed(origin, headers)) return origin ?? undefined;
-    throw forbidden(origin);
-  }
-
-  /**
-   * Checks a request without an `Origin`. Pages load scripts (JSONP), images and links without telling
-   * it; browsers say that these come from another site, and mostly from which. All of these are GET: with
-   * any other method the origin is always told (Fetch Standard, 3.2).
-   *
-   * @throws {Refusal} 403 if it comes from a page of an origin that is not allowed.
-   */
-  checkEmbedding({ method, headers }: Request): void {
-    if (method !== "GET") return;
-    const origin = embedderOf(headers);
-    if (origin !== undefined && !this.#isAllowed(origin, headers)) throw forbidden(origin);
-  }
-
-  /** Whether an origin is the server's own or listed, and not just one of all (`*`). */
-  trusts(origin: string, headers: Headers): boolean {
-    const text = origin.toLowerCase();
-    return isOwn(text, headers) ||
-      this.#origins.some((pattern) => pattern !== "*" && matches(pattern, text));
-  }
-
-  #isAllowed(origin: string, headers: Headers): boolean {
-    return this.#origins.includes("*") || this.trusts(origin, headers);
+    return this.origins.speakFor(headers, embeddable) ? token : undefined;
   }
 }
 
 /** The token in the header `Authorization`. */
 function bearerOf(headers: Headers): string | undefined {
   return /^Bearer +(.+)$/i.exec(headers.get("authorization") ?? "")?.[1];
-}
-
-/** The origin of a page of another site that embeds what is asked for; undefined if there is none. */
-function embedderOf(headers: Headers): string | undefined {
-  const site = headers.get("sec-fetch-site");
-  return site === "cross-site" || site === "same-site" ? refererOf(headers) ?? "null" : undefined;
-}
-
-/** The origin in `Referer`; undefined if there is none. */
-function refererOf(headers: Headers): string | undefined {
-  return URL.parse(headers.get("referer") ?? "")?.origin;
-}
-
-/** The origin of the page that a request comes from, as far as the browser tells; else `null`, as it would. */
-export function pageOf(headers: Headers): string {
-  return headers.get("origin") ?? refererOf(headers) ?? "null";
-}
-
-function isOwn(origin: string, headers: Headers): boolean {
-  const host = headers.get("host")?.toLowerCase();
-  return host !== undefined && (origin === `http://${host}` || origin === `https://${host}`);
 }
 
 /** The refusal of who shows no credential, or one with a flaw. The body is the same for all. */
@@ -266,24 +198,7 @@ function challenge(error?: string, reason = ""): string {
   return `Bearer realm="river", error="${error}", error_description="${description}"`;
 }
 
-function forbidden(origin: string): Refusal {
-  return new Refusal(
-    403,
-    "forbidden_origin",
-    `Pages of the origin ${quote(origin)} are not allowed here (--origin)`,
-  );
-}
-
 /** Keys of different lengths compare in the same time when their digests are compared. */
 function digest(key: string): Uint8Array {
   return createHash("sha256").update(key).digest();
-}
-
-function matches(pattern: string, origin: string): boolean {
-  if (pattern === origin) return true;
-  if (pattern.includes("://") || !URL.canParse(origin)) return false;
-  const { protocol, host, hostname } = new URL(origin);
-  if (protocol !== "http:" && protocol !== "https:") return false;
-  if (pattern.startsWith("*.")) return hostname.endsWith(pattern.slice(1));
-  return pattern === hostname || pattern === host;
 }

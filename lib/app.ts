@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { type Access, pageOf } from "./access.ts";
 import { Admission } from "./admission.ts";
 import { ASSETS, serveAsset } from "./assets.ts";
 import {
@@ -17,6 +16,7 @@ import {
   type Route,
 } from "./call.ts";
 import { BatchTooLargeError, EngineFullError } from "./engine.ts";
+import { pageOf, preflightHeaders } from "./origins.ts";
 import { internalError, quote, Refusal, RETRY_AFTER } from "./refusal.ts";
 import { ShuttingDownError } from "./hub.ts";
 import { Inboxes } from "./inbox.ts";
@@ -94,7 +94,7 @@ class Dispatcher implements App {
         this.#lookForProxy(request, connection);
       }
       // What every page may load says nothing about the page that loads it.
-      if (!ASSETS.get(path)?.shared) origin = access.checkOrigin(request.headers);
+      if (!ASSETS.get(path)?.shared) origin = access.origins.check(request.headers);
       const response = this.#dispatch({ request, connection, path, search, origin });
       if (!(response instanceof Promise)) return this.#finish(response, request, origin);
       admission.hold();
@@ -173,7 +173,9 @@ class Dispatcher implements App {
   /** The one place through which every response leaves. */
   #finish(response: Response, request: Request, origin: string | undefined): Response {
     if (response.status === 101) return response;
-    if (origin !== undefined) withCors(this.#parts.access, response, request, origin);
+    if (origin !== undefined) {
+      this.#parts.access.origins.expose(response.headers, request.headers, origin);
+    }
     return response;
   }
 
@@ -203,17 +205,6 @@ function asset(_parts: Parts, { request, path }: Call): Promise<Response> {
   return serveAsset(path, request.headers)!;
 }
 
-/** Lets the page that asked read the response. */
-function withCors(access: Access, { headers }: Response, request: Request, origin: string): void {
-  headers.set("access-control-allow-origin", origin);
-  headers.append("vary", "Origin");
-  headers.set("access-control-expose-headers", "River-Cursor, Retry-After, WWW-Authenticate");
-  // A page that is let in as everybody is must not read with its visitor's cookie.
-  if (access.trusts(origin, request.headers)) {
-    headers.set("access-control-allow-credentials", "true");
-  }
-}
-
 /** A host as RFC 3986 has it, and a port. */
 const HOST = /^[\w.~!$&'()*+,;=:%[\]-]*$/;
 
@@ -239,12 +230,6 @@ function shuttingDown(): Refusal {
 function preflight(allow: string): Response {
   return new Response(null, {
     status: 204,
-    headers: {
-      ...PRIVATE,
-      allow,
-      "access-control-allow-methods": allow,
-      "access-control-allow-headers": "Authorization, Content-Type, Last-Event-ID",
-      "access-control-max-age": "600",
-    },
+    headers: { ...PRIVATE, allow, ...preflightHeaders(allow) },
   });
 }

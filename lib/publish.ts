@@ -24,7 +24,7 @@ const LINES = 16;
 export function publish(parts: Parts, call: Call): Response | Promise<Response> {
   const { access, admission, bodies, limits } = parts;
   const { request, search, origin } = call;
-  if (origin === undefined) access.checkEmbedding(request);
+  if (origin === undefined) access.origins.checkEmbedding(request);
   const pace = admission.paceOf(call);
   checkPace(pace);
   const params = new Params().addForm(search);

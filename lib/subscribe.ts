@@ -44,7 +44,7 @@ export function subscribe(parts: Parts, call: Call): Response | Promise<Response
   const { access, admission, bodies } = parts;
   if (admission.draining) return comeBack();
   checkNoBody(call.request);
-  if (call.origin === undefined) access.checkEmbedding(call.request);
+  if (call.origin === undefined) access.origins.checkEmbedding(call.request);
   const { request, search } = call;
   const params = new Params().addForm(search);
   if (request.method !== "POST") return openStream(parts, call, params);
