@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { BatchTooLargeError, type Publication } from "./engine.ts";
+import { type Key, keyOf } from "./key.ts";
 import { utf8Length } from "./message.ts";
 
 /** What a kept message takes beyond its data: the object, its slot, the head of the text. */
@@ -46,4 +48,45 @@ export class Holdings {
   bytes = 0;
   /** Bytes of memory that all of it takes. */
   held = 0;
+}
+
+/**
+ * Holds the messages of one request to their share of memory.
+ *
+ * @param most Bytes that they may take if all are kept.
+ * @param isKnown Whether the channel counts already, so that it costs nothing new.
+ * @throws {BatchTooLargeError} If they would take more.
+ */
+export function checkShare(
+  publications: readonly Publication[],
+  most: number,
+  isKnown: (channel: string) => boolean,
+): void {
+  // An upper bound that looks into no text: nearly all requests are far below it.
+  let bound = publications.length * (MESSAGE_OVERHEAD + channelCost(""));
+  for (const { channel, data } of publications) bound += 4 * channel.length + 2 * data.length;
+  if (bound <= most) return;
+  const cost = costOf(publications, isKnown);
+  if (cost <= most) return;
+  throw new BatchTooLargeError(
+    `Cannot keep ${publications.length} messages of ${cost} bytes: those of one request may take ` +
+      `${Math.floor(most)} bytes, a quarter of all memory for history`,
+  );
+}
+
+/** Bytes of memory that these messages take if all are kept. */
+function costOf(
+  publications: readonly Publication[],
+  isKnown: (channel: string) => boolean,
+): number {
+  const unknown = new Map<Key, string>();
+  let last: string | undefined;
+  let cost = 0;
+  for (const { channel, data } of publications) {
+    if (!isKnown(channel)) unknown.set(keyOf(channel), channel);
+    cost += MESSAGE_OVERHEAD + (data === last ? 0 : heldBytes(data, utf8Length(data)));
+    last = data;
+  }
+  for (const channel of unknown.values()) cost += channelCost(channel);
+  return cost;
 }

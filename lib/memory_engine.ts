@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { Chain, type Linked } from "./chain.ts";
+import { Chain } from "./chain.ts";
+import { ChannelLog, messageOf } from "./channel_log.ts";
 import { epochs, sinceStart } from "./clock.ts";
-import { channelCost, heldBytes, Holdings, MESSAGE_OVERHEAD, SharedText } from "./cost.ts";
+import { checkShare, heldBytes, Holdings, SharedText } from "./cost.ts";
 import type { Cursor } from "./cursor.ts";
 import {
-  BatchTooLargeError,
   type ChannelInfo,
   type ChannelPage,
   type Engine,
@@ -19,7 +19,7 @@ import {
   type Replay,
   type Usage,
 } from "./engine.ts";
-import { History, type KeptMessage } from "./history.ts";
+import type { KeptMessage } from "./history.ts";
 import { type Key, keyOf } from "./key.ts";
 import { utf8Length } from "./message.ts";
 import { Recents } from "./recents.ts";
@@ -39,31 +39,6 @@ export interface MemoryLimits {
   readonly maxIds: number;
   /** Milliseconds an idempotency key is remembered. */
   readonly idTtl: number;
-}
-
-/** A channel with its history, as the memory engine keeps it: one object, as there may be millions. */
-class Log extends History implements Linked<Log> {
-  readonly channel: string;
-  readonly order: number;
-  epoch: string;
-  seq = 0;
-  watched = false;
-  /** When it was last published to or left by its last subscriber, or up to `#touchMs` before. */
-  touched = 0;
-  older: Log | undefined;
-  newer: Log | undefined;
-
-  constructor(channel: string, epoch: string, order: number) {
-    super();
-    this.channel = channel;
-    this.epoch = epoch;
-    this.order = order;
-  }
-
-  /** Bytes of memory that it takes without its messages. */
-  get cost(): number {
-    return channelCost(this.channel);
-  }
 }
 
 /** The share of all memory that the messages of one request may take. */
@@ -89,12 +64,12 @@ export class MemoryEngine implements Engine {
   readonly #now: () => number;
   readonly #newEpoch: () => string;
   /** All channels: those that were published to, and those that are only watched. */
-  readonly #logs = new Map<Key, Log>();
+  readonly #logs = new Map<Key, ChannelLog>();
   /**
    * The channels that count against the limits: all but those that are watched and keep nothing. Nothing
    * can be gained by forgetting those, and they must not keep others out.
    */
-  readonly #chain = new Chain<Log>();
+  readonly #chain = new Chain<ChannelLog>();
   /** By channel and key. */
   readonly #ids: Recents<Key, { readonly receipt: Receipt; readonly time: number }>;
   readonly #holdings = new Holdings();
@@ -141,7 +116,8 @@ export class MemoryEngine implements Engine {
   }
 
   publishAll(publications: readonly Publication[]): Receipt[] {
-    this.#checkShare(publications);
+    const share = this.#limits.maxMemory * BATCH_SHARE;
+    checkShare(publications, share, (channel) => this.#counts(channel));
     this.#checkRoom(publications);
     // Nothing below can fail, or what was published before it would stay.
     const now = this.#now();
@@ -297,7 +273,7 @@ export class MemoryEngine implements Engine {
   }
 
   /** The channel, counted against the limits: it is published to. */
-  #admit(channel: string): Log {
+  #admit(channel: string): ChannelLog {
     const log = this.#logs.get(keyOf(channel));
     if (log !== undefined && this.#chain.has(log)) return log;
     const { size } = this.#chain;
@@ -326,68 +302,41 @@ export class MemoryEngine implements Engine {
     );
   }
 
-  #checkShare(publications: readonly Publication[]): void {
-    const most = this.#limits.maxMemory * BATCH_SHARE;
-    let bound = publications.length * (MESSAGE_OVERHEAD + channelCost(""));
-    for (const { channel, data } of publications) bound += 4 * channel.length + 2 * data.length;
-    if (bound <= most) return;
-    const cost = this.#costOf(publications);
-    if (cost <= most) return;
-    throw new BatchTooLargeError(
-      `Cannot keep ${publications.length} messages of ${cost} bytes: those of one request may take ` +
-        `${Math.floor(most)} bytes, a quarter of all memory for history`,
-    );
-  }
-
-  /** Bytes of memory that these messages would take if all were kept, at the most. */
-  #costOf(publications: readonly Publication[]): number {
-    const unknown = new Map<Key, string>();
-    let last: string | undefined;
-    let cost = 0;
-    for (const { channel, data } of publications) {
-      if (!this.#counts(channel)) unknown.set(keyOf(channel), channel);
-      cost += MESSAGE_OVERHEAD + (data === last ? 0 : heldBytes(data, utf8Length(data)));
-      last = data;
-    }
-    for (const channel of unknown.values()) cost += channelCost(channel);
-    return cost;
-  }
-
   #counts(channel: string): boolean {
     const log = this.#logs.get(keyOf(channel));
     return log !== undefined && this.#chain.has(log);
   }
 
-  #create(channel: string): Log {
-    const log = new Log(channel, this.#epoch, ++this.#created);
+  #create(channel: string): ChannelLog {
+    const log = new ChannelLog(channel, this.#epoch, ++this.#created);
     this.#logs.set(keyOf(channel), log);
     return log;
   }
 
-  #drop(log: Log): void {
+  #drop(log: ChannelLog): void {
     this.#logs.delete(keyOf(log.channel));
     if (this.#chain.has(log)) this.#discount(log);
     if (log.seq > 0) this.#epoch = this.#newEpoch();
   }
 
   /** A channel keeps nothing: it goes, or stays for those who watch it without counting. */
-  #leave(log: Log): void {
+  #leave(log: ChannelLog): void {
     if (!log.watched) this.#drop(log);
     else if (this.#chain.has(log)) this.#discount(log);
   }
 
-  #count(log: Log): void {
+  #count(log: ChannelLog): void {
     log.touched = this.#now();
     this.#chain.add(log);
     this.#holdings.held += log.cost;
   }
 
-  #discount(log: Log): void {
+  #discount(log: ChannelLog): void {
     this.#chain.remove(log);
     this.#holdings.held -= log.cost;
   }
 
-  #keep(log: Log, message: KeptMessage): void {
+  #keep(log: ChannelLog, message: KeptMessage): void {
     log.push(message, this.#limits.history, this.#holdings);
     log.trim(Infinity, message.time - this.#limits.historyTtl, this.#holdings);
     if (message.time - log.touched >= this.#touchMs || log === this.#chain.oldest) {
@@ -412,16 +361,16 @@ export class MemoryEngine implements Engine {
    * Whether a channel that is the longest untouched was published to after that. So others have been idle
    * for longer, above all if `log` is that channel: it has just been published to.
    */
-  #isBusy(idlest: Log, log: Log): boolean {
+  #isBusy(idlest: ChannelLog, log: ChannelLog): boolean {
     if (idlest === log) return this.#chain.size > 1;
     return idlest.newest !== undefined && idlest.newest.time > idlest.touched;
   }
 
-  #expire(log: Log): void {
+  #expire(log: ChannelLog): void {
     log.trim(this.#limits.history, this.#now() - this.#limits.historyTtl, this.#holdings);
   }
 
-  #describe(log: Log): ChannelInfo {
+  #describe(log: ChannelLog): ChannelInfo {
     this.#expire(log);
     const { length, bytes, oldest } = log;
     return {
@@ -432,26 +381,8 @@ export class MemoryEngine implements Engine {
     };
   }
 
-  #touch(log: Log, now: number = this.#now()): void {
+  #touch(log: ChannelLog, now: number = this.#now()): void {
     log.touched = now;
     this.#chain.touch(log);
   }
-}
-
-/**
- * The next message of a channel. What most of them do not need they do not have, so as to be as small
- * as may be.
- */
-function messageOf(
-  { channel, epoch, seq }: Log,
-  data: string,
-  bytes: number,
-  time: number,
-  shared: SharedText | undefined,
-): KeptMessage {
-  const cost = MESSAGE_OVERHEAD + (shared === undefined ? heldBytes(data, bytes) : 0);
-  // The one name for all: that of the request may be a copy.
-  return shared === undefined
-    ? { channel, epoch, seq: seq + 1, data, bytes, time, cost }
-    : { channel, epoch, seq: seq + 1, data, bytes, time, cost, shared };
 }
