@@ -4,18 +4,25 @@
  *
  * @module
  */
-import type { App } from "./app.ts";
 
 /** How long to wait before listening again, in milliseconds. */
 const RETRY_MS = 250;
 /** Failures within this time of the last one are one and the same, in milliseconds. */
 const SAME_MS = 10_000;
 
+/** What answers the requests of a listener. */
+export interface Answers {
+  /** Answers every request. */
+  handle(request: Request, info: Deno.ServeHandlerInfo<Deno.NetAddr>): Response | Promise<Response>;
+  /** Takes an error that came while a response was sent. */
+  fail(error: unknown): Response;
+}
+
 /** Accepts connections for an app until it is shut down. */
 export class Listener {
   /** Where it listens. */
   readonly address: Deno.NetAddr;
-  readonly #app: App;
+  readonly #app: Answers;
   readonly #onFailure: (error: unknown) => void;
   #server!: Deno.HttpServer;
   #failedAt = -Infinity;
@@ -30,7 +37,7 @@ export class Listener {
    */
   constructor(
     { hostname, port }: { hostname: string; port: number },
-    app: App,
+    app: Answers,
     onFailure: (error: unknown) => void,
   ) {
     this.#app = app;

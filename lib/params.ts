@@ -5,13 +5,14 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { mayMean } from "./aliases.ts";
 import type { BodyReader } from "./body.ts";
 import { checkTransfer, contentOf } from "./content.ts";
 import { badParameter, quote, Refusal } from "./refusal.ts";
 import { parseObject } from "./json.ts";
 import { keyOf } from "./key.ts";
 import { checkName } from "./names.ts";
-import { isNear, mayMean, plainName } from "./spelling.ts";
+import { isNear, plainName } from "./spelling.ts";
 
 /** Parameters that a query string or form may have. */
 export const MAX_PARAMETERS = 1000;

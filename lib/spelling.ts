@@ -1,5 +1,5 @@
 /**
- * Names that are nearly those of parameters.
+ * Names that are nearly others: misspelt, or spelt with other case and hyphens.
  *
  * @module
  */
@@ -7,14 +7,6 @@ import { levenshteinDistance } from "@std/text/levenshtein-distance";
 
 /** Characters that the name of a misspelt parameter may have. */
 const MAX_LENGTH = 24;
-
-/** What other servers call it. */
-const OTHERS: Readonly<Record<string, readonly string[]>> = {
-  name: ["channel", "channels", "topic", "room"],
-  channel: ["name", "topic", "room"],
-  data: ["message", "msg", "text", "body", "payload"],
-  seq: ["cursor", "position", "offset", "since", "lasteventid"],
-};
 
 /** The name without what spellings differ in: case, hyphens and underscores. */
 export function plainName(name: string): string {
@@ -31,9 +23,4 @@ export function isNear(name: string, meant: string): boolean {
   if (plain === plainMeant) return true;
   if (meant.length < 4 || meant === "jsonp") return false;
   return levenshteinDistance(plain, plainMeant) <= (meant.length < 6 ? 1 : 2);
-}
-
-/** As `isNear`, for a parameter that is needed and missing: its name in other servers will do as well. */
-export function mayMean(name: string, missing: string): boolean {
-  return isNear(name, missing) || (OTHERS[missing]?.includes(plainName(name)) ?? false);
 }

@@ -3,11 +3,13 @@
  *
  * @module
  */
-import type { LogFields } from "./log.ts";
 import type { Timed, TimerWheel } from "./timer_wheel.ts";
 
+/** Facts that go with a warning, by name. */
+export type Facts = Record<string, string | number>;
+
 /** Writes one warning. */
-export type Warn = (message: string, fields: LogFields) => void;
+export type Warn = (message: string, facts: Facts) => void;
 
 /** Milliseconds between two lines of one code. */
 const PAUSE_MS = 1000;
@@ -37,7 +39,7 @@ export class Warnings {
    * @param facts What is particular to this one; long texts are cut.
    */
   warn(code: string, message: string, facts: Record<string, string>): void {
-    const fields: LogFields = { code };
+    const fields: Facts = { code };
     for (const [name, fact] of Object.entries(facts)) fields[name] = cut(fact);
     const pause = this.#pauses.get(code);
     if (pause !== undefined) return pause.hold(fields);
@@ -52,19 +54,19 @@ export class Warnings {
 class Pause implements Timed {
   due = 0;
   readonly #wheel: TimerWheel;
-  readonly #write: (fields: LogFields) => void;
+  readonly #write: (fields: Facts) => void;
   readonly #end: () => void;
   #held = 0;
-  #last: LogFields = {};
+  #last: Facts = {};
 
-  constructor(wheel: TimerWheel, write: (fields: LogFields) => void, end: () => void) {
+  constructor(wheel: TimerWheel, write: (fields: Facts) => void, end: () => void) {
     this.#wheel = wheel;
     this.#write = write;
     this.#end = end;
     wheel.set(this, PAUSE_MS);
   }
 
-  hold(fields: LogFields): void {
+  hold(fields: Facts): void {
     this.#held++;
     this.#last = fields;
   }

@@ -6,10 +6,11 @@
 import type { Grant } from "./access.ts";
 import { type Call, granted, type Parts, retryMs } from "./call.ts";
 import { MAX_TIMER_MS } from "./clock.ts";
+import { LineSession } from "./line_session.ts";
 import { quote, Refusal } from "./refusal.ts";
 import type { Wish } from "./hub.ts";
 import { Params } from "./params.ts";
-import { LineSession, PlainSession, type SessionContext } from "./socket_session.ts";
+import { PlainSession, type SessionContext } from "./socket_session.ts";
 import { LineSocketSink, PlainSocketSink } from "./socket_sink.ts";
 import { checkMaySubscribe, wishesOf } from "./subscribe.ts";
 

@@ -1,5 +1,6 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import { isNear, mayMean } from "../lib/spelling.ts";
+import { mayMean } from "../lib/aliases.ts";
+import { isNear } from "../lib/spelling.ts";
 import {
   ask,
   errorCode,
