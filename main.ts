@@ -5,21 +5,21 @@
  * @module
  */
 import manifest from "./deno.json" with { type: "json" };
-import { Access } from "./lib/access.ts";
-import { type App, createApp } from "./lib/app.ts";
-import { BodyReader } from "./lib/body.ts";
-import { MAX_TIMER_MS } from "./lib/clock.ts";
-import { type Command, type Config, ConfigError, helpText, readConfig } from "./lib/config.ts";
-import type { Engine } from "./lib/engine.ts";
-import { MemoryEngine } from "./lib/memory_engine.ts";
-import { Hub } from "./lib/hub.ts";
-import { Listener } from "./lib/listener.ts";
-import { isLoopback } from "./lib/local.ts";
-import { createLog, errorFields, type Log } from "./lib/log.ts";
-import { PrometheusMetrics } from "./lib/prometheus.ts";
-import { TimerWheel } from "./lib/timer_wheel.ts";
-import { BadTokenError, mintToken } from "./lib/token.ts";
-import { type Warn, Warnings } from "./lib/warnings.ts";
+import { Access } from "./lib/access/access.ts";
+import { type App, createApp } from "./lib/http/app.ts";
+import { BodyReader } from "./lib/http/body.ts";
+import { MAX_TIMER_MS } from "./lib/base/clock.ts";
+import { type Command, type Config, ConfigError, helpText, readConfig } from "./lib/cli/config.ts";
+import type { Engine } from "./lib/core/engine.ts";
+import { MemoryEngine } from "./lib/engines/memory.ts";
+import { Hub } from "./lib/core/hub.ts";
+import { Listener } from "./lib/cli/listener.ts";
+import { isLoopback } from "./lib/access/local.ts";
+import { createLog, errorFields, type Log } from "./lib/cli/log.ts";
+import { PrometheusMetrics } from "./lib/http/prometheus.ts";
+import { TimerWheel } from "./lib/base/timer_wheel.ts";
+import { BadTokenError, mintToken } from "./lib/access/tokens.ts";
+import { type Warn, Warnings } from "./lib/http/warnings.ts";
 
 /** File descriptors kept for listening, logs and requests that do not stay. */
 const DESCRIPTOR_RESERVE = 64;

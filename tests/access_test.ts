@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Access } from "../lib/access.ts";
-import { refusalResponse } from "../lib/call.ts";
+import { Access } from "../lib/access/access.ts";
+import { refusalResponse } from "../lib/http/call.ts";
 
 const KEY = "s3cret";
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { EventSource } from "eventsource";
-import { ASSETS } from "../lib/assets.ts";
+import { ASSETS } from "../lib/http/assets.ts";
 import type { River } from "../main.ts";
 import {
   afterRetry,

@@ -4,7 +4,7 @@
  * @module
  */
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
-import { mintToken } from "../lib/token.ts";
+import { mintToken } from "../lib/access/tokens.ts";
 import { River, type RiverOptions, type Status, type Transport } from "../static/client.js";
 import { Proxy } from "./proxies.ts";
 import { numbers, publishNow, TestClient, TRANSPORTS } from "./river_client.ts";

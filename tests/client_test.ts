@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import manifest from "../deno.json" with { type: "json" };
-import { LEEWAY_S, mintToken } from "../lib/token.ts";
+import { LEEWAY_S, mintToken } from "../lib/access/tokens.ts";
 import { River, version } from "../static/client.js";
 import { Proxy } from "./proxies.ts";
 import {

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
-import { epochs, sinceStart } from "../lib/clock.ts";
+import { epochs, sinceStart } from "../lib/base/clock.ts";
 
 Deno.test("epochs() never gives a name twice, and each sorts after those before it", () => {
   const newEpoch = epochs();

@@ -9,7 +9,7 @@ import {
   OPTIONS,
   optionsTable,
   readConfig,
-} from "../lib/config.ts";
+} from "../lib/cli/config.ts";
 
 interface Given {
   args?: string[];

@@ -6,7 +6,7 @@
 import { assert } from "@std/assert";
 import v8 from "node:v8";
 import vm from "node:vm";
-import { MemoryEngine } from "../lib/memory_engine.ts";
+import { MemoryEngine } from "../lib/engines/memory.ts";
 import { memoryLimits } from "./support.ts";
 
 v8.setFlagsFromString("--expose-gc");

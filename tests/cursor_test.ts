@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { parseCursor, parseCursors, printCursor } from "../lib/cursor.ts";
+import { parseCursor, parseCursors, printCursor } from "../lib/core/cursor.ts";
 
 /** Every position that a server may have printed. */
 const anyCursor = fc.record({

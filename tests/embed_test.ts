@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { ASSETS } from "../lib/assets.ts";
+import { ASSETS } from "../lib/http/assets.ts";
 import { MAIN, publish, RUN, spawnServer } from "./support.ts";
 
 const ROOT = new URL("..", import.meta.url);

@@ -4,9 +4,9 @@
  * @module
  */
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { BatchTooLargeError, type Engine, EngineFullError } from "../lib/engine.ts";
-import type { MemoryLimits } from "../lib/memory_engine.ts";
-import type { Message } from "../lib/message.ts";
+import { BatchTooLargeError, type Engine, EngineFullError } from "../lib/core/engine.ts";
+import type { MemoryLimits } from "../lib/engines/memory.ts";
+import type { Message } from "../lib/core/message.ts";
 import { memoryLimits, until } from "./support.ts";
 
 /** More than any replay in the suite. */

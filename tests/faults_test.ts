@@ -4,9 +4,9 @@
  * @module
  */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import type { Engine } from "../lib/engine.ts";
-import { LineSocketSink, PlainSocketSink, SocketSink } from "../lib/socket_sink.ts";
-import { StreamSink } from "../lib/stream_sink.ts";
+import type { Engine } from "../lib/core/engine.ts";
+import { LineSocketSink, PlainSocketSink, SocketSink } from "../lib/http/transports/socket_sink.ts";
+import { StreamSink } from "../lib/http/transports/stream_sink.ts";
 import {
   ask,
   errorCode,

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { FrameQueue } from "../lib/frame_queue.ts";
+import { FrameQueue } from "../lib/core/frame_queue.ts";
 
 Deno.test("FrameQueue.count() tells the frames of the last writes that hold what is unsent", () => {
   const queue = new FrameQueue();

@@ -8,13 +8,13 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { WebSocket as NpmWebSocket } from "ws";
-import { parseCursor, parseCursors, printCursor } from "../lib/cursor.ts";
-import { Refusal } from "../lib/refusal.ts";
-import { checkName } from "../lib/names.ts";
-import { KNOWN, Params, readParams, type RequestLimits } from "../lib/params.ts";
-import { readPublications } from "../lib/publish.ts";
-import { plainName } from "../lib/spelling.ts";
-import { subscribeRequest } from "../lib/subscribe.ts";
+import { parseCursor, parseCursors, printCursor } from "../lib/core/cursor.ts";
+import { Refusal } from "../lib/core/refusal.ts";
+import { checkName } from "../lib/core/names.ts";
+import { KNOWN, Params, readParams, type RequestLimits } from "../lib/http/params.ts";
+import { readPublications } from "../lib/http/publish.ts";
+import { plainName } from "../lib/base/spelling.ts";
+import { subscribeRequest } from "../lib/http/subscribe.ts";
 import {
   bodiesOf,
   msg,

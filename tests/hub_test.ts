@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { type Engine, EngineFullError } from "../lib/engine.ts";
-import { MemoryEngine } from "../lib/memory_engine.ts";
-import { Channel } from "../lib/channel.ts";
-import { Hub, type HubOptions } from "../lib/hub.ts";
-import { Batch } from "../lib/message.ts";
+import { type Engine, EngineFullError } from "../lib/core/engine.ts";
+import { MemoryEngine } from "../lib/engines/memory.ts";
+import { Channel } from "../lib/core/channel.ts";
+import { Hub, type HubOptions } from "../lib/core/hub.ts";
+import { Batch } from "../lib/core/message.ts";
 import { LateEngine } from "./late_engine.ts";
 import { RecordingSink, stoppedWheel } from "./recording_sink.ts";
 import { memoryLimits, until } from "./support.ts";

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { FRAME_BYTES, Inbox, Inboxes, type InboxOwner } from "../lib/inbox.ts";
+import { FRAME_BYTES, Inbox, Inboxes, type InboxOwner } from "../lib/http/transports/inbox.ts";
 
 /** Inboxes whose clock and turns the test moves on. */
 class Bench {

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { MAX_STRINGS, MAX_SYNTAX, parseJson } from "../lib/json.ts";
+import { MAX_STRINGS, MAX_SYNTAX, parseJson } from "../lib/http/json.ts";
 
 Deno.test("parseJson() reads what JSON.parse() does, however long", () => {
   const anyLong = fc.tuple(fc.json(), fc.integer({ min: 0, max: 5000 }))

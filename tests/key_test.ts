@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
-import { MemoryEngine } from "../lib/memory_engine.ts";
-import { Hub } from "../lib/hub.ts";
-import { keyOf } from "../lib/key.ts";
+import { MemoryEngine } from "../lib/engines/memory.ts";
+import { Hub } from "../lib/core/hub.ts";
+import { keyOf } from "../lib/base/key.ts";
 import { RecordingSink, stoppedWheel } from "./recording_sink.ts";
 import { memoryLimits } from "./support.ts";
 
@@ -27,7 +27,7 @@ Deno.test("keyOf() is the same for the same text, and another in another process
   assertEquals(keyOf("a"), keyOf("a"));
   assertNotEquals(keyOf("a"), keyOf("b"));
   // Imported once more, as another process would.
-  const other = await import("../lib/key.ts?other");
+  const other = await import("../lib/base/key.ts?other");
   assertNotEquals<string>(other.keyOf("a"), keyOf("a"));
 });
 

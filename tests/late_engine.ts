@@ -3,10 +3,10 @@
  *
  * @module
  */
-import type { Cursor } from "../lib/cursor.ts";
-import type { Engine, Local, Publication } from "../lib/engine.ts";
-import { MemoryEngine, type MemoryLimits } from "../lib/memory_engine.ts";
-import type { Message } from "../lib/message.ts";
+import type { Cursor } from "../lib/core/cursor.ts";
+import type { Engine, Local, Publication } from "../lib/core/engine.ts";
+import { MemoryEngine, type MemoryLimits } from "../lib/engines/memory.ts";
+import type { Message } from "../lib/core/message.ts";
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { isLocal, isLoopback } from "../lib/local.ts";
+import { isLocal, isLoopback } from "../lib/access/local.ts";
 import {
   ask,
   curl,

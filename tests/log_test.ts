@@ -1,5 +1,5 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import { createLog, errorFields, type LogFields } from "../lib/log.ts";
+import { createLog, errorFields, type LogFields } from "../lib/cli/log.ts";
 
 const TIME = "2011-02-03T04:05:06.789Z";
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import fc from "fast-check";
-import { jsonp, raw, river, sse, sseOfMany } from "../lib/formats.ts";
+import { jsonp, raw, river, sse, sseOfMany } from "../lib/http/transports/formats.ts";
 import {
   Batch,
   type Format,
@@ -9,7 +9,7 @@ import {
   line,
   type Message,
   utf8Length,
-} from "../lib/message.ts";
+} from "../lib/core/message.ts";
 
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 

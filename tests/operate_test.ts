@@ -5,7 +5,7 @@ import {
   assertNotEquals,
   assertStringIncludes,
 } from "@std/assert";
-import { OPTIONS } from "../lib/config.ts";
+import { OPTIONS } from "../lib/cli/config.ts";
 import {
   ask,
   errorCode,

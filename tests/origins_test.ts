@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Origins } from "../lib/origins.ts";
-import { Refusal } from "../lib/refusal.ts";
+import { Origins } from "../lib/access/origins.ts";
+import { Refusal } from "../lib/core/refusal.ts";
 import { ask, serveHere } from "./support.ts";
 
 /** Whether a page of `origin` may talk to the server. */

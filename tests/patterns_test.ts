@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { Patterns } from "../lib/patterns.ts";
+import { Patterns } from "../lib/access/patterns.ts";
 
 const PATTERNS: [pattern: string, fitting: string[], others: string[]][] = [
   ["room", ["room"], ["room.", "roo", "Room", ""]],

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { ASSETS } from "../lib/assets.ts";
+import { ASSETS } from "../lib/http/assets.ts";
 import { ask, publish, sendRaw, serveHere, UPGRADE } from "./support.ts";
 
 /** Requests, and the status of each. All that any route answers is here. */

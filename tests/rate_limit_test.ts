@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { clientAddress, RateLimit } from "../lib/rate_limit.ts";
+import { clientAddress, RateLimit } from "../lib/access/rate_limit.ts";
 
 /** A limit whose clock is set by hand. */
 function limitOf(perSecond: number, maxAddresses?: number) {

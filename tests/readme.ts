@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { optionsTable } from "../lib/config.ts";
+import { optionsTable } from "../lib/cli/config.ts";
 
 const README = new URL("../README.md", import.meta.url);
 const BEGIN = "<!-- options: written by `deno task readme` -->\n";

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { Recents } from "../lib/recents.ts";
+import { Recents } from "../lib/base/recents.ts";
 
 Deno.test("Recents keeps the keys that were set last, and knows the oldest of them", () => {
   const recents = new Recents<string, number>(2);

@@ -6,11 +6,11 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { type Cursor, printCursor } from "../lib/cursor.ts";
-import type { Engine } from "../lib/engine.ts";
-import { MemoryEngine } from "../lib/memory_engine.ts";
-import { Hub } from "../lib/hub.ts";
-import type { Subscriber } from "../lib/subscriber.ts";
+import { type Cursor, printCursor } from "../lib/core/cursor.ts";
+import type { Engine } from "../lib/core/engine.ts";
+import { MemoryEngine } from "../lib/engines/memory.ts";
+import { Hub } from "../lib/core/hub.ts";
+import type { Subscriber } from "../lib/core/subscriber.ts";
 import { LateEngine } from "./late_engine.ts";
 import { RecordingSink, stoppedWheel } from "./recording_sink.ts";
 import { memoryLimits } from "./support.ts";

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
-import { Hub, ShuttingDownError } from "../lib/hub.ts";
-import { TimerWheel } from "../lib/timer_wheel.ts";
-import { mintToken } from "../lib/token.ts";
+import { Hub, ShuttingDownError } from "../lib/core/hub.ts";
+import { TimerWheel } from "../lib/base/timer_wheel.ts";
+import { mintToken } from "../lib/access/tokens.ts";
 import { close, FrameClient, text } from "./frames.ts";
 import { LateEngine } from "./late_engine.ts";
 import {

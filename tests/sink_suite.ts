@@ -4,8 +4,8 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
-import { Batch, Gap, type Message } from "../lib/message.ts";
-import type { CloseReason, Sink } from "../lib/sink.ts";
+import { Batch, Gap, type Message } from "../lib/core/message.ts";
+import type { CloseReason, Sink } from "../lib/core/sink.ts";
 
 /** A sink with a client at its other end. */
 export interface SinkUnderTest extends AsyncDisposable {

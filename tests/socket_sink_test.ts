@@ -1,7 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
-import { Batch } from "../lib/message.ts";
-import type { Sink } from "../lib/sink.ts";
-import { LineSocketSink, PlainSocketSink, type SocketSink } from "../lib/socket_sink.ts";
+import { Batch } from "../lib/core/message.ts";
+import type { Sink } from "../lib/core/sink.ts";
+import {
+  LineSocketSink,
+  PlainSocketSink,
+  type SocketSink,
+} from "../lib/http/transports/socket_sink.ts";
 import { sinkSuite, type SinkUnderTest } from "./sink_suite.ts";
 import { until } from "./support.ts";
 

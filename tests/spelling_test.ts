@@ -1,6 +1,6 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import { mayMean } from "../lib/aliases.ts";
-import { isNear } from "../lib/spelling.ts";
+import { mayMean } from "../lib/http/aliases.ts";
+import { isNear } from "../lib/base/spelling.ts";
 import {
   ask,
   errorCode,

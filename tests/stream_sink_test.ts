@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { jsonp, raw, river, riverV1, sse, sseOfMany } from "../lib/formats.ts";
-import { Batch, type Format, Gap } from "../lib/message.ts";
-import { CutError, StreamSink } from "../lib/stream_sink.ts";
-import type { CloseReason } from "../lib/sink.ts";
-import { Subscriber } from "../lib/subscriber.ts";
+import { jsonp, raw, river, riverV1, sse, sseOfMany } from "../lib/http/transports/formats.ts";
+import { Batch, type Format, Gap } from "../lib/core/message.ts";
+import { CutError, StreamSink } from "../lib/http/transports/stream_sink.ts";
+import type { CloseReason } from "../lib/core/sink.ts";
+import { Subscriber } from "../lib/core/subscriber.ts";
 import { subscriberContext } from "./recording_sink.ts";
 import { sinkSuite, type SinkUnderTest } from "./sink_suite.ts";
 

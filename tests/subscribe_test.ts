@@ -16,7 +16,7 @@ import {
   until,
   UPGRADE,
 } from "./support.ts";
-import { CutError } from "../lib/stream_sink.ts";
+import { CutError } from "../lib/http/transports/stream_sink.ts";
 
 const SEED = '["msg", {"channel": "public-channel", "seq": 1, "data": "hello-world-of-comet"}]\n';
 

@@ -1,10 +1,14 @@
 import { assert, assertEquals } from "@std/assert";
-import type { Cursor } from "../lib/cursor.ts";
-import type { Replay } from "../lib/engine.ts";
-import { Batch, Gap, type Message } from "../lib/message.ts";
-import type { CloseReason } from "../lib/sink.ts";
-import { Subscriber, type SubscriberContext, type SubscriberOptions } from "../lib/subscriber.ts";
-import { type Feed, Subscription } from "../lib/subscription.ts";
+import type { Cursor } from "../lib/core/cursor.ts";
+import type { Replay } from "../lib/core/engine.ts";
+import { Batch, Gap, type Message } from "../lib/core/message.ts";
+import type { CloseReason } from "../lib/core/sink.ts";
+import {
+  Subscriber,
+  type SubscriberContext,
+  type SubscriberOptions,
+} from "../lib/core/subscriber.ts";
+import { type Feed, Subscription } from "../lib/core/subscription.ts";
 import { RecordingSink, stoppedWheel, subscriberContext } from "./recording_sink.ts";
 
 function messages(first: number, last: number, epoch = "e", channel = "c"): Message[] {

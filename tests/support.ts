@@ -4,10 +4,10 @@
  * @module
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { BodyReader } from "../lib/body.ts";
-import { type Config, readConfig } from "../lib/config.ts";
-import type { Usage } from "../lib/engine.ts";
-import { TimerWheel } from "../lib/timer_wheel.ts";
+import { BodyReader } from "../lib/http/body.ts";
+import { type Config, readConfig } from "../lib/cli/config.ts";
+import type { Usage } from "../lib/core/engine.ts";
+import { TimerWheel } from "../lib/base/timer_wheel.ts";
 import { build, type River } from "../main.ts";
 
 /** A river that serves on a port of its own until it is disposed of. */

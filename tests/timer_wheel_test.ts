@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { type Timed, TimerWheel } from "../lib/timer_wheel.ts";
+import { type Timed, TimerWheel } from "../lib/base/timer_wheel.ts";
 
 const TICK = 10;
 /** The wheel has 256 slots. */

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { createHmac, generateKeyPairSync, sign } from "node:crypto";
-import { BadTokenError, LEEWAY_S, MAX_PATTERNS, mintToken, Tokens } from "../lib/token.ts";
+import { BadTokenError, LEEWAY_S, MAX_PATTERNS, mintToken, Tokens } from "../lib/access/tokens.ts";
 import { close, FrameClient, text } from "./frames.ts";
 import {
   ask,

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { SLICE_MS, turn } from "../lib/turn.ts";
+import { SLICE_MS, turn } from "../lib/base/turn.ts";
 
 Deno.test("turn() lets a server answer others while long work goes on", async () => {
   let slices = 0;

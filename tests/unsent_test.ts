@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import { MemoryEngine } from "../lib/memory_engine.ts";
-import { Hub } from "../lib/hub.ts";
-import { Unsent } from "../lib/unsent.ts";
+import { MemoryEngine } from "../lib/engines/memory.ts";
+import { Hub } from "../lib/core/hub.ts";
+import { Unsent } from "../lib/core/unsent.ts";
 import { RecordingSink, stoppedWheel } from "./recording_sink.ts";
 import { ask, memoryLimits, metric, RawConnection, serveHere, until } from "./support.ts";
 

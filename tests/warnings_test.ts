@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import type { LogFields } from "../lib/log.ts";
-import { TimerWheel } from "../lib/timer_wheel.ts";
-import { Warnings } from "../lib/warnings.ts";
+import type { LogFields } from "../lib/cli/log.ts";
+import { TimerWheel } from "../lib/base/timer_wheel.ts";
+import { Warnings } from "../lib/http/warnings.ts";
 import { ask, sendRaw, spawnServer, UPGRADE } from "./support.ts";
 
 /** Warnings with a clock that is set by hand. */

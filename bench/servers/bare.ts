@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { Pacer } from "../../lib/pacer.ts";
+import { Pacer } from "../../lib/core/pacer.ts";
 import { dataOf } from "../lib/wire.ts";
 
 /** Most messages written in one go. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { mintToken } from "../../../lib/token.ts";
+import { mintToken } from "../../../lib/access/tokens.ts";
 import { requestHead } from "../../support.ts";
 import { bytesOf, ENDED, type Input, KEYED, LOCKED, post, type Row, SECRET } from "./harness.ts";
 

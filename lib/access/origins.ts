@@ -1,0 +1,129 @@
+/**
+ * Which web pages may talk to the server, and the CORS headers that tell their browser.
+ *
+ * @module
+ */
+import { quote, Refusal } from "../core/refusal.ts";
+
+/** The server's own origin, and those that `--origin` lists. */
+export class Origins {
+  readonly #patterns: readonly string[];
+
+  /**
+   * The server's own origin and these: `https://example.com`, `example.com` (any scheme and port),
+   * `*.example.com` (its subdomains) or `*`.
+   */
+  constructor(patterns: readonly string[]) {
+    this.#patterns = patterns.map((pattern) => pattern.toLowerCase());
+  }
+
+  /**
+   * Whether a web page of this origin may talk to us.
+   *
+   * @returns The origin if it may; undefined if the request comes from no page.
+   * @throws {Refusal} 403 if it may not.
+   */
+  check(headers: Headers): string | undefined {
+    const origin = headers.get("origin");
+    if (origin === null || this.#isAllowed(origin, headers)) return origin ?? undefined;
+    throw forbidden(origin);
+  }
+
+  /**
+   * Checks a request without an `Origin`. Pages load scripts (JSONP), images and links without telling
+   * it; browsers say that these come from another site, and mostly from which. All of these are GET: with
+   * any other method the origin is always told (Fetch Standard, 3.2).
+   *
+   * @throws {Refusal} 403 if it comes from a page of an origin that is not allowed.
+   */
+  checkEmbedding({ method, headers }: Request): void {
+    if (method !== "GET") return;
+    const origin = embedderOf(headers);
+    if (origin !== undefined && !this.#isAllowed(origin, headers)) throw forbidden(origin);
+  }
+
+  /** Whether an origin is the server's own or listed, and not just one of all (`*`). */
+  trusts(origin: string, headers: Headers): boolean {
+    const text = origin.toLowerCase();
+    return isOwn(text, headers) ||
+      this.#patterns.some((pattern) => pattern !== "*" && matches(pattern, text));
+  }
+
+  /**
+   * Whether a browser sent this for a trusted page.
+   *
+   * @param strict Whether nothing else will do. Otherwise a request for no page, or from a client that is
+   * not a browser, counts as well.
+   */
+  speakFor(headers: Headers, strict: boolean): boolean {
+    const origin = headers.get("origin");
+    if (origin !== null) return this.trusts(origin, headers);
+    const site = headers.get("sec-fetch-site");
+    if (site === "same-origin") return true;
+    // Nothing else is sure: browsers say the site to https and loopback addresses only, and leave out
+    // the `Referer` if the page wants it.
+    if (strict) return false;
+    const page = embedderOf(headers) ?? refererOf(headers);
+    return site === "none" || page === undefined || this.trusts(page, headers);
+  }
+
+  /** Lets the page that asked read the response: adds the headers that say so to `response`. */
+  expose(response: Headers, request: Headers, origin: string): void {
+    response.set("access-control-allow-origin", origin);
+    response.append("vary", "Origin");
+    response.set("access-control-expose-headers", "River-Cursor, Retry-After, WWW-Authenticate");
+    // A page that is let in as everybody is must not read with its visitor's cookie.
+    if (this.trusts(origin, request)) response.set("access-control-allow-credentials", "true");
+  }
+
+  #isAllowed(origin: string, headers: Headers): boolean {
+    return this.#patterns.includes("*") || this.trusts(origin, headers);
+  }
+}
+
+/** The headers that answer a preflight, apart from those that `expose` adds. */
+export function preflightHeaders(methods: string): Record<string, string> {
+  return {
+    "access-control-allow-methods": methods,
+    "access-control-allow-headers": "Authorization, Content-Type, Last-Event-ID",
+    "access-control-max-age": "600",
+  };
+}
+
+/** The origin of a page of another site that embeds what is asked for; undefined if there is none. */
+function embedderOf(headers: Headers): string | undefined {
+  const site = headers.get("sec-fetch-site");
+  return site === "cross-site" || site === "same-site" ? refererOf(headers) ?? "null" : undefined;
+}
+
+/** The origin in `Referer`; undefined if there is none. */
+function refererOf(headers: Headers): string | undefined {
+  return URL.parse(headers.get("referer") ?? "")?.origin;
+}
+
+/** The origin of the page that a request comes from, as far as the browser tells; else `null`, as it would. */
+export function pageOf(headers: Headers): string {
+  return headers.get("origin") ?? refererOf(headers) ?? "null";
+}
+
+function isOwn(origin: string, headers: Headers): boolean {
+  const host = headers.get("host")?.toLowerCase();
+  return host !== undefined && (origin === `http://${host}` || origin === `https://${host}`);
+}
+
+function forbidden(origin: string): Refusal {
+  return new Refusal(
+    403,
+    "forbidden_origin",
+    `Pages of the origin ${quote(origin)} are not allowed here (--origin)`,
+  );
+}
+
+function matches(pattern: string, origin: string): boolean {
+  if (pattern === origin) return true;
+  if (pattern.includes("://") || !URL.canParse(origin)) return false;
+  const { protocol, host, hostname } = new URL(origin);
+  if (protocol !== "http:" && protocol !== "https:") return false;
+  if (pattern.startsWith("*.")) return hostname.endsWith(pattern.slice(1));
+  return pattern === hostname || pattern === host;
+}

@@ -1,0 +1,165 @@
+/**
+ * Tokens: JSON Web Tokens (RFC 7519) signed with HS256, made and read.
+ *
+ * @module
+ */
+import { errors, jwtVerify, SignJWT } from "jose";
+import { Patterns } from "./patterns.ts";
+import { Recents } from "../base/recents.ts";
+
+/**
+ * What a token allows. A pattern is the name of a channel, or a prefix of names and `*`. In the token
+ * it is the claim `river`, and the time is the claim `exp` in seconds.
+ */
+export interface Claims {
+  /** Patterns of the channels that may be published to. */
+  readonly publish: readonly string[];
+  /** Patterns of the channels that may be subscribed to. */
+  readonly subscribe: readonly string[];
+  /** Whether channels and metrics may be seen, and channels reset. */
+  readonly operate: boolean;
+  /** When all this ends, in milliseconds since 1970; `Infinity`: never. */
+  readonly expires: number;
+}
+
+/** The claims of a token that was read, with its patterns taken apart. */
+export interface Rights {
+  /** Fits the channels that may be published to. */
+  readonly publish: Patterns;
+  /** Fits the channels that may be subscribed to. */
+  readonly subscribe: Patterns;
+  /** Whether channels and metrics may be seen, and channels reset. */
+  readonly operate: boolean;
+  /** When all this ends, the leeway included, in milliseconds since 1970; `Infinity`: never. */
+  readonly expires: number;
+}
+
+/** A token that allows nothing; the message says why, and nothing of what is in it. */
+export class BadTokenError extends Error {
+  /** Names the error in logs and stack traces. */
+  override name = "BadTokenError";
+}
+
+/** Bytes that a secret must have: as many as the hash (RFC 7518, 3.2). */
+export const MIN_SECRET = 32;
+/** Characters that a token may have. */
+export const MAX_TOKEN = 8192;
+/** Patterns that a token may list, those to publish and those to subscribe together. */
+export const MAX_PATTERNS = 1000;
+/** How far the clock of whoever makes tokens may be ahead of or behind ours, in seconds. */
+export const LEEWAY_S = 5;
+/** Good tokens remembered, so that they need not be verified again. */
+const MAX_KNOWN = 4096;
+
+const utf8 = new TextEncoder();
+
+/** Reads tokens signed with any of a few secrets, so that one can take the place of another. */
+export class Tokens {
+  readonly #secrets: readonly Uint8Array[];
+  /** What the good ones allow. */
+  readonly #known = new Recents<string, Rights>(MAX_KNOWN);
+
+  /** Reads what is signed with one of these secrets. */
+  constructor(secrets: readonly string[]) {
+    this.#secrets = secrets.map((secret) => utf8.encode(secret));
+  }
+
+  /**
+   * What a token allows: at once if it is known, else a promise.
+   *
+   * @throws {BadTokenError} Only by rejecting.
+   */
+  read(token: string): Rights | Promise<Rights> {
+    const known = this.#known.get(token);
+    if (known !== undefined && known.expires > Date.now()) return known;
+    return this.#verify(token);
+  }
+
+  async #verify(token: string): Promise<Rights> {
+    checkLength(token);
+    const rights = await this.#signedRights(token);
+    this.#known.set(token, rights);
+    return rights;
+  }
+
+  async #signedRights(token: string): Promise<Rights> {
+    const options = { algorithms: ["HS256"], clockTolerance: LEEWAY_S };
+    let failure: unknown;
+    for (const secret of this.#secrets) {
+      try {
+        // Compares the signature in constant time: that is the crypto API's own.
+        const { payload } = await jwtVerify(token, secret, options);
+        return rightsOf(payload.river, payload.exp);
+      } catch (error) {
+        failure = error;
+        if (!(error instanceof errors.JWSSignatureVerificationFailed)) break;
+      }
+    }
+    if (failure instanceof errors.JOSEError) throw new BadTokenError(reasonOf(failure));
+    throw failure;
+  }
+}
+
+/**
+ * Makes a token.
+ *
+ * @param secret At least `MIN_SECRET` bytes.
+ * @throws {BadTokenError} By rejecting, if a server would refuse it for its length or its channels.
+ */
+export async function mintToken(secret: string, claims: Claims): Promise<string> {
+  const { expires, ...river } = claims;
+  checkCount(river.publish.length + river.subscribe.length);
+  const jwt = new SignJWT({ river }).setProtectedHeader({ alg: "HS256", typ: "JWT" });
+  if (expires < Infinity) jwt.setExpirationTime(Math.floor(expires / 1000));
+  const token = await jwt.sign(utf8.encode(secret));
+  checkLength(token);
+  return token;
+}
+
+function checkLength(token: string): void {
+  if (token.length <= MAX_TOKEN) return;
+  throw new BadTokenError(`the token has more than ${MAX_TOKEN} characters`);
+}
+
+function checkCount(patterns: number): void {
+  if (patterns <= MAX_PATTERNS) return;
+  throw new BadTokenError(`the token lists ${patterns} channels, but ${MAX_PATTERNS} are allowed`);
+}
+
+/** Takes the claim apart; a mistake in it must not allow more than was meant. */
+function rightsOf(river: unknown, exp: number | undefined): Rights {
+  if (typeof river !== "object" || river === null) {
+    throw new BadTokenError('the token has no claim "river" that is an object');
+  }
+  const { publish = [], subscribe = [], operate = false } = river as Record<string, unknown>;
+  if (!isTexts(publish)) throw new BadTokenError('"publish" in the token is no list of texts');
+  if (!isTexts(subscribe)) throw new BadTokenError('"subscribe" in the token is no list of texts');
+  if (typeof operate !== "boolean") {
+    throw new BadTokenError('"operate" in the token is not true or false');
+  }
+  checkCount(publish.length + subscribe.length);
+  return {
+    publish: new Patterns(publish),
+    subscribe: new Patterns(subscribe),
+    operate,
+    expires: exp === undefined ? Infinity : (exp + LEEWAY_S) * 1000,
+  };
+}
+
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === "string");
+}
+
+function reasonOf(error: errors.JOSEError): string {
+  if (error instanceof errors.JWTExpired) return "the token has expired";
+  if (error instanceof errors.JWSSignatureVerificationFailed) {
+    return "the token is not signed with a secret of this server";
+  }
+  if (error instanceof errors.JOSEAlgNotAllowed) return "the token is not signed with HS256";
+  if (error instanceof errors.JWTClaimValidationFailed) {
+    return error.claim === "nbf" && error.reason === "check_failed"
+      ? "the token is not valid yet"
+      : "a time in the token is no number";
+  }
+  return "this is no token";
+}

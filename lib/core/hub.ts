@@ -1,0 +1,316 @@
+/**
+ * Joins the engine to the channels: publish, subscribe, and one flush for all that came meanwhile.
+ *
+ * @module
+ */
+import { Channel, type ChannelOwner } from "./channel.ts";
+import type { Cursor } from "./cursor.ts";
+import type { Engine, Local, Publication, Receipt, Replay } from "./engine.ts";
+import { type Key, keyOf } from "../base/key.ts";
+import type { Message } from "./message.ts";
+import { type Metrics, noMetrics } from "./metrics.ts";
+import { Outbox } from "./outbox.ts";
+import { type Flush, Pacer } from "./pacer.ts";
+import type { Sink } from "./sink.ts";
+import { Subscriber, type SubscriberContext, type SubscriberOptions } from "./subscriber.ts";
+import { Subscription } from "./subscription.ts";
+import type { TimerWheel } from "../base/timer_wheel.ts";
+import { Unsent } from "./unsent.ts";
+
+/** Nothing can be published any more: nobody would get it, and the history ends with the process. */
+export class ShuttingDownError extends Error {
+  /** Names the error in logs and stack traces. */
+  override name = "ShuttingDownError";
+}
+
+/** A channel to join, from a position or from now on. */
+export interface Wish {
+  /** Name of the channel. */
+  readonly channel: string;
+  /** Where to start; without one, with what is published from now on. */
+  readonly cursor?: Cursor;
+}
+
+/** What a hub is built from. Times are in milliseconds. */
+export interface HubOptions {
+  /** Numbers and keeps the messages. */
+  readonly engine: Engine;
+  /** Times the heartbeats and lifetimes of subscribers. */
+  readonly wheel: TimerWheel;
+  /** Bytes that a subscriber may have unsent when its next message comes. */
+  readonly maxQueue: number;
+  /** Bytes that all subscribers together may have unsent; without it there is no limit. */
+  readonly maxUnsent?: number;
+  /** Silence after which a subscriber is sent a heartbeat. */
+  readonly heartbeat: number;
+  /** Takes what happens; without it nothing is counted. */
+  readonly metrics?: Metrics;
+  /** Takes errors that nobody waits for. */
+  readonly report?: (error: unknown) => void;
+  /** Runs a flush, once, soon after what is ready now; only tests change it. */
+  readonly schedule?: (flush: Flush) => void;
+}
+
+/** How often sinks with unsent history are looked at, in milliseconds. */
+const RETRY_MS = 10;
+/** How long one turn hands out history, in milliseconds. */
+const RESUME_MS = 8;
+
+/** The channels of this process. */
+export class Hub implements ChannelOwner, Local {
+  readonly #engine: Engine;
+  readonly #context: SubscriberContext;
+  readonly #schedule: (flush: Flush) => void;
+  readonly #channels = new Map<Key, Channel>();
+  readonly #subscribers = new Set<Subscriber>();
+  /** Those that wait for room to send history. */
+  readonly #behind = new Set<Subscriber>();
+  readonly #outbox: Outbox;
+  readonly #unsent: Unsent;
+  #scheduled = false;
+  #retryTimer: ReturnType<typeof setTimeout> | undefined;
+  #closed = false;
+
+  /** A hub without channels and subscribers; `start()` joins it to the engine. */
+  constructor(options: HubOptions) {
+    this.#engine = options.engine;
+    const { wheel, maxQueue, heartbeat, metrics = noMetrics, report = () => {} } = options;
+    this.#unsent = new Unsent(options.maxUnsent ?? Infinity, this.#subscribers);
+    this.#context = {
+      unsent: this.#unsent,
+      wheel,
+      maxQueue,
+      heartbeat,
+      metrics,
+      report,
+      whenRoom: (subscriber) => this.#await(subscriber),
+      onClose: (subscriber, reason) => {
+        this.#subscribers.delete(subscriber);
+        this.#behind.delete(subscriber);
+        metrics.disconnected(subscriber.transport, reason);
+      },
+    };
+    this.#outbox = new Outbox({ maxQueue });
+    const pacer = new Pacer();
+    this.#schedule = options.schedule ?? ((flush) => pacer.schedule(flush));
+  }
+
+  /** Starts the engine; must be called before anything else. */
+  start(): Promise<void> | void {
+    return this.#engine.start(this);
+  }
+
+  /**
+   * Publishes one message.
+   *
+   * @throws {EngineFullError} If there is no room for the channel.
+   * @throws {ShuttingDownError} After `drain()`.
+   */
+  publish({ channel, data, id }: Publication): Promise<Receipt> | Receipt {
+    this.#checkOpen();
+    return this.#engine.publish(channel, data, id);
+  }
+
+  /**
+   * Publishes several messages in order, or none of them.
+   *
+   * @throws {EngineFullError} If there is no room for all of the channels.
+   * @throws {BatchTooLargeError} If they would take more memory than one request may.
+   * @throws {ShuttingDownError} After `drain()`.
+   */
+  publishAll(publications: readonly Publication[]): Promise<Receipt[]> | Receipt[] {
+    this.#checkOpen();
+    return this.#engine.publishAll(publications);
+  }
+
+  /** The last check before the engine: whatever was waited for until now, a body or a token, is over. */
+  #checkOpen(): void {
+    if (this.#closed) throw new ShuttingDownError("Cannot publish: the server is shutting down");
+  }
+
+  /** Makes a subscriber for a sink. It is forgotten when it closes. */
+  connect(sink: Sink, options: SubscriberOptions = {}): Subscriber {
+    const subscriber = new Subscriber(sink, this.#context, options);
+    this.#context.metrics.connected(subscriber.transport);
+    this.#subscribers.add(subscriber);
+    if (this.#closed) subscriber.close("shutdown");
+    return subscriber;
+  }
+
+  /**
+   * Joins channels: all of them first, then tells where each starts, then come their histories, then
+   * they are live. With an engine that
+   * answers at once, so does this.
+   *
+   * @throws {EngineFullError} If there is no room for a channel; then the subscriber has joined
+   * none of them.
+   */
+  subscribe(subscriber: Subscriber, wishes: readonly Wish[]): Promise<void> | void {
+    if (subscriber.closed !== undefined) return;
+    const joined: { subscription: Subscription; channel: Channel }[] = [];
+    // By subscription: under the name there may be another one by the time that an engine answers.
+    const undo = () => joined.filter(({ subscription }) => subscriber.leave(subscription)).length;
+    try {
+      for (const { channel: name, cursor } of wishes) {
+        const channel = this.#channels.get(keyOf(name)) ?? this.#open(name);
+        const subscription = new Subscription(subscriber, channel, cursor);
+        joined.push({ subscription, channel });
+        channel.join(subscription);
+        subscriber.add(subscription);
+      }
+    } catch (error) {
+      undo();
+      throw error;
+    }
+    const opened = all(
+      joined.map(({ subscription, channel }) =>
+        channel.watching?.then(() => subscription.open()) ?? subscription.open()
+      ),
+    );
+    const catchUp = () => all(joined.map(({ subscription }) => subscription.catchUp()));
+    if (opened === undefined) return catchUp();
+    return opened.then(catchUp).catch((error) => {
+      // A client that has left all of it meanwhile need not be told.
+      if (undo() > 0) throw error;
+    });
+  }
+
+  /** How many subscribers are connected. */
+  get size(): number {
+    return this.#subscribers.size;
+  }
+
+  /** Bytes that all subscribers together have unsent. Looks at each of them. */
+  get unsent(): number {
+    return this.#unsent.count();
+  }
+
+  subscribers(channel: string): number {
+    return this.#channels.get(keyOf(channel))?.size ?? 0;
+  }
+
+  deliver(message: Message): void {
+    const channel = this.#channels.get(keyOf(message.channel));
+    if (channel === undefined) return;
+    this.#outbox.push(channel, message);
+    this.#flushSoon();
+  }
+
+  since(channel: string, cursor: Cursor | undefined, maxBytes: number): Promise<Replay> | Replay {
+    return this.#engine.since(channel, cursor, maxBytes);
+  }
+
+  release(channel: Channel): void {
+    if (this.#forget(channel)) this.#background(() => this.#engine.unwatch(channel.name));
+  }
+
+  /**
+   * Goes on with the history of those that have room again, for some milliseconds: others get a turn before
+   * the rest. A timer calls it.
+   */
+  resume(): void {
+    const end = performance.now() + RESUME_MS;
+    let late = false;
+    for (const subscriber of this.#behind) {
+      if (!subscriber.hasRoom) continue;
+      // If there is more than fits, it comes again behind the others.
+      this.#behind.delete(subscriber);
+      subscriber.resume();
+      late = performance.now() >= end;
+      if (late) break;
+    }
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = undefined;
+    if (this.#behind.size > 0) this.#resumeSoon(late ? 0 : RETRY_MS);
+  }
+
+  #await(subscriber: Subscriber): void {
+    this.#behind.add(subscriber);
+    if (this.#retryTimer === undefined) this.#resumeSoon(RETRY_MS);
+  }
+
+  #resumeSoon(ms: number): void {
+    this.#retryTimer = setTimeout(() => this.resume(), ms);
+  }
+
+  /** Whether publications are refused, because the end has begun. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /**
+   * Refuses publications from now on. Ends every subscriber once what is pending has been sent: at once if
+   * nothing is, else after some turns, as those who read must not be cut for it. A subscriber that comes
+   * later is ended at once.
+   */
+  drain(): void {
+    this.#closed = true;
+    if (this.#outbox.empty) this.#end();
+  }
+
+  /** Sends what is still pending, in one go, ends every subscriber and lets the engine go. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    while (!this.#outbox.empty) this.#outbox.flush();
+    this.#end();
+    await this.#engine.close();
+  }
+
+  #end(): void {
+    for (const subscriber of this.#subscribers) subscriber.close("shutdown");
+    clearTimeout(this.#retryTimer);
+    this.#unsent.stop();
+  }
+
+  /** Takes a channel out of the map; false if another one, or none, has its place there. */
+  #forget(channel: Channel): boolean {
+    const key = keyOf(channel.name);
+    return this.#channels.get(key) === channel && this.#channels.delete(key);
+  }
+
+  #open(name: string): Channel {
+    const channel = new Channel(name, this);
+    const watched = this.#engine.watch(name);
+    this.#channels.set(keyOf(name), channel);
+    if (watched instanceof Promise) {
+      channel.watching = watched.then(() => channel.watching = undefined, (error) => {
+        // Out of the way of whoever comes next. Those who joined it wait for this promise.
+        this.#forget(channel);
+        throw error;
+      });
+      // Nobody may be waiting: all may have left, or failed to join something else.
+      channel.watching.catch(() => {});
+    }
+    return channel;
+  }
+
+  #flushSoon(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    this.#schedule(() => this.#flush());
+  }
+
+  /** Delivers what one turn may; the rest comes in the next. */
+  #flush(): number {
+    this.#scheduled = false;
+    const messages = this.#outbox.flush();
+    if (!this.#outbox.empty) this.#flushSoon();
+    else if (this.#closed) this.#end();
+    return messages;
+  }
+
+  /** Does something whose failure nobody waits for. */
+  #background(action: () => Promise<void> | void): void {
+    try {
+      action()?.catch(this.#context.report);
+    } catch (error) {
+      this.#context.report(error);
+    }
+  }
+}
+
+/** Resolves when all of these have; nothing if there is nothing to wait for. */
+function all(waits: readonly (Promise<void> | void)[]): Promise<void> | void {
+  const promises = waits.filter((wait) => wait !== undefined);
+  if (promises.length > 0) return Promise.all(promises).then(() => {});
+}

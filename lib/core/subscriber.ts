@@ -1,0 +1,317 @@
+/**
+ * A subscriber: one client, the channels that it has joined, and the sink that they share.
+ *
+ * @module
+ */
+import type { Position } from "./cursor.ts";
+import type { Batch, Gap } from "./message.ts";
+import type { Metrics } from "./metrics.ts";
+import type { CloseReason, Sink } from "./sink.ts";
+import type { Subscription } from "./subscription.ts";
+import type { Timed, TimerWheel } from "../base/timer_wheel.ts";
+
+/** What all subscribers of a hub share. Times are in milliseconds. */
+export interface SubscriberContext {
+  /** Where its heartbeats and the end of its life are set. */
+  readonly wheel: TimerWheel;
+  /** Takes what is delivered and what is lost. */
+  readonly metrics: Metrics;
+  /** Takes an error that closed the subscriber. */
+  readonly report: (error: unknown) => void;
+  /** Bytes that may be unsent when the next message comes. */
+  readonly maxQueue: number;
+  /** Silence after which a heartbeat is sent. */
+  readonly heartbeat: number;
+  /** Counts what all subscribers together have unsent, and says when there is no room for history. */
+  readonly unsent: { wrote(bytes: number): void; readonly full: boolean };
+  /** Calls `subscriber.resume()` once its sink has room again. */
+  readonly whenRoom: (subscriber: Subscriber) => void;
+  /** Called once, after a subscriber was closed. */
+  readonly onClose?: (subscriber: Subscriber, reason: CloseReason) => void;
+}
+
+/** What one subscriber asks for. */
+export interface SubscriberOptions {
+  /** What the metrics count it under. */
+  readonly transport?: string;
+  /** Messages after which it is done. */
+  readonly limit?: number;
+  /** How long it may live, in milliseconds. */
+  readonly lifetime?: number;
+  /** Why it is closed then. */
+  readonly lastly?: "timeout" | "expired";
+}
+
+/** Most bytes of history handed to a sink in one go, and the share of `maxQueue` that may be. */
+const HISTORY_PIECE = 64 * 1024;
+const HISTORY_PIECE_SHARE = 1 / 16;
+/**
+ * Unsent bytes beyond which a sink gets no more history for now, and the share of `maxQueue` that
+ * may be. The rest is for live messages of other channels.
+ */
+const HISTORY_WINDOW = 256 * 1024;
+const HISTORY_WINDOW_SHARE = 1 / 4;
+
+/**
+ * Bytes of history that the runtime may hold beside the queue while a client takes nothing: 0.4 MiB
+ * in small chunks, 1.3 MiB in chunks of 64 KiB (Deno 2.9.6). Live messages take none, as all
+ * subscribers share their bytes.
+ */
+const RUNTIME_HOLDS = 1024 * 1024;
+
+/** One client's subscriptions, and the sink that they share. */
+export class Subscriber implements Timed {
+  /** What the metrics count it under. */
+  readonly transport: string;
+  /** Messages that are written between two looks at the queue. */
+  readonly atOnce: number;
+  readonly #sink: Sink;
+  readonly #context: SubscriberContext;
+  readonly #endsAt: number;
+  readonly #lastly: CloseReason;
+  #subscriptions: Subscription[] = [];
+  /** Those that wait for room to send their history, in turn. */
+  #behind: Subscription[] | undefined;
+  /** The runtime may hold history of it. */
+  #holds = false;
+  /** Bytes of history that it was sent. */
+  #history = 0;
+  #left: number;
+  #lastWrite: number;
+  #written = false;
+  #reason: CloseReason | undefined;
+
+  /** An answer with history is under way. Belongs to the subscription that asked. */
+  asking = false;
+
+  /** Belongs to the timer wheel. */
+  due = 0;
+
+  /** A subscriber without subscriptions that sends through `sink`; its lifetime starts now. */
+  constructor(
+    sink: Sink,
+    context: SubscriberContext,
+    options: SubscriberOptions = {},
+  ) {
+    const { wheel, heartbeat } = context;
+    const { transport = "", limit = Infinity, lifetime = Infinity, lastly = "timeout" } = options;
+    this.transport = transport;
+    this.#sink = sink;
+    this.atOnce = sink.atOnce;
+    this.#context = context;
+    this.#left = limit;
+    this.#lastWrite = wheel.now;
+    this.#endsAt = wheel.now + lifetime;
+    this.#lastly = lastly;
+    wheel.set(this, Math.min(heartbeat, lifetime));
+  }
+
+  /** Undefined as long as it is open. */
+  get closed(): CloseReason | undefined {
+    return this.#reason;
+  }
+
+  /** How many channels it is subscribed to. */
+  get size(): number {
+    return this.#subscriptions.length;
+  }
+
+  /** Its subscription to a channel. */
+  find(channel: string): Subscription | undefined {
+    return this.#subscriptions.find((subscription) => subscription.channel === channel);
+  }
+
+  /** Adds a subscription that has yet to catch up. */
+  add(subscription: Subscription): void {
+    // A list of one takes less memory than one that was pushed to, and most have one.
+    if (this.#subscriptions.length === 0) this.#subscriptions = [subscription];
+    else this.#subscriptions.push(subscription);
+  }
+
+  /** Leaves a channel; false if it was not subscribed to it. */
+  remove(channel: string): boolean {
+    const subscription = this.find(channel);
+    return subscription !== undefined && this.leave(subscription);
+  }
+
+  /** Ends one of its subscriptions; false if it was not, or is no longer, one of them. */
+  leave(subscription: Subscription): boolean {
+    const index = this.#subscriptions.indexOf(subscription);
+    if (index >= 0) this.#subscriptions.splice(index, 1);
+    const waits = this.#behind?.indexOf(subscription) ?? -1;
+    if (waits >= 0) this.#behind!.splice(waits, 1);
+    subscription.end();
+    return index >= 0;
+  }
+
+  /** Bytes of history that may be sent in one go. */
+  get historyPiece(): number {
+    return Math.min(HISTORY_PIECE, this.#context.maxQueue * HISTORY_PIECE_SHARE);
+  }
+
+  /** Whether it may be sent more history now: all its channels share the room, one at a time. */
+  get hasRoom(): boolean {
+    if (this.asking || this.#stuffed) return false;
+    // The first piece does not wait: those that take nothing must not keep others from a short history.
+    return this.#history < this.historyPiece / 2 || !this.#context.unsent.full;
+  }
+
+  /** As much history is unsent as may be. */
+  get #stuffed(): boolean {
+    return this.#exceeds(Math.min(HISTORY_WINDOW, this.#context.maxQueue * HISTORY_WINDOW_SHARE));
+  }
+
+  /**
+   * Calls `subscription.catchUp()` when there is room, after those that came before.
+   *
+   * @param started Whether some of its history was sent.
+   */
+  awaitRoom(subscription: Subscription, started: boolean): void {
+    // The kernel takes the first pieces.
+    if (started && !this.#holds && this.#history > 2 * this.historyPiece) {
+      this.#holds = true;
+      this.#context.unsent.wrote(RUNTIME_HOLDS);
+    }
+    if (this.#behind === undefined) this.#behind = [subscription];
+    else this.#behind.push(subscription);
+    if (this.#behind.length === 1 && !this.asking) this.#context.whenRoom(this);
+  }
+
+  /**
+   * Sends history as long as there is room. A channel that does not get all of its history in waits
+   * behind the others.
+   */
+  resume(): void {
+    const waiting = this.#behind;
+    if (waiting === undefined) return;
+    while (waiting.length > 0 && this.hasRoom) waiting.shift()!.catchUp();
+    if (waiting.length === 0) {
+      this.#behind = undefined;
+      this.#holds = false;
+    } else if (!this.asking) this.#context.whenRoom(this);
+  }
+
+  /** Whether no more is unsent than is allowed; else it is closed for that. */
+  keepsUp(): boolean {
+    if (!this.#exceeds(this.#context.maxQueue)) return true;
+    this.close("slow");
+    return false;
+  }
+
+  /** Bytes that it holds because they are unsent. */
+  get unsent(): number {
+    if (this.#reason !== undefined) return 0;
+    return this.#sink.held + (this.#holds ? RUNTIME_HOLDS : 0);
+  }
+
+  /** Takes note of what its sink was given by others: the answers to its client, in bytes. */
+  sent(bytes: number): void {
+    this.#context.unsent.wrote(bytes);
+  }
+
+  /** Tells the sink that a channel was joined. */
+  open(channel: string, position: Position): void {
+    this.#guard(() => this.#sink.open(channel, position));
+  }
+
+  /** Sends a piece of history. */
+  writeHistory(batch: Batch): void {
+    this.#history += batch.cost;
+    this.write(batch);
+  }
+
+  /** Sends messages; ends the subscriber when it has what it asked for or is too far behind. */
+  write(batch: Batch): void {
+    if (batch.messages.length <= this.atOnce) return this.#write(batch);
+    for (const part of batch.parts(this.atOnce)) {
+      if (this.#reason !== undefined) return;
+      this.#write(part);
+    }
+  }
+
+  #write(batch: Batch): void {
+    try {
+      if (!this.keepsUp()) return;
+      const { length } = batch.messages;
+      const sent = Math.min(length, this.#left);
+      const bytes = this.#sink.write(sent < length ? batch.slice(0, sent) : batch);
+      this.#context.unsent.wrote(bytes);
+      this.#left -= sent;
+      this.#context.metrics.delivered(sent);
+    } catch (error) {
+      return this.fail(error);
+    }
+    this.#lastWrite = this.#context.wheel.now;
+    this.#written = true;
+    if (this.#left === 0) this.close("done");
+  }
+
+  /** Sends a gap. */
+  writeGap(gap: Gap): void {
+    this.#context.metrics.gap(gap.reason);
+    this.#guard(() => {
+      if (this.#sink.write(gap) > 0) this.#written = true;
+    });
+    this.#lastWrite = this.#context.wheel.now;
+  }
+
+  /** An answer is complete: ends the subscriber if it wanted no more than one. */
+  settle(): void {
+    if (!this.#sink.once || !this.#written) return;
+    if (this.#subscriptions.every(({ live }) => live)) this.close("done");
+  }
+
+  onDue(): void {
+    const { wheel, heartbeat } = this.#context;
+    if (wheel.now >= this.#endsAt) return this.close(this.#lastly);
+    if (wheel.now - this.#lastWrite >= heartbeat) {
+      // A client that took none of its history for so long will not take a heartbeat either.
+      if (this.#behind !== undefined && this.#stuffed) return this.close("slow");
+      this.#guard(() => this.#sink.heartbeat());
+      if (this.#reason !== undefined) return;
+      this.#lastWrite = wheel.now;
+    }
+    wheel.set(this, Math.min(this.#lastWrite + heartbeat, this.#endsAt) - wheel.now);
+  }
+
+  /** Ends all subscriptions and the sink. Only the first call counts. */
+  close(reason: CloseReason): void {
+    if (this.#reason !== undefined) return;
+    this.#reason = reason;
+    this.#context.wheel.clear(this);
+    for (const subscription of this.#subscriptions) subscription.end();
+    this.#subscriptions = [];
+    this.#behind = undefined;
+    try {
+      this.#sink.close(reason);
+    } catch (error) {
+      this.#context.report(error);
+    }
+    this.#context.onClose?.(this, reason);
+  }
+
+  /** Closes after an error that it had no part in. */
+  fail(error: unknown): void {
+    this.#context.report(error);
+    this.close("error");
+  }
+
+  #exceeds(limit: number): boolean {
+    try {
+      return this.#sink.exceeds(limit);
+    } catch (error) {
+      this.fail(error);
+      return true;
+    }
+  }
+
+  /** A sink that breaks costs its own subscriber and nobody else. */
+  #guard(action: () => void): void {
+    if (this.#reason !== undefined) return;
+    try {
+      action();
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+}

@@ -1,0 +1,62 @@
+/**
+ * A channel and its history, as the memory engine keeps them.
+ *
+ * @module
+ */
+import type { Linked } from "../base/chain.ts";
+import { channelCost, heldBytes, MESSAGE_OVERHEAD, type SharedText } from "./cost.ts";
+import { History, type KeptMessage } from "./history.ts";
+
+/** A channel with its history: one object, as there may be millions. */
+export class ChannelLog extends History implements Linked<ChannelLog> {
+  /** The channel's name. */
+  readonly channel: string;
+  /** Its place in the order in which the engine made its channels, from 1. */
+  readonly order: number;
+  /** The epoch that the channel numbers in. */
+  epoch: string;
+  /** Seq of the last message numbered, 0 before the first. */
+  seq = 0;
+  /** Whether its messages are relayed. */
+  watched = false;
+  /** When it was last published to or left by its last subscriber, or up to `MemoryEngine.#touchMs` before. */
+  touched = 0;
+  /** As `Linked` says. */
+  older: ChannelLog | undefined;
+  /** As `Linked` says. */
+  newer: ChannelLog | undefined;
+
+  /** A channel without messages. */
+  constructor(channel: string, epoch: string, order: number) {
+    super();
+    this.channel = channel;
+    this.epoch = epoch;
+    this.order = order;
+  }
+
+  /** Bytes of memory that it takes without its messages. */
+  get cost(): number {
+    return channelCost(this.channel);
+  }
+}
+
+/**
+ * The next message of a channel. Most share no text, so they have no field for it: there may be millions.
+ *
+ * @param bytes Bytes of the data in UTF-8.
+ * @param time When it is published, in milliseconds of the engine's clock.
+ * @param shared The text that it shares with messages of other channels.
+ */
+export function messageOf(
+  { channel, epoch, seq }: ChannelLog,
+  data: string,
+  bytes: number,
+  time: number,
+  shared: SharedText | undefined,
+): KeptMessage {
+  const cost = MESSAGE_OVERHEAD + (shared === undefined ? heldBytes(data, bytes) : 0);
+  // All messages share the log's string. The request's own copy would be kept in memory with each.
+  return shared === undefined
+    ? { channel, epoch, seq: seq + 1, data, bytes, time, cost }
+    : { channel, epoch, seq: seq + 1, data, bytes, time, cost, shared };
+}

@@ -1,0 +1,92 @@
+/**
+ * What history takes of memory, in bytes, as the runtime holds it. `tests/cost_test.ts` measures it.
+ *
+ * @module
+ */
+import { BatchTooLargeError, type Publication } from "../core/engine.ts";
+import { type Key, keyOf } from "../base/key.ts";
+import { utf8Length } from "../core/message.ts";
+
+/** What a kept message takes beyond its data: the object, its slot, the head of the text. */
+export const MESSAGE_OVERHEAD = 128;
+
+/** What a channel takes beyond its name and its messages. */
+const CHANNEL_OVERHEAD = 224;
+
+/**
+ * Bytes that the characters of a text take: one each, or two each if any of them is not Latin-1.
+ *
+ * @param bytes Bytes of the text in UTF-8: as many as characters if all are ASCII.
+ */
+export function heldBytes(text: string, bytes: number): number {
+  return bytes === text.length || !/[^\0-\xff]/.test(text) ? text.length : 2 * text.length;
+}
+
+/** Bytes that a channel takes without its messages: its name is there twice, once as a key. */
+export function channelCost(name: string): number {
+  return CHANNEL_OVERHEAD + 2 * heldBytes(name, utf8Length(name));
+}
+
+/** A text that several kept messages share: it counts once, as long as any of them is kept. */
+export class SharedText {
+  /** Bytes that the text takes. */
+  readonly held: number;
+  /** How many kept messages have it. */
+  keepers = 0;
+
+  /** A text of so many bytes that no message has yet. */
+  constructor(held: number) {
+    this.held = held;
+  }
+}
+
+/** What all histories of an engine keep together. */
+export class Holdings {
+  /** Messages. */
+  messages = 0;
+  /** UTF-8 bytes of their data. */
+  bytes = 0;
+  /** Bytes of memory that all of it takes. */
+  held = 0;
+}
+
+/**
+ * Holds the messages of one request to their share of memory.
+ *
+ * @param most Bytes that they may take if all are kept.
+ * @param isKnown Whether the channel counts already, so that it costs nothing new.
+ * @throws {BatchTooLargeError} If they would take more.
+ */
+export function checkShare(
+  publications: readonly Publication[],
+  most: number,
+  isKnown: (channel: string) => boolean,
+): void {
+  // An upper bound that looks into no text: nearly all requests are far below it.
+  let bound = publications.length * (MESSAGE_OVERHEAD + channelCost(""));
+  for (const { channel, data } of publications) bound += 4 * channel.length + 2 * data.length;
+  if (bound <= most) return;
+  const cost = costOf(publications, isKnown);
+  if (cost <= most) return;
+  throw new BatchTooLargeError(
+    `Cannot keep ${publications.length} messages of ${cost} bytes: those of one request may take ` +
+      `${Math.floor(most)} bytes, a quarter of all memory for history`,
+  );
+}
+
+/** Bytes of memory that these messages take if all are kept. */
+function costOf(
+  publications: readonly Publication[],
+  isKnown: (channel: string) => boolean,
+): number {
+  const unknown = new Map<Key, string>();
+  let last: string | undefined;
+  let cost = 0;
+  for (const { channel, data } of publications) {
+    if (!isKnown(channel)) unknown.set(keyOf(channel), channel);
+    cost += MESSAGE_OVERHEAD + (data === last ? 0 : heldBytes(data, utf8Length(data)));
+    last = data;
+  }
+  for (const channel of unknown.values()) cost += channelCost(channel);
+  return cost;
+}

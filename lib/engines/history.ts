@@ -1,0 +1,153 @@
+/**
+ * The recent messages of one channel.
+ *
+ * @module
+ */
+import { type Holdings, MESSAGE_OVERHEAD, type SharedText } from "./cost.ts";
+import type { Message } from "../core/message.ts";
+
+/** A message as a history keeps it. */
+export interface KeptMessage extends Message {
+  /** Bytes of memory that it takes; without its data if that is shared. */
+  readonly cost: number;
+  /** What it shares with messages of other channels; most share nothing, and have no such field. */
+  readonly shared?: SharedText;
+}
+
+/** Slots below which a ring that has become too large is left as it is. */
+const FEW = 32;
+
+/** The ring of who has no ring: shared, and never written to. */
+const NO_SLOTS: (KeptMessage | undefined)[] = [];
+
+/**
+ * A bounded run of messages with consecutive seq. Adding and evicting cost the same however many
+ * are kept.
+ */
+export class History {
+  /**
+   * A ring: the message of a seq is in the slot of its last bits. The length is a power of two, or 0
+   * for at most one message, which is `#only`. Most channels have one: without a ring it takes less
+   * memory, and fewer places of it to look at.
+   */
+  #slots = NO_SLOTS;
+  #only: KeptMessage | undefined;
+  /** Seq of the oldest. */
+  #first = 0;
+  #length = 0;
+  #bytes = 0;
+
+  /** How many messages are kept. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** UTF-8 bytes of all data kept. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** The oldest message kept; undefined when there is none. */
+  get oldest(): KeptMessage | undefined {
+    return this.#at(this.#first);
+  }
+
+  /** The newest message kept; undefined when there is none. */
+  get newest(): KeptMessage | undefined {
+    return this.#at(this.#first + this.#length - 1);
+  }
+
+  /**
+   * Adds the next message, and forgets the oldest ones first so that there are at most `most`. Its seq
+   * must be one more than the last kept.
+   *
+   * @param holdings Brought up to date: what all histories keep together, this one among them.
+   */
+  push(message: KeptMessage, most: number, holdings: Holdings): void {
+    if (most < 1) return this.trim(0, Infinity, holdings);
+    while (this.#length >= most) this.#drop(holdings);
+    if (this.#length === 0) this.#first = message.seq;
+    if (this.#length > 0 && this.#length >= this.#slots.length) this.#resize(this.#length * 2);
+    if (this.#slots === NO_SLOTS) this.#only = message;
+    else this.#slots[this.#slotOf(message.seq)] = message;
+    this.#length++;
+    this.#bytes += message.bytes;
+    holdings.messages++;
+    holdings.bytes += message.bytes;
+    holdings.held += message.cost;
+    if (message.shared !== undefined && ++message.shared.keepers === 1) {
+      holdings.held += message.shared.held;
+    }
+  }
+
+  /**
+   * Forgets messages until at most `count` are left, all of them accepted after `time`.
+   *
+   * @param holdings Brought up to date, as by `push`.
+   */
+  trim(count: number, time: number, holdings: Holdings): void {
+    const { length } = this;
+    while (this.#length > 0 && this.#length > count) this.#drop(holdings);
+    while (this.#length > 0 && this.oldest!.time <= time) this.#drop(holdings);
+    if (this.#length < length) this.#shrink();
+  }
+
+  /**
+   * The messages after `seq`, oldest first: as many as fit into `maxBytes`, but at least one if
+   * there is one.
+   */
+  after(seq: number, maxBytes: number): Message[] {
+    const messages: Message[] = [];
+    const end = this.#first + this.#length;
+    let bytes = 0;
+    for (let next = Math.max(this.#first, seq + 1); next < end; next++) {
+      const message = this.#at(next)!;
+      bytes += message.bytes + MESSAGE_OVERHEAD;
+      if (bytes > maxBytes && messages.length > 0) break;
+      messages.push(message);
+    }
+    return messages;
+  }
+
+  /** Forgets the oldest message; there must be one. */
+  #drop(holdings: Holdings): void {
+    const { bytes, cost, shared } = this.oldest!;
+    this.#bytes -= bytes;
+    holdings.messages--;
+    holdings.bytes -= bytes;
+    holdings.held -= cost;
+    if (shared !== undefined && --shared.keepers === 0) holdings.held -= shared.held;
+    if (this.#slots === NO_SLOTS) this.#only = undefined;
+    else this.#slots[this.#slotOf(this.#first)] = undefined;
+    this.#first++;
+    this.#length--;
+  }
+
+  #shrink(): void {
+    if (this.#length === 0) {
+      this.#slots = NO_SLOTS;
+      return;
+    }
+    let fitting = this.#slots.length;
+    while (fitting > FEW && this.#length * 4 <= fitting) fitting /= 2;
+    if (fitting < this.#slots.length) this.#resize(fitting);
+  }
+
+  /** The message of a seq that is kept. */
+  #at(seq: number): KeptMessage | undefined {
+    return this.#slots === NO_SLOTS ? this.#only : this.#slots[this.#slotOf(seq)];
+  }
+
+  #slotOf(seq: number): number {
+    return seq & (this.#slots.length - 1);
+  }
+
+  #resize(length: number): void {
+    const slots = new Array<KeptMessage | undefined>(length).fill(undefined);
+    for (const message of this.#slots === NO_SLOTS ? [this.#only] : this.#slots) {
+      if (message !== undefined) slots[message.seq & (length - 1)] = message;
+    }
+    this.#slots = slots;
+    this.#only = undefined;
+  }
+}

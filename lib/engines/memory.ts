@@ -1,0 +1,388 @@
+/**
+ * The engine that keeps everything in this process, and answers at once.
+ *
+ * @module
+ */
+import { Chain } from "../base/chain.ts";
+import { ChannelLog, messageOf } from "./channel_log.ts";
+import { epochs, sinceStart } from "../base/clock.ts";
+import { checkShare, heldBytes, Holdings, SharedText } from "./cost.ts";
+import type { Cursor } from "../core/cursor.ts";
+import {
+  type ChannelInfo,
+  type ChannelPage,
+  type Engine,
+  EngineFullError,
+  type Local,
+  type Publication,
+  type Receipt,
+  type Replay,
+  type Usage,
+} from "../core/engine.ts";
+import type { KeptMessage } from "./history.ts";
+import { type Key, keyOf } from "../base/key.ts";
+import { utf8Length } from "../core/message.ts";
+import { Recents } from "../base/recents.ts";
+import { afterOthers } from "../base/turn.ts";
+
+/** What the memory engine keeps. */
+export interface MemoryLimits {
+  /** Messages a channel. */
+  readonly history: number;
+  /** Milliseconds a message is kept. */
+  readonly historyTtl: number;
+  /** Bytes of memory that history may take, channels included. */
+  readonly maxMemory: number;
+  /** Channels that were published to, at a time; as many may be only watched. */
+  readonly maxChannels: number;
+  /** Idempotency keys remembered in all. */
+  readonly maxIds: number;
+  /** Milliseconds an idempotency key is remembered. */
+  readonly idTtl: number;
+}
+
+/** The share of all memory that the messages of one request may take. */
+const BATCH_SHARE = 1 / 4;
+/**
+ * How exactly the order of last touches is kept, as a share of the time that history is kept, and at the
+ * most in milliseconds. Moving a channel to the end of the list touches the memory of two others: on
+ * every publish that would cost as much as the publish where there are very many.
+ */
+const TOUCH_SHARE = 1 / 64;
+const MAX_TOUCH_MS = 60_000;
+/** How often channels past their time are looked for, in milliseconds. */
+const SWEEP_MS = 1000;
+/** Channels dropped, or keys forgotten, in one go; more wait for the next turn of the event loop. */
+const SWEEP_BATCH = 1000;
+/** Channels looked at by `list` before others get a turn. */
+const LIST_BATCH = 10_000;
+
+/** Keeps everything in this process. Answers at once. */
+export class MemoryEngine implements Engine {
+  readonly #limits: MemoryLimits;
+  readonly #touchMs: number;
+  readonly #now: () => number;
+  readonly #newEpoch: () => string;
+  /** All channels: those that were published to, and those that are only watched. */
+  readonly #logs = new Map<Key, ChannelLog>();
+  /**
+   * The channels that count against the limits: all but those that are watched and keep nothing. Nothing
+   * can be gained by forgetting those, and they must not keep others out.
+   */
+  readonly #chain = new Chain<ChannelLog>();
+  /** By channel and key. */
+  readonly #ids: Recents<Key, { readonly receipt: Receipt; readonly time: number }>;
+  readonly #holdings = new Holdings();
+  #local!: Local;
+  #created = 0;
+  #published = 0;
+  /**
+   * The epoch of channels to come. Channels share it until one that had messages is dropped or reset:
+   * only then could a name come back with numbers that were used before. So a position in a channel
+   * that never had a message stays good when the channel is dropped and made again.
+   */
+  #epoch: string;
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #sweeping: ReturnType<typeof setTimeout> | undefined;
+
+  /**
+   * An engine without channels, held to `limits`.
+   *
+   * @param options `now` gives milliseconds that never go back, `newEpoch` a name that sorts after those
+   * it gave before.
+   */
+  constructor(
+    limits: MemoryLimits,
+    { now = sinceStart, newEpoch = epochs() }: {
+      now?: () => number;
+      newEpoch?: () => string;
+    } = {},
+  ) {
+    this.#limits = limits;
+    this.#touchMs = Math.min(limits.historyTtl * TOUCH_SHARE, MAX_TOUCH_MS);
+    this.#ids = new Recents(limits.maxIds);
+    this.#now = now;
+    this.#newEpoch = newEpoch;
+    this.#epoch = newEpoch();
+  }
+
+  start(local: Local): void {
+    this.#local = local;
+    this.#timer = setInterval(() => this.sweep(), SWEEP_MS);
+  }
+
+  publish(channel: string, data: string, id?: string): Receipt {
+    return this.#publish(channel, data, id, this.#now());
+  }
+
+  publishAll(publications: readonly Publication[]): Receipt[] {
+    const share = this.#limits.maxMemory * BATCH_SHARE;
+    checkShare(publications, share, (channel) => this.#counts(channel));
+    this.#checkRoom(publications);
+    // Nothing below can fail, or what was published before it would stay.
+    const now = this.#now();
+    let last: string | undefined;
+    let shared: SharedText | undefined;
+    return publications.map(({ channel, data, id }, i) => {
+      // One text for several channels comes as one publication after the other.
+      if (data !== last) shared = undefined;
+      if (shared === undefined && publications[i + 1]?.data === data) {
+        shared = new SharedText(heldBytes(data, utf8Length(data)));
+        last = data;
+      }
+      return this.#publish(channel, shared === undefined ? data : last!, id, now, shared);
+    });
+  }
+
+  since(channel: string, cursor: Cursor | undefined, maxBytes: number): Replay {
+    const log = this.#logs.get(keyOf(channel));
+    if (log === undefined) return { epoch: this.#epoch, head: 0, messages: [] };
+    const { epoch, seq: head } = log;
+    if (cursor === undefined) return { epoch, head, messages: [] };
+    const seq = cursor.epoch === undefined || cursor.epoch === epoch ? cursor.seq : 0;
+    if (seq >= head) return { epoch, head, messages: [] };
+    this.#expire(log);
+    return { epoch, head, messages: log.after(seq, maxBytes) };
+  }
+
+  watch(channel: string): void {
+    let log = this.#logs.get(keyOf(channel));
+    if (log === undefined) {
+      if (this.#onlyWatched >= this.#limits.maxChannels) {
+        throw new EngineFullError(
+          `Cannot watch another channel: ${this.#onlyWatched} are only watched, the most allowed`,
+        );
+      }
+      log = this.#create(channel);
+    }
+    log.watched = true;
+    if (log.length === 0 && this.#chain.has(log)) this.#discount(log);
+  }
+
+  unwatch(channel: string): void {
+    const log = this.#logs.get(keyOf(channel));
+    if (log === undefined) return;
+    log.watched = false;
+    if (this.#chain.has(log)) this.#touch(log);
+    else if (log.seq > 0 && this.#chain.size < this.#limits.maxChannels) this.#count(log);
+    else this.#drop(log);
+  }
+
+  info(channel: string): ChannelInfo | undefined {
+    const log = this.#logs.get(keyOf(channel));
+    return log && this.#describe(log);
+  }
+
+  async list(prefix: string, limit: number, after = "0"): Promise<ChannelPage> {
+    if (!/^[0-9]{1,15}$/.test(after)) {
+      throw new RangeError(`Cannot continue the list after ${JSON.stringify(after)}`);
+    }
+    // A map is walked in the order of creation, and goes on rightly while it changes.
+    const channels: ChannelInfo[] = [];
+    let looked = 0;
+    let last = Number(after);
+    for (const log of this.#logs.values()) {
+      if (++looked % LIST_BATCH === 0) await new Promise<void>(afterOthers);
+      if (log.order <= last || !log.channel.startsWith(prefix)) continue;
+      if (channels.length === limit) return { channels, next: String(last) };
+      channels.push(this.#describe(log));
+      last = log.order;
+    }
+    return { channels, next: null };
+  }
+
+  reset(channel: string): ChannelInfo | undefined {
+    const log = this.#logs.get(keyOf(channel));
+    if (log === undefined) return undefined;
+    log.trim(0, Infinity, this.#holdings);
+    log.seq = 0;
+    // From here on it is as any other channel without messages.
+    log.epoch = this.#epoch = this.#newEpoch();
+    this.#leave(log);
+    return this.#describe(log);
+  }
+
+  usage(): Usage {
+    return {
+      published: this.#published,
+      channels: this.#logs.size,
+      onlyWatched: this.#onlyWatched,
+      ...this.#holdings,
+    };
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    clearTimeout(this.#sweeping);
+  }
+
+  /**
+   * Drops what is past its time. The list is in the order of the last touch, so only what goes is
+   * looked at, and at most `SWEEP_BATCH` of it in one turn.
+   */
+  sweep(): void {
+    const now = this.#now();
+    let budget = SWEEP_BATCH;
+    for (let id = this.#ids.oldest; id !== undefined; id = this.#ids.oldest) {
+      if (id.value.time > now - this.#limits.idTtl || --budget < 0) break;
+      this.#ids.delete(id.key);
+    }
+    for (let log = this.#chain.oldest; log !== undefined; log = this.#chain.oldest) {
+      if (log.touched > now - this.#limits.historyTtl || --budget < 0) break;
+      this.#expire(log);
+      // Published to after it was touched, but not much: the others can wait as long.
+      if (log.length > 0) break;
+      this.#leave(log);
+    }
+    if (budget < 0) this.#sweeping = afterOthers(() => this.sweep());
+  }
+
+  /** Channels that are watched and keep nothing. */
+  get #onlyWatched(): number {
+    return this.#logs.size - this.#chain.size;
+  }
+
+  #publish(
+    channel: string,
+    data: string,
+    id: string | undefined,
+    now: number,
+    shared?: SharedText,
+  ): Receipt {
+    const key = id === undefined ? undefined : keyOf(`${channel}\n${id}`);
+    if (key !== undefined) {
+      const known = this.#ids.get(key);
+      if (known !== undefined && known.time > now - this.#limits.idTtl) return known.receipt;
+    }
+    const bytes = utf8Length(data);
+    const log = this.#admit(channel);
+    // From the number to the receipt nothing may fail, or the number would be used and nobody told.
+    const message = messageOf(log, data, bytes, now, shared);
+    log.seq = message.seq;
+    this.#published++;
+    this.#keep(log, message);
+    const receipt: Receipt = {
+      channel: log.channel,
+      seq: message.seq,
+      epoch: message.epoch,
+      subscribers: log.watched ? this.#local.subscribers(channel) : 0,
+    };
+    if (key !== undefined) this.#ids.set(key, { receipt, time: now });
+    if (log.watched) this.#local.deliver(message);
+    return receipt;
+  }
+
+  /** The channel, counted against the limits: it is published to. */
+  #admit(channel: string): ChannelLog {
+    const log = this.#logs.get(keyOf(channel));
+    if (log !== undefined && this.#chain.has(log)) return log;
+    const { size } = this.#chain;
+    if (size >= this.#limits.maxChannels) {
+      throw new EngineFullError(
+        `Cannot publish to another channel: there are ${size} already, the most allowed`,
+      );
+    }
+    const admitted = log ?? this.#create(channel);
+    this.#count(admitted);
+    return admitted;
+  }
+
+  /** Makes sure that all of these can be published to, so that none of them fails halfway. */
+  #checkRoom(publications: readonly Publication[]): void {
+    const room = this.#limits.maxChannels - this.#chain.size;
+    if (publications.length <= room) return;
+    const unknown = new Set<Key>();
+    // Also those whose id is a repeat: it may be forgotten before their turn comes.
+    for (const { channel } of publications) {
+      if (!this.#counts(channel)) unknown.add(keyOf(channel));
+    }
+    if (unknown.size <= room) return;
+    throw new EngineFullError(
+      `Cannot publish to ${unknown.size} more channels: there is room for ${room}`,
+    );
+  }
+
+  #counts(channel: string): boolean {
+    const log = this.#logs.get(keyOf(channel));
+    return log !== undefined && this.#chain.has(log);
+  }
+
+  #create(channel: string): ChannelLog {
+    const log = new ChannelLog(channel, this.#epoch, ++this.#created);
+    this.#logs.set(keyOf(channel), log);
+    return log;
+  }
+
+  #drop(log: ChannelLog): void {
+    this.#logs.delete(keyOf(log.channel));
+    if (this.#chain.has(log)) this.#discount(log);
+    if (log.seq > 0) this.#epoch = this.#newEpoch();
+  }
+
+  /** A channel keeps nothing: it goes, or stays for those who watch it without counting. */
+  #leave(log: ChannelLog): void {
+    if (!log.watched) this.#drop(log);
+    else if (this.#chain.has(log)) this.#discount(log);
+  }
+
+  #count(log: ChannelLog): void {
+    log.touched = this.#now();
+    this.#chain.add(log);
+    this.#holdings.held += log.cost;
+  }
+
+  #discount(log: ChannelLog): void {
+    this.#chain.remove(log);
+    this.#holdings.held -= log.cost;
+  }
+
+  #keep(log: ChannelLog, message: KeptMessage): void {
+    log.push(message, this.#limits.history, this.#holdings);
+    log.trim(Infinity, message.time - this.#limits.historyTtl, this.#holdings);
+    if (message.time - log.touched >= this.#touchMs || log === this.#chain.oldest) {
+      this.#touch(log, message.time);
+    }
+    while (this.#holdings.held > this.#limits.maxMemory) {
+      const idlest = this.#chain.oldest!;
+      if (this.#isBusy(idlest, log)) {
+        this.#touch(idlest, message.time);
+        continue;
+      }
+      // It may have nothing to give: its messages expired, or it was left when they had gone.
+      idlest.trim(idlest.length - 1, -Infinity, this.#holdings);
+      if (idlest.length > 0) continue;
+      // The others are gone: the message is larger than all memory, and counted all the same.
+      if (idlest === log) break;
+      this.#leave(idlest);
+    }
+  }
+
+  /**
+   * Whether a channel that is the longest untouched was published to after that. So others have been idle
+   * for longer, above all if `log` is that channel: it has just been published to.
+   */
+  #isBusy(idlest: ChannelLog, log: ChannelLog): boolean {
+    if (idlest === log) return this.#chain.size > 1;
+    return idlest.newest !== undefined && idlest.newest.time > idlest.touched;
+  }
+
+  #expire(log: ChannelLog): void {
+    log.trim(this.#limits.history, this.#now() - this.#limits.historyTtl, this.#holdings);
+  }
+
+  #describe(log: ChannelLog): ChannelInfo {
+    this.#expire(log);
+    const { length, bytes, oldest } = log;
+    return {
+      channel: log.channel,
+      seq: log.seq,
+      epoch: log.epoch,
+      history: { messages: length, bytes, oldest: oldest?.seq ?? null },
+    };
+  }
+
+  #touch(log: ChannelLog, now: number = this.#now()): void {
+    log.touched = now;
+    this.#chain.touch(log);
+  }
+}

@@ -1,0 +1,235 @@
+/**
+ * The routes: a request comes in, a response goes out. All that is HTTP meets all that is not here.
+ *
+ * @module
+ */
+import { Admission } from "./admission.ts";
+import { ASSETS, serveAsset } from "./assets.ts";
+import {
+  type AppOptions,
+  type Call,
+  type Connection,
+  parseUrl,
+  type Parts,
+  PRIVATE,
+  refusalResponse,
+  type Route,
+} from "./call.ts";
+import { BatchTooLargeError, EngineFullError } from "../core/engine.ts";
+import { pageOf, preflightHeaders } from "../access/origins.ts";
+import { internalError, quote, Refusal, RETRY_AFTER } from "../core/refusal.ts";
+import { ShuttingDownError } from "../core/hub.ts";
+import { Inboxes } from "./transports/inbox.ts";
+import { isLoopback, isProxied } from "../access/local.ts";
+import { healthz, listChannels, resetChannel, showChannel, showMetrics } from "./operate.ts";
+import { publish } from "./publish.ts";
+import { CutError } from "./transports/stream_sink.ts";
+import { isEventSource, subscribe } from "./subscribe.ts";
+import { websocket } from "./websocket.ts";
+
+/** Answers a request; at once wherever nothing has to be waited for. */
+export type Handler = (request: Request, info: Connection) => Response | Promise<Response>;
+
+/** The server, but for the listening. */
+export interface App {
+  /** Answers every request. */
+  readonly handle: Handler;
+  /** Takes what goes wrong while a response is sent. */
+  readonly fail: (error: unknown) => Response;
+  /**
+   * Refuses every request from now on. Resolves when those under way are answered and all streams and
+   * sockets are closed, which is for the hub to see to.
+   */
+  drain(): Promise<void>;
+}
+
+/** As `RETRY_AFTER`, for who comes while we shut down, as soon as the others: a restart takes no longer. */
+const RESTART_AFTER = "1";
+/** Of so many requests to publish, one is looked at for signs of a proxy: all of them would cost a tenth. */
+const SAMPLE = 100;
+
+const ROUTES: Record<string, Record<string, Route>> = {
+  "/publish": { GET: publish, POST: publish },
+  "/subscribe": { GET: subscribe, POST: subscribe },
+  "/websocket": { GET: websocket },
+  "/channels": { GET: listChannels },
+  "/chat-demo": { GET: toFolder },
+  "/healthz": { GET: healthz, HEAD: healthz },
+  "/metrics": { GET: showMetrics, HEAD: showMetrics },
+};
+const CHANNEL_ROUTES: Record<string, Route> = { GET: showChannel, DELETE: resetChannel };
+const ASSET_ROUTES: Record<string, Route> = { GET: asset, HEAD: asset };
+
+/** Builds the server from its parts. */
+export function createApp(options: AppOptions): App {
+  const { limits } = options;
+  return new Dispatcher({
+    ...options,
+    admission: new Admission(limits),
+    inboxes: new Inboxes(limits.maxInbox),
+  });
+}
+
+/** Takes every request to its route, and every error to its response. */
+class Dispatcher implements App {
+  readonly #parts: Parts;
+  /** Whether it has to be said yet that a proxy is in front of a server that is open to everybody. */
+  #unaware: boolean;
+  /** Requests to publish that came while that was so. */
+  #publishes = 0;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#unaware = parts.access.open && !parts.limits.trustProxy;
+  }
+
+  readonly handle: Handler = (request, connection) => {
+    const { access, admission } = this.#parts;
+    let origin: string | undefined;
+    try {
+      if (admission.draining && !isEventSource(request)) throw shuttingDown();
+      checkHost(request.headers);
+      const { path, search } = parseUrl(request.url);
+      if (this.#unaware && (path !== "/publish" || this.#publishes++ % SAMPLE === 0)) {
+        this.#lookForProxy(request, connection);
+      }
+      // What every page may load says nothing about the page that loads it.
+      if (!ASSETS.get(path)?.shared) origin = access.origins.check(request.headers);
+      const response = this.#dispatch({ request, connection, path, search, origin });
+      if (!(response instanceof Promise)) return this.#finish(response, request, origin);
+      admission.hold();
+      return response.then((response) => {
+        admission.release();
+        return this.#finish(response, request, origin);
+      }, (error) => {
+        admission.release();
+        return this.#refuse(error, request, origin);
+      });
+    } catch (error) {
+      return this.#refuse(error, request, origin);
+    }
+  };
+
+  #lookForProxy({ headers }: Request, { remoteAddr }: Connection): void {
+    // A client elsewhere may have a proxy of its own.
+    if (!isProxied(headers) || !isLoopback(remoteAddr.hostname)) return;
+    this.#unaware = false;
+    this.#parts.warnings.warn(
+      "open_behind_proxy",
+      "requests come through a proxy, and whoever reaches it may publish and subscribe: set " +
+        "--publish-key or --token-secret, or --open and --trust-proxy if that is what you want",
+      {},
+    );
+  }
+
+  readonly fail = (error: unknown): Response => {
+    if (!(error instanceof CutError)) this.#parts.report(error);
+    return refusalResponse(internalError());
+  };
+
+  drain(): Promise<void> {
+    return this.#parts.admission.drain();
+  }
+
+  #dispatch(call: Call): Response | Promise<Response> {
+    const { path, request: { method } } = call;
+    const methods = Object.hasOwn(ROUTES, path)
+      ? ROUTES[path]
+      : path.startsWith("/channels/")
+      ? CHANNEL_ROUTES
+      : ASSETS.has(path)
+      ? ASSET_ROUTES
+      : undefined;
+    if (methods === undefined) {
+      throw new Refusal(404, "not_found", `There is nothing at ${quote(path)}`);
+    }
+    if (Object.hasOwn(methods, method)) return methods[method](this.#parts, call);
+    const allow = [...Object.keys(methods), "OPTIONS"].join(", ");
+    if (method === "OPTIONS") return preflight(allow);
+    throw new Refusal(
+      405,
+      "method_not_allowed",
+      `${method} is not allowed at ${quote(path)}: use ${allow}`,
+      { allow },
+    );
+  }
+
+  /** The one place where an error becomes a response. */
+  #refuse(error: unknown, request: Request, origin: string | undefined): Response {
+    const refusal = this.#toRefusal(error);
+    this.#parts.metrics.refused(refusal.status);
+    if (refusal.code === "forbidden_origin") this.#warnOfOrigin(request);
+    return this.#finish(refusalResponse(refusal), request, origin);
+  }
+
+  #warnOfOrigin({ headers, url }: Request): void {
+    this.#parts.warnings.warn(
+      "forbidden_origin",
+      "a page of another origin was refused; --origin allows one",
+      { origin: pageOf(headers), path: parseUrl(url).path },
+    );
+  }
+
+  /** The one place through which every response leaves. */
+  #finish(response: Response, request: Request, origin: string | undefined): Response {
+    if (response.status === 101) return response;
+    if (origin !== undefined) {
+      this.#parts.access.origins.expose(response.headers, request.headers, origin);
+    }
+    return response;
+  }
+
+  #toRefusal(error: unknown): Refusal {
+    if (error instanceof Refusal) return error;
+    if (error instanceof ShuttingDownError) return shuttingDown();
+    if (error instanceof EngineFullError) {
+      return new Refusal(503, "too_many_channels", `${error.message} (--max-channels)`, {
+        "retry-after": RETRY_AFTER,
+      });
+    }
+    if (error instanceof BatchTooLargeError) {
+      return new Refusal(413, "batch_too_large", `${error.message} (--max-memory)`);
+    }
+    this.#parts.report(error);
+    return internalError();
+  }
+}
+
+/** A page's relative addresses hold only under the path that ends with a slash. */
+function toFolder(_parts: Parts, { path }: Call): Response {
+  const location = `${path.slice(path.lastIndexOf("/") + 1)}/`;
+  return new Response(null, { status: 308, headers: { ...PRIVATE, location } });
+}
+
+function asset(_parts: Parts, { request, path }: Call): Promise<Response> {
+  return serveAsset(path, request.headers)!;
+}
+
+/** A host as RFC 3986 has it, and a port. */
+const HOST = /^[\w.~!$&'()*+,;=:%[\]-]*$/;
+
+/**
+ * Refuses a host that is none: the runtime builds the address with it as it came, so that a slash in it
+ * would make another path.
+ */
+function checkHost(headers: Headers): void {
+  const host = headers.get("host");
+  if (host === null || HOST.test(host)) return;
+  throw new Refusal(400, "bad_host", `The header "Host" is no host: ${quote(host)}`, {
+    connection: "close",
+  });
+}
+
+function shuttingDown(): Refusal {
+  return new Refusal(503, "shutting_down", "The server is shutting down", {
+    "retry-after": RESTART_AFTER,
+    "connection": "close",
+  });
+}
+
+function preflight(allow: string): Response {
+  return new Response(null, {
+    status: 204,
+    headers: { ...PRIVATE, allow, ...preflightHeaders(allow) },
+  });
+}

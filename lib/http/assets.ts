@@ -1,0 +1,84 @@
+/**
+ * The files of static/ and chat-demo/ and a chart library, embedded in the program: nothing is read while it runs.
+ *
+ * @module
+ */
+import { eTag, ifNoneMatch } from "@std/http/etag";
+import uplotJs from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
+import uplotCss from "uplot/dist/uPlot.min.css" with { type: "text" };
+import chatCss from "../../chat-demo/chat.css" with { type: "text" };
+import chatHtml from "../../chat-demo/index.html" with { type: "text" };
+import chatJs from "../../chat-demo/chat.js" with { type: "text" };
+import clientJs from "../../static/client.js" with { type: "text" };
+import faviconSvg from "../../static/favicon.svg" with { type: "text" };
+import homeCss from "../../static/home.css" with { type: "text" };
+import homeJs from "../../static/home.js" with { type: "text" };
+import indexHtml from "../../static/index.html" with { type: "text" };
+import libJs from "../../static/lib.js" with { type: "text" };
+import riverCss from "../../static/river.css" with { type: "text" };
+
+const HTML = "text/html;charset=UTF-8";
+const CSS = "text/css;charset=UTF-8";
+const SCRIPT = "text/javascript;charset=UTF-8";
+const SVG = "image/svg+xml";
+
+/** One embedded file. */
+export interface Asset {
+  /** Its content type. */
+  readonly type: string;
+  /** Its content. */
+  readonly text: string;
+  /** Whether pages of every origin may load it: the client has no secrets. */
+  readonly shared?: boolean;
+}
+
+/** Every embedded file by the path under which it is served. */
+export const ASSETS: ReadonlyMap<string, Asset> = new Map<string, Asset>([
+  ["/", { type: HTML, text: indexHtml }],
+  ["/home.css", { type: CSS, text: homeCss }],
+  ["/home.js", { type: SCRIPT, text: homeJs }],
+  ["/river.css", { type: CSS, text: riverCss }],
+  ["/favicon.svg", { type: SVG, text: faviconSvg }],
+  ["/client.js", { type: SCRIPT, text: clientJs, shared: true }],
+  ["/lib.js", { type: SCRIPT, text: libJs, shared: true }],
+  ["/uplot.js", { type: SCRIPT, text: uplotJs }],
+  ["/uplot.css", { type: CSS, text: uplotCss }],
+  ["/chat-demo/", { type: HTML, text: chatHtml }],
+  ["/chat-demo/chat.css", { type: CSS, text: chatCss }],
+  ["/chat-demo/chat.js", { type: SCRIPT, text: chatJs }],
+]);
+
+/** Characters of `If-None-Match` that are looked at: taking a list apart costs the square of its spaces. */
+const MAX_IF_NONE_MATCH = 256;
+
+const etags = new Map<Asset, string | undefined>();
+
+/**
+ * Answers a request for an embedded file; undefined if there is none at this path.
+ *
+ * @param headers For `If-None-Match`.
+ */
+export function serveAsset(path: string, headers: Headers): Promise<Response> | undefined {
+  const asset = ASSETS.get(path);
+  return asset && respond(asset, headers);
+}
+
+async function respond(asset: Asset, requestHeaders: Headers): Promise<Response> {
+  if (!etags.has(asset)) etags.set(asset, await eTag(asset.text));
+  const etag = etags.get(asset);
+  const headers = {
+    "content-type": asset.type,
+    "cache-control": "no-cache",
+    "x-content-type-options": "nosniff",
+    ...(asset.shared ? { "access-control-allow-origin": "*" } : {}),
+    "content-security-policy":
+      "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
+      "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ...(etag === undefined ? {} : { etag }),
+  };
+  const known = requestHeaders.get("if-none-match");
+  if (known !== null && known.length <= MAX_IF_NONE_MATCH && !ifNoneMatch(known, etag)) {
+    return new Response(null, { status: 304, headers });
+  }
+  return new Response(asset.text, { headers });
+}

@@ -1,0 +1,102 @@
+/**
+ * What a body says that it is, and its text.
+ *
+ * @module
+ */
+import { quote, Refusal } from "../core/refusal.ts";
+
+/** The type of a body. */
+export interface Content {
+  /** In lower case and without parameters; empty if none is given. */
+  readonly type: string;
+  /** The name of its character encoding, as `TextDecoder` has it. */
+  readonly charset: string;
+}
+
+const UTF8 = "utf-8";
+const lenientUtf8 = new TextDecoder(UTF8, { ignoreBOM: true });
+const strictUtf8 = new TextDecoder(UTF8, { fatal: true, ignoreBOM: true });
+
+/**
+ * Reads `Content-Type` and `Content-Encoding`.
+ *
+ * @throws {Refusal} 415 if the body is compressed, or its character encoding is not known.
+ */
+export function contentOf(headers: Headers): Content {
+  const coding = headers.get("content-encoding");
+  if (coding !== null && !/^(?:[\s,]|identity)*$/i.test(coding)) {
+    throw new Refusal(
+      415,
+      "unsupported_encoding",
+      `Cannot read the content encoding ${quote(coding)}: send the body uncompressed`,
+      { "accept-encoding": "identity" },
+    );
+  }
+  const header = headers.get("content-type") ?? "";
+  const end = header.indexOf(";");
+  if (end < 0) return { type: header.trim().toLowerCase(), charset: UTF8 };
+  const type = header.slice(0, end).trim().toLowerCase();
+  return { type, charset: charsetOf(header.slice(end)) };
+}
+
+/**
+ * Refuses a body that comes with another `Transfer-Encoding` than `chunked`: the runtime takes the chunks
+ * apart and leaves the rest as it is.
+ *
+ * @throws {Refusal} 415 if the body is compressed on its way.
+ */
+export function checkTransfer(headers: Headers): void {
+  const coding = headers.get("transfer-encoding")?.trim() ?? "chunked";
+  if (coding.toLowerCase() === "chunked") return;
+  throw new Refusal(
+    415,
+    "unsupported_encoding",
+    `Cannot read the transfer encoding ${quote(coding)}: send the body uncompressed`,
+    { "accept-encoding": "identity" },
+  );
+}
+
+/** The character encoding that the parameters of a `Content-Type` name; UTF-8 if they name none. */
+function charsetOf(parameters: string): string {
+  const [, quoted, bare] = /;\s*charset\s*=\s*(?:"([^"]*)"|([^\s;"]*))/i.exec(parameters) ?? [];
+  const label = quoted ?? bare ?? "";
+  if (label === "" || /^utf-?8$/i.test(label)) return UTF8;
+  try {
+    return new TextDecoder(label).encoding;
+  } catch {
+    throw new Refusal(
+      415,
+      "unsupported_charset",
+      `Cannot read the character encoding ${quote(label)}: send UTF-8`,
+    );
+  }
+}
+
+/**
+ * The text of a body. A byte order mark belongs to the text in UTF-8, and to the encoding in UTF-16.
+ *
+ * @throws {Refusal} 400 if the bytes are not of this encoding.
+ */
+export function textOf(bytes: Uint8Array, charset: string): string {
+  try {
+    if (charset !== UTF8) {
+      return new TextDecoder(actual(charset, bytes), { fatal: true }).decode(bytes);
+    }
+    // The lenient decoder is up to ten times faster, and shows where the strict one is needed.
+    const text = lenientUtf8.decode(bytes);
+    return text.includes("\uFFFD") ? strictUtf8.decode(bytes) : text;
+  } catch {
+    throw new Refusal(
+      400,
+      "bad_encoding",
+      charset === UTF8
+        ? 'The body is not UTF-8: name another encoding in Content-Type, like "charset=iso-8859-1"'
+        : `The body is not ${charset}, as its Content-Type says`,
+    );
+  }
+}
+
+/** The label `utf-16` leaves the order of bytes to the mark in front (RFC 2781, 4.3). */
+function actual(charset: string, bytes: Uint8Array): string {
+  return charset === "utf-16le" && bytes[0] === 0xfe && bytes[1] === 0xff ? "utf-16be" : charset;
+}

@@ -1,0 +1,142 @@
+/**
+ * What operators ask for: channels, health and metrics.
+ *
+ * @module
+ */
+import { type Call, granted, json, type Parts, PRIVATE } from "./call.ts";
+import type { ChannelInfo } from "../core/engine.ts";
+import { quote, Refusal } from "../core/refusal.ts";
+import type { Reading } from "./prometheus.ts";
+import { checkName } from "../core/names.ts";
+import { Params, wholeNumber } from "./params.ts";
+
+/** Channels listed on one page, if the client does not say, and at the most. */
+const PAGE = 100;
+const MAX_PAGE = 1000;
+
+/** Lists channels, a page at a time. */
+export function listChannels(parts: Parts, call: Call): Response | Promise<Response> {
+  return operate(parts, call, async (params) => {
+    params.refuseMistakes(["prefix", "limit", "after", "token"]);
+    const limit = wholeNumber(params, "limit", 1, MAX_PAGE) ?? PAGE;
+    const after = params.get("after");
+    try {
+      const { channels, next } = await parts.engine.list(params.get("prefix") ?? "", limit, after);
+      return json({ channels: channels.map((info) => withSubscribers(parts, info)), next });
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      throw new Refusal(400, "bad_parameter", `Bad parameter "after": ${error.message}`);
+    }
+  });
+}
+
+/** Shows one channel. */
+export function showChannel(parts: Parts, call: Call): Response | Promise<Response> {
+  return operate(parts, call, async () => {
+    const name = channelOf(call.path);
+    return describe(parts, name, await parts.engine.info(name));
+  });
+}
+
+/** Forgets the messages of a channel. */
+export function resetChannel(parts: Parts, call: Call): Response | Promise<Response> {
+  return operate(parts, call, async () => {
+    const name = channelOf(call.path);
+    return describe(parts, name, await parts.engine.reset(name));
+  });
+}
+
+function describe(parts: Parts, name: string, info: ChannelInfo | undefined): Response {
+  if (info === undefined) throw unknownChannel(name);
+  return json(withSubscribers(parts, info));
+}
+
+function withSubscribers<T extends { channel: string; seq: number; epoch: string }>(
+  { hub }: Parts,
+  info: T,
+) {
+  const { channel, seq, epoch, ...rest } = info;
+  return { channel, seq, epoch, subscribers: hub.subscribers(channel), ...rest };
+}
+
+/** Tells that the server is there. */
+export function healthz(): Response {
+  return json({ status: "ok" });
+}
+
+/** Shows the metrics, for Prometheus. */
+export function showMetrics(parts: Parts, call: Call): Response | Promise<Response> {
+  return operate(parts, call, () => metricsText(parts));
+}
+
+function metricsText({ engine, hub, metrics, admission, inboxes }: Parts): Response {
+  const { connections, lost } = admission;
+  const { published, channels, onlyWatched, messages, bytes, held } = engine.usage();
+  const { rss } = Deno.memoryUsage();
+  const readings: Reading[] = [
+    ["river_messages_published_total", "counter", "Messages numbered and stored.", published],
+    ["river_connections", "gauge", "Connections that subscribers hold.", connections],
+    [
+      "river_connections_stuck",
+      "gauge",
+      "Of these, whose subscriber has ended, but whose client takes no end.",
+      Math.max(0, connections - lost - hub.size),
+    ],
+    [
+      "river_connections_lost",
+      "gauge",
+      "Of these, which the runtime has lost: what they hold comes back with a restart.",
+      lost,
+    ],
+    [
+      "river_inbox_bytes",
+      "gauge",
+      "Bytes that WebSockets sent and that wait to be carried out, 1 KiB per frame included.",
+      inboxes.bytes,
+    ],
+    ["river_unsent_bytes", "gauge", "Bytes that subscribers have not taken yet.", hub.unsent],
+    ["river_channels", "gauge", "Channels known.", channels],
+    [
+      "river_channels_only_watched",
+      "gauge",
+      "Of these, which hold nothing and do not count against --max-channels.",
+      onlyWatched,
+    ],
+    ["river_history_messages", "gauge", "Messages kept.", messages],
+    ["river_history_bytes", "gauge", "Bytes of data kept.", bytes],
+    ["river_history_memory_bytes", "gauge", "Memory that counts against --max-memory.", held],
+    ["process_resident_memory_bytes", "gauge", "Resident memory.", rss],
+  ];
+  return new Response(metrics.text(readings), {
+    headers: { ...PRIVATE, "content-type": "text/plain; version=0.0.4; charset=utf-8" },
+  });
+}
+
+/** Answers operators, and nobody else. */
+function operate(
+  parts: Parts,
+  { request, connection, search }: Call,
+  answer: (params: Params) => Response | Promise<Response>,
+): Response | Promise<Response> {
+  const params = new Params().addForm(search);
+  return granted(parts, request, params, (grant) => {
+    parts.access.checkOperator(grant, request, connection.remoteAddr.hostname);
+    return answer(params);
+  });
+}
+
+function channelOf(path: string): string {
+  const text = path.slice("/channels/".length);
+  let name: string;
+  try {
+    name = decodeURIComponent(text);
+  } catch {
+    throw new Refusal(400, "bad_encoding", `Cannot decode the channel name ${quote(text)}`);
+  }
+  checkName("name", name);
+  return name;
+}
+
+function unknownChannel(name: string): Refusal {
+  return new Refusal(404, "unknown_channel", `There is no channel ${quote(name)}`);
+}

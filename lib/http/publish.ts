@@ -1,0 +1,143 @@
+/**
+ * `/publish`.
+ *
+ * @module
+ */
+import type { Grant } from "../access/access.ts";
+import { checkPace } from "./admission.ts";
+import type { BodyReader } from "./body.ts";
+import { type Call, granted, json, JSON_HEADERS, type Parts, RECEIPT_HEADERS } from "./call.ts";
+import type { Publication, Receipt } from "../core/engine.ts";
+import { Refusal } from "../core/refusal.ts";
+import { checkData, checkName } from "../core/names.ts";
+import { addBody, mayHoldToken, type Name, NDJSON, Params, type RequestLimits } from "./params.ts";
+import type { Pace } from "../access/rate_limit.ts";
+import { SLICE_MS, turn } from "../base/turn.ts";
+
+/** The optional parameters of `/publish`. */
+const PUBLISH: readonly Name[] = ["id", "token"];
+
+/** Lines that are read before the clock is asked. */
+const LINES = 16;
+
+/** Publishes what a request holds, and answers with receipts. */
+export function publish(parts: Parts, call: Call): Response | Promise<Response> {
+  const { access, admission, bodies, limits } = parts;
+  const { request, search, origin } = call;
+  if (origin === undefined) access.origins.checkEmbedding(request);
+  const pace = admission.paceOf(call);
+  checkPace(pace);
+  const params = new Params().addForm(search);
+  const token = params.get("token");
+  const all = (grant: Grant, publications: readonly Publication[]) =>
+    publishAll(parts, request, grant, publications, pace);
+  // Before the body is read, so that strangers cannot make us read much of it.
+  return granted(parts, request, params, (grant) => {
+    const stranger = grant.trusted ? undefined : grant.refusal("publish");
+    const read = readPublications(request, params, limits, bodies, stranger);
+    if (!(read instanceof Promise)) return all(grant, read);
+    return read.then((publications) =>
+      params.get("token") === token && grant.expires > Date.now()
+        ? all(grant, publications)
+        : granted(parts, request, params, (grant) => all(grant, publications))
+    );
+  }, request.method === "GET");
+}
+
+function publishAll(
+  { hub }: Parts,
+  { method }: Request,
+  grant: Grant,
+  publications: readonly Publication[],
+  pace: Pace | undefined,
+): Response | Promise<Response> {
+  if (!publications.every(({ channel }) => grant.mayPublish(channel))) {
+    throw grant.refusal("publish");
+  }
+  // Others may have come while the body was read.
+  checkPace(pace);
+  pace?.limit.spend(pace.address, publications.length);
+  const published = publications.length === 1
+    ? hub.publish(publications[0])
+    : hub.publishAll(publications);
+  const answer = (value: Receipt | readonly Receipt[]) =>
+    json(value, method === "POST" ? RECEIPT_HEADERS : JSON_HEADERS);
+  return published instanceof Promise ? published.then(answer) : answer(published);
+}
+
+/**
+ * Reads what a request to publish asks for.
+ *
+ * @param query What the query string holds; the body's are added to it.
+ * @param stranger As for `readParams`.
+ * @returns At least one publication, all of them valid.
+ * @throws {Refusal} 400 for malformed input, 413 for a message or body over the limit, 415 for a body that
+ * cannot be read.
+ */
+export function readPublications(
+  request: Request,
+  query: Params,
+  limits: RequestLimits,
+  bodies: BodyReader,
+  stranger?: Refusal,
+): Publication[] | Promise<Publication[]> {
+  if (request.method !== "POST") {
+    if (stranger !== undefined) throw stranger;
+    return publicationsOf(query, limits);
+  }
+  if (stranger !== undefined && !mayHoldToken(request.headers)) throw stranger;
+  return bodies.read(request, (text, type) => {
+    if (type === NDJSON) return publicationsOfLines(text, limits);
+    const read = addBody(query, text, type);
+    // An empty body leaves the data to the query; without any, a type says that it is meant.
+    if (!read && (text !== "" || (type !== "" && !query.has("data")))) query.set("data", text);
+    return publicationsOf(query, limits);
+  }, stranger);
+}
+
+function publicationsOf(params: Params, limits: RequestLimits): Publication[] {
+  params.refuseMistakes(PUBLISH);
+  const names = params.names(limits.maxChannelsPerClient);
+  const data = params.get("data");
+  if (data === undefined) throw params.missing("data");
+  checkData("data", data, limits.maxMessage);
+  const id = params.get("id");
+  if (id !== undefined) checkName("id", id);
+  return names.map((channel) => ({ channel, data, id }));
+}
+
+/** Others get a turn every few milliseconds: the lines of one body may take a hundred. */
+async function publicationsOfLines(text: string, limits: RequestLimits): Promise<Publication[]> {
+  const publications: Publication[] = [];
+  let number = 0;
+  let since = performance.now();
+  for (let start = 0, end; start < text.length; start = end + 1) {
+    end = text.indexOf("\n", start);
+    if (end < 0) end = text.length;
+    if (++number % LINES === 0 && performance.now() - since > SLICE_MS) {
+      await turn();
+      since = performance.now();
+    }
+    const line = text.slice(start, end);
+    if (line.trim() === "") continue;
+    try {
+      publications.push(...publicationsOf(new Params().addJson(line), limits));
+      if (publications.length > limits.maxBatch) throw tooMany(limits.maxBatch);
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      throw new Refusal(error.status, error.code, `Line ${number}: ${error.message}`);
+    }
+  }
+  if (publications.length === 0) {
+    throw new Refusal(400, "missing_parameter", "The body holds no line to publish");
+  }
+  return publications;
+}
+
+function tooMany(max: number): Refusal {
+  return new Refusal(
+    413,
+    "too_many_messages",
+    `One request may publish ${max} messages (--max-batch)`,
+  );
+}

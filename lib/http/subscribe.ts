@@ -1,0 +1,285 @@
+/**
+ * `/subscribe`.
+ *
+ * @module
+ */
+import type { Grant } from "../access/access.ts";
+import { type Call, granted, parseUrl, type Parts, retryMs, STREAM_HEADERS } from "./call.ts";
+import { type Cursor, parseCursors, parseEventIds, printCursor } from "../core/cursor.ts";
+import { badParameter, internalError, quote, Refusal } from "../core/refusal.ts";
+import type { Wish } from "../core/hub.ts";
+import { EVENT_STREAM, jsonp, raw, river, riverV1, sse, sseOfMany } from "./transports/formats.ts";
+import type { Format } from "../core/message.ts";
+import { KNOWN, type Name, Params, readParams, type RequestLimits, wholeNumber } from "./params.ts";
+import { StreamSink } from "./transports/stream_sink.ts";
+import type { Subscriber } from "../core/subscriber.ts";
+
+/** Longest JSONP callback, in characters. */
+export const MAX_CALLBACK = 128;
+/** Longest `timeout` of a subscription, in seconds. */
+export const MAX_TIMEOUT = 86_400;
+/** The optional parameters of `/subscribe`. */
+const SUBSCRIBE: readonly Name[] = KNOWN.slice(KNOWN.indexOf("keep"), KNOWN.indexOf("token") + 1);
+
+/** What a subscription asks for. */
+export interface SubscribeRequest {
+  /** The channels to join, in the order asked for; at least one. */
+  readonly wishes: Wish[];
+  /** How frames are encoded. */
+  readonly format: Format;
+  /** What the metrics call it. */
+  readonly transport: "stream" | "sse" | "jsonp" | "long-poll";
+  /** Whether one answer ends it: long-poll and JSONP. */
+  readonly once: boolean;
+  /** Messages after which it ends. */
+  readonly limit?: number;
+  /** Milliseconds. */
+  readonly timeout?: number;
+  /** A printed position for each channel, in the order asked for; empty until one is known. */
+  readonly positions: Map<string, string>;
+}
+
+/** Answers with a stream of messages, or with some of them. */
+export function subscribe(parts: Parts, call: Call): Response | Promise<Response> {
+  const { access, admission, bodies } = parts;
+  if (admission.draining) return comeBack();
+  checkNoBody(call.request);
+  if (call.origin === undefined) access.origins.checkEmbedding(call.request);
+  const { request, search } = call;
+  const params = new Params().addForm(search);
+  if (request.method !== "POST") return openStream(parts, call, params);
+  return granted(parts, request, params, async (grant) => {
+    const stranger = grant.known ? undefined : grant.refusal("subscribe");
+    return openStream(parts, call, await readParams(request, params, bodies, stranger));
+  });
+}
+
+function openStream(parts: Parts, call: Call, params: Params): Response | Promise<Response> {
+  const { request } = call;
+  const asked = subscribeRequest(params, request.headers, parts.limits);
+  // Scripts of other pages can read JSONP. No page can read the other formats, nor what operators are
+  // shown, without telling its origin: `nosniff` keeps them from being taken for scripts.
+  const embeddable = request.method === "GET" && asked.transport === "jsonp";
+  return granted(
+    parts,
+    request,
+    params,
+    (grant) => streamTo(parts, call, grant, asked),
+    embeddable,
+  );
+}
+
+function streamTo(
+  parts: Parts,
+  call: Call,
+  grant: Grant,
+  asked: SubscribeRequest,
+): Response | Promise<Response> {
+  const { hub, admission } = parts;
+  const { request, connection } = call;
+  checkMaySubscribe(grant, asked.wishes);
+  const { format, once, positions, limit, timeout } = asked;
+  const end = admission.enter(call);
+  const sink = new StreamSink(format, {
+    once,
+    positions,
+    retryMs,
+    onGone() {
+      end();
+      subscriber.close("gone");
+    },
+    onEnd: (unsent) => unsent === 0 ? end() : connection.completed.then(end, end),
+  });
+  const subscriber = hub.connect(sink, {
+    transport: asked.transport,
+    limit,
+    ...admission.lifeOf(grant, timeout),
+  });
+  const subscribed = join(subscriber, () => hub.subscribe(subscriber, asked.wishes));
+  // The status can say that nothing came only if it has not been sent before. An event stream
+  // says so by ending: 204 would tell its client never to come back.
+  const mayBeEmpty = timeout !== undefined && format.contentType !== EVENT_STREAM;
+  const respond = () => {
+    if (subscriber.closed === "error") throw internalError();
+    const headers = { ...STREAM_HEADERS, "river-cursor": sink.cursor };
+    return mayBeEmpty && !sink.started
+      ? new Response(null, { status: 204, headers })
+      : new Response(sink.body, { headers: { ...headers, "content-type": format.contentType } });
+  };
+  if (subscribed === undefined && !mayBeEmpty) return respond();
+  // The stream is not being read yet, so it cannot tell that the client went away.
+  request.signal.addEventListener("abort", () => subscriber.close("gone"));
+  return Promise.resolve(subscribed)
+    .then(() => mayBeEmpty ? sink.begun() : undefined)
+    .then(respond);
+}
+
+/** Closes a subscriber whose joining fails, and lets the failure go on. */
+function join(
+  subscriber: Subscriber,
+  action: () => Promise<void> | void,
+): Promise<void> | void {
+  const undo = (error: unknown): never => {
+    subscriber.close("error");
+    throw error;
+  };
+  try {
+    return action()?.catch(undo);
+  } catch (error) {
+    undo(error);
+  }
+}
+
+/**
+ * Makes sure that a client may join all of these channels.
+ *
+ * @throws {Refusal} If it may not.
+ */
+export function checkMaySubscribe(grant: Grant, wishes: readonly Wish[]): void {
+  if (!wishes.every(({ channel }) => grant.maySubscribe(channel))) throw grant.refusal("subscribe");
+}
+
+/**
+ * Refuses a body where none is read. Beside an answer that does not end, the runtime would keep all
+ * of it in memory.
+ */
+function checkNoBody({ method, headers }: Request): void {
+  if (method !== "GET") return;
+  if ((headers.get("content-length") ?? "0") === "0" && !headers.has("transfer-encoding")) return;
+  throw new Refusal(400, "unexpected_body", "GET takes no body here: use POST", {
+    connection: "close",
+  });
+}
+
+/** Whether an `EventSource` asks, which gives up for good when it is refused. */
+export function isEventSource({ method, headers, url }: Request): boolean {
+  return method === "GET" && headers.get("accept") === EVENT_STREAM &&
+    parseUrl(url).path === "/subscribe";
+}
+
+/** An event stream that only says when to come back. */
+function comeBack(): Response {
+  return new Response(`retry: ${retryMs()}\n\n`, {
+    headers: { ...STREAM_HEADERS, "content-type": EVENT_STREAM, connection: "close" },
+  });
+}
+
+/**
+ * Types the parameters of a subscription.
+ *
+ * @param headers For `Accept` and `Last-Event-ID`.
+ * @throws {Refusal} 400 naming what is wrong.
+ */
+export function subscribeRequest(
+  params: Params,
+  headers: Headers,
+  limits: RequestLimits,
+): SubscribeRequest {
+  params.refuseMistakes(SUBSCRIBE);
+  const wishes = wishesOf(params, headers, limits.maxChannelsPerClient);
+  const keep = params.get("keep");
+  if (keep !== undefined && keep !== "0" && keep !== "1") {
+    throw badParameter("keep", `expected 0 or 1, got ${quote(keep)}`);
+  }
+  const callback = callbackOf(params);
+  const named = formatOf(params, headers);
+  const once = keep === "0" || callback !== undefined;
+  const positions = new Map(
+    wishes.map(({ channel, cursor }) => [channel, cursor === undefined ? "" : printCursor(cursor)]),
+  );
+  let format = named === "sse" && wishes.length > 1
+    ? sseOfMany(new Map(positions))
+    : FORMATS[named];
+  if (callback !== undefined) format = jsonp(callback);
+  return {
+    wishes,
+    format,
+    transport: callback !== undefined
+      ? "jsonp"
+      : once
+      ? "long-poll"
+      : named === "sse"
+      ? "sse"
+      : "stream",
+    once,
+    limit: wholeNumber(params, "limit", 1, Number.MAX_SAFE_INTEGER),
+    timeout: seconds(params, "timeout", MAX_TIMEOUT),
+    positions,
+  };
+}
+
+/**
+ * The channels and positions asked for.
+ *
+ * @throws {Refusal} 400 naming what is wrong.
+ */
+export function wishesOf(params: Params, headers: Headers, maxChannels: number): Wish[] {
+  const names = params.names(maxChannels);
+  const cursors = cursorsOf(params, headers, names.length);
+  return names.map((channel, i) =>
+    cursors === undefined ? { channel } : { channel, cursor: cursors[i] }
+  );
+}
+
+/** A position per channel; undefined if none is given. */
+function cursorsOf(
+  params: Params,
+  headers: Headers,
+  count: number,
+): (Cursor | undefined)[] | undefined {
+  // A client that reconnects knows better than the address it was given at first.
+  const id = headers.get("last-event-id") || params.last("lastEventId") ||
+    params.get("last_event_id");
+  if (id) return parseEventIds(id, count);
+  const seq = params.get("seq");
+  if (seq === undefined) return undefined;
+  if (seq === "") throw badParameter("seq", "it is empty");
+  try {
+    return parseCursors(seq, count);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw badParameter("seq", error.message);
+  }
+}
+
+const FORMATS = { river, "river.v1": riverV1, sse, raw };
+
+function formatOf(params: Params, headers: Headers): keyof typeof FORMATS {
+  const format = params.get("format");
+  if (format === undefined) {
+    return /text\/event-stream/i.test(headers.get("accept") ?? "") ? "sse" : "river";
+  }
+  if (Object.hasOwn(FORMATS, format)) return format as keyof typeof FORMATS;
+  throw badParameter("format", `expected river, river.v1, sse or raw, got ${quote(format)}`);
+}
+
+const CALLBACK = /^[A-Za-z_$][\w$]*(?:\.[A-Za-z_$][\w$]*)*$/;
+
+function callbackOf(params: Params): string | undefined {
+  const name = params.get("callback") !== undefined ? "callback" : "jsonp";
+  const callback = params.get(name);
+  if (callback === undefined) return undefined;
+  if (callback.length > MAX_CALLBACK) {
+    throw badParameter(name, `${callback.length} characters, but ${MAX_CALLBACK} are allowed`);
+  }
+  if (!CALLBACK.test(callback)) {
+    throw badParameter(
+      name,
+      `expected the name of a function, like "cb" or "app.cb", got ${quote(callback)}`,
+    );
+  }
+  return callback;
+}
+
+function seconds(params: Params, name: Name, max: number): number | undefined {
+  const text = params.get(name);
+  if (text === undefined) return undefined;
+  const number = /^[0-9]{1,9}(?:\.[0-9]{1,3})?$/.test(text) ? Number(text) : NaN;
+  if (!(number > 0 && number <= max)) {
+    throw badParameter(
+      name,
+      `expected seconds, more than 0 and up to ${max}, got ${quote(text)}`,
+    );
+  }
+  return number * 1000;
+}

@@ -1,0 +1,208 @@
+/**
+ * The commands of `river.v1`: what clients send on a WebSocket that carries many channels.
+ *
+ * @module
+ */
+import { mayMean } from "../aliases.ts";
+import { parseCursor } from "../../core/cursor.ts";
+import { EngineFullError, type Receipt } from "../../core/engine.ts";
+import type { Wish } from "../../core/hub.ts";
+import { parseJson } from "../json.ts";
+import { line } from "../../core/message.ts";
+import { checkData, checkName } from "../../core/names.ts";
+import { internalError, quote, Refusal } from "../../core/refusal.ts";
+import { SocketSession } from "./socket_session.ts";
+
+/** Lines of one frame that may be refused: who sends more does not mean them. */
+export const MAX_ERRORS = 1000;
+
+type Fields = Record<string, unknown>;
+
+/** Carries out the commands of `river.v1`: a line that fails is answered, the socket lives. */
+export class LineSession extends SocketSession {
+  /** Answers to the lines carried out in one go; they leave in one frame. */
+  #answers: string[] | undefined;
+  /** Lines of the frame at hand that were wrong. */
+  #errors = 0;
+
+  /** Carries out the lines of a frame, and answers those of one go in one frame. */
+  protected override receive(frame: string, at: number): number | undefined {
+    const { inboxes, subscriber } = this.context;
+    if (at === 0) this.#errors = 0;
+    while (at <= frame.length) {
+      if (!inboxes.next()) {
+        this.#answer();
+        return at;
+      }
+      const end = frame.indexOf("\n", at);
+      const text = frame.slice(at, end < 0 ? undefined : end);
+      if (text !== "") this.#command(text);
+      // The lines after one that ended the socket are too late.
+      if (subscriber.closed !== undefined) return;
+      at = end < 0 ? Infinity : end + 1;
+    }
+    this.#answer();
+  }
+
+  #command(text: string): void {
+    let fields: Fields = {};
+    try {
+      const [kind, object] = parseCommand(text);
+      fields = object;
+      const done = this.#perform(kind, fields);
+      if (done instanceof Promise) {
+        done.catch((error) => this.#refuse(error, fields)).then(() => this.#answer());
+      }
+    } catch (error) {
+      this.#refuse(error, fields);
+    }
+  }
+
+  #perform(kind: string, fields: Fields): Promise<void> | void {
+    switch (kind) {
+      case "sub":
+        return this.#subscribe(wishOf(fields));
+      case "unsub":
+        return this.#unsubscribe(textField(fields, "channel"));
+      case "pub":
+        return this.#publish(fields);
+      default:
+        throw new Refusal(
+          400,
+          "unknown_command",
+          `Unknown command ${quote(kind)}: expected sub, unsub or pub`,
+        );
+    }
+  }
+
+  #subscribe(wish: Wish): Promise<void> | void {
+    const { hub, subscriber, grant, limits } = this.context;
+    const name = quote(wish.channel);
+    if (!grant.maySubscribe(wish.channel)) {
+      throw new Refusal(403, "forbidden", `Not allowed to subscribe to ${name}`);
+    }
+    if (subscriber.find(wish.channel) !== undefined) {
+      throw new Refusal(400, "already_subscribed", `Already subscribed to ${name}`);
+    }
+    if (subscriber.size >= limits.maxChannelsPerClient) {
+      throw new Refusal(
+        400,
+        "too_many_channels",
+        `Cannot subscribe to ${name}: ${limits.maxChannelsPerClient} channels a client are ` +
+          "allowed (--max-channels-per-client)",
+      );
+    }
+    return hub.subscribe(subscriber, [wish]);
+  }
+
+  #unsubscribe(channel: string): void {
+    if (!this.context.subscriber.remove(channel)) {
+      throw new Refusal(400, "not_subscribed", `Not subscribed to ${quote(channel)}`);
+    }
+  }
+
+  #publish(fields: Fields): Promise<void> | void {
+    const { hub, grant, limits } = this.context;
+    const channel = textField(fields, "channel");
+    const data = textField(fields, "data");
+    const id = fields.id === undefined ? undefined : textField(fields, "id");
+    checkName("channel", channel);
+    checkData("data", data, limits.maxMessage);
+    if (!grant.mayPublish(channel)) {
+      throw new Refusal(403, "forbidden", `Not allowed to publish to ${quote(channel)}`);
+    }
+    if (this.tooFast) {
+      throw new Refusal(429, "too_many_requests", "Publishing faster than --publish-rate allows");
+    }
+    const receipt = hub.publish({ channel, data });
+    if (receipt instanceof Promise) return receipt.then((receipt) => this.#ack(id, receipt));
+    this.#ack(id, receipt);
+  }
+
+  #ack(id: string | undefined, { channel, seq }: Receipt): void {
+    if (id !== undefined) (this.#answers ??= []).push(line("ack", { id, channel, seq }));
+  }
+
+  #refuse(error: unknown, { id, channel }: Fields): void {
+    const context: Record<string, string> = {};
+    if (typeof id === "string") context.id = id;
+    if (typeof channel === "string") context.channel = channel;
+    if (error instanceof Refusal && error.status === 413) {
+      this.#answer();
+      this.endTooLarge();
+    } else {
+      const { code, message } = this.#explain(error);
+      (this.#answers ??= []).push(line("error", { code, message, ...context }));
+      if (++this.#errors < MAX_ERRORS) return;
+      this.#answer();
+      this.end("forbidden", `${MAX_ERRORS} refused lines in one frame`);
+    }
+  }
+
+  #explain(error: unknown): { code: string; message: string } {
+    if (error instanceof Refusal) return error;
+    if (error instanceof EngineFullError) {
+      return { code: "too_many_channels", message: error.message };
+    }
+    this.context.report(error);
+    return internalError();
+  }
+
+  #answer(): void {
+    if (this.#answers === undefined) return;
+    this.context.subscriber.sent(this.sink.send(this.#answers.join("\n")));
+    this.#answers = undefined;
+  }
+}
+
+function parseCommand(text: string): [string, Fields] {
+  let command: unknown;
+  try {
+    command = parseJson(text);
+  } catch {
+    command = undefined;
+  }
+  if (!Array.isArray(command) || command.length !== 2 || typeof command[0] !== "string") {
+    throw new Refusal(
+      400,
+      "bad_command",
+      `Cannot parse the line ${quote(text)}: expected ["sub", {"channel": "x"}] or the like`,
+    );
+  }
+  const [kind, fields] = command;
+  if (typeof fields !== "object" || fields === null || Array.isArray(fields)) {
+    throw new Refusal(400, "bad_command", `Expected an object in the line ${quote(text)}`);
+  }
+  return [kind, fields];
+}
+
+function wishOf(fields: Fields): Wish {
+  const channel = textField(fields, "channel");
+  checkName("channel", channel);
+  if (fields.seq === undefined) {
+    const other = Object.keys(fields).find((name) => mayMean(name, "seq"));
+    if (other === undefined) return { channel };
+    throw new Refusal(
+      400,
+      "unknown_parameter",
+      `Unknown field ${quote(other)}: did you mean "seq"?`,
+    );
+  }
+  const seq = typeof fields.seq === "number" ? String(fields.seq) : textField(fields, "seq");
+  try {
+    return { channel, cursor: parseCursor(seq) };
+  } catch (error) {
+    throw new Refusal(400, "bad_parameter", (error as Error).message);
+  }
+}
+
+function textField(fields: Fields, name: string): string {
+  const value = fields[name];
+  if (typeof value === "string") return value;
+  if (value === undefined) {
+    const other = Object.keys(fields).find((other) => mayMean(other, name));
+    const hint = other === undefined ? "" : `, but ${quote(other)} is given`;
+    throw new Refusal(400, "missing_parameter", `Field "${name}" is missing${hint}`);
+  }
+  throw new Refusal(400, "bad_parameter", `Field "${name}" must be a string`);
+}

@@ -1,0 +1,209 @@
+/**
+ * WebSockets, on the way in: the events of a socket, and the frames of a plain one.
+ *
+ * @module
+ */
+import type { Grant } from "../../access/access.ts";
+import { EngineFullError } from "../../core/engine.ts";
+import { Refusal } from "../../core/refusal.ts";
+import type { Hub, Wish } from "../../core/hub.ts";
+import { Inbox, type Inboxes, type InboxOwner } from "./inbox.ts";
+import { utf8Length } from "../../core/message.ts";
+import { checkData } from "../../core/names.ts";
+import type { RequestLimits } from "../params.ts";
+import type { Pace } from "../../access/rate_limit.ts";
+import { CLOSE_CODES, type SocketSink } from "./socket_sink.ts";
+import type { Subscriber } from "../../core/subscriber.ts";
+
+/** What a session works with. */
+export interface SessionContext {
+  /** Publishes and subscribes. */
+  readonly hub: Hub;
+  /** The client's subscriptions. */
+  readonly subscriber: Subscriber;
+  /** What to subscribe to when the socket is open. */
+  readonly wishes: readonly Wish[];
+  /** What the client may do. */
+  readonly grant: Grant;
+  /** What frames and messages are held to. */
+  readonly limits: RequestLimits;
+  /** Where frames wait that the server has no time for. */
+  readonly inboxes: Inboxes;
+  /** Takes errors that are nobody's fault but ours. */
+  readonly report: (error: unknown) => void;
+  /** How fast the client may publish; none: as fast as it likes. */
+  readonly pace?: Pace;
+  /** Called once, when the socket is closed. */
+  readonly onClose: () => void;
+  /** Called with 1 when the runtime has lost the socket, with -1 if that is closed all the same. */
+  readonly onLost: (change: 1 | -1) => void;
+}
+
+/**
+ * Takes the events of one socket: `open`, `message` and `close`. One object for all of them, as
+ * thousands of idle sockets are held.
+ */
+export abstract class SocketSession implements EventListenerObject, InboxOwner {
+  /** Sends to the same socket. */
+  protected readonly sink: SocketSink;
+  /** What the session works with. */
+  protected readonly context: SessionContext;
+  #ended = false;
+  #lost = false;
+  /** There only while something waits: most sockets never need one. */
+  #inbox: Inbox | undefined;
+
+  /** A session that answers through `sink`. */
+  constructor(sink: SocketSink, context: SessionContext) {
+    this.sink = sink;
+    this.context = context;
+    sink.owner = this;
+  }
+
+  /** The socket has not opened for so long that it never will, nor tell that it is closed. */
+  lost(): void {
+    this.#lost = true;
+    this.context.onLost(1);
+    this.context.subscriber.close("gone");
+  }
+
+  /** As `carryOut`, for an open socket. May throw. */
+  protected abstract receive(frame: string, at: number): number | undefined;
+
+  /**
+   * Closes the socket for what the client sent. It is no subscriber from here on, for the client may
+   * take its time to answer, or never do.
+   */
+  protected end(code: keyof typeof CLOSE_CODES, words: string): void {
+    this.sink.end(CLOSE_CODES[code], words);
+    this.context.subscriber.close(code === "error" ? "error" : "refused");
+  }
+
+  /** Closes the socket after a message over the limit. */
+  protected endTooLarge(): void {
+    this.end("tooLarge", `a message may have ${this.context.limits.maxMessage} bytes`);
+  }
+
+  /** Whether the client publishes faster than it may; counts one message if not. */
+  protected get tooFast(): boolean {
+    const { pace } = this.context;
+    if (pace === undefined) return false;
+    if (pace.limit.wait(pace.address) > 0) return true;
+    pace.limit.spend(pace.address, 1);
+    return false;
+  }
+
+  /** Carries out a frame, or a part of it; nothing if the socket has been ended here. */
+  carryOut(frame: string, at: number): number | undefined {
+    const { hub, subscriber } = this.context;
+    try {
+      // Ended after the frame came, for example because the token expired, or about to be ended with the
+      // hub; or cut now, because the client asks and asks, but does not take the answers.
+      if (subscriber.closed === undefined && !hub.closed && subscriber.keepsUp()) {
+        return this.receive(frame, at);
+      }
+    } catch (error) {
+      this.#refuse(error);
+    }
+    this.#inbox?.clear();
+  }
+
+  /** Nothing waits any more. */
+  rested(): void {
+    this.#inbox = undefined;
+    if (this.#ended) this.#release();
+  }
+
+  /** Takes an event of the socket. */
+  handleEvent(event: Event): void {
+    try {
+      if (event.type === "open") this.#open();
+      else if (event.type === "close") this.#close();
+      else if (event instanceof MessageEvent) this.#message(event.data);
+    } catch (error) {
+      this.#refuse(error);
+    }
+  }
+
+  #open(): void {
+    const { hub, subscriber, wishes } = this.context;
+    hub.subscribe(subscriber, wishes)?.catch((error) => this.#refuse(error));
+  }
+
+  #refuse(error: unknown): void {
+    if (error instanceof EngineFullError) return this.end("full", "no room for the channel");
+    this.context.report(error);
+    this.end("error", "internal error");
+  }
+
+  #message(data: unknown): void {
+    const { subscriber, limits: { maxBody } } = this.context;
+    // Sent before the client learnt that it was closed.
+    if (subscriber.closed !== undefined) return;
+    if (typeof data !== "string") {
+      this.end("unsupported", "text frames only");
+    } else if (data.length * 3 > maxBody && utf8Length(data) > maxBody) {
+      this.end("tooLarge", `a frame may have ${maxBody} bytes`);
+    } else {
+      const stopped = this.#inbox === undefined ? this.carryOut(data, 0) : 0;
+      if (stopped !== undefined) this.#wait(data, stopped);
+    }
+  }
+
+  /** Puts off what is left of a frame. */
+  #wait(frame: string, at: number): void {
+    const { inboxes } = this.context;
+    this.#inbox ??= new Inbox(inboxes, this);
+    if (this.#inbox.add(frame, at)) return;
+    this.end("full", "sending faster than frames can be carried out (--max-inbox)");
+  }
+
+  #close(): void {
+    // Two close events may come for one socket.
+    if (this.#ended) return;
+    this.#ended = true;
+    // What the client sent before it left is carried out.
+    if (this.#inbox === undefined) this.#release();
+  }
+
+  #release(): void {
+    this.context.subscriber.close("gone");
+    if (this.#lost) this.context.onLost(-1);
+    this.context.onClose();
+  }
+}
+
+/** Publishes each frame to the one channel of a plain socket. */
+export class PlainSession extends SocketSession {
+  /** Publishes the frame. */
+  protected override receive(data: string): number | undefined {
+    const { hub, grant, limits, inboxes, wishes: [{ channel }] } = this.context;
+    if (!inboxes.next()) return 0;
+    if (!grant.mayPublish(channel)) {
+      this.end("forbidden", "not allowed to publish");
+      return;
+    }
+    try {
+      checkData("data", data, limits.maxMessage);
+      if (this.tooFast) {
+        this.end("full", "publishing too fast");
+        return;
+      }
+      const receipt = hub.publish({ channel, data });
+      if (receipt instanceof Promise) receipt.catch((error) => this.#fail(error));
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error: unknown): void {
+    if (error instanceof Refusal) {
+      this.endTooLarge();
+    } else if (error instanceof EngineFullError) {
+      this.end("full", "no room for the channel: try again later");
+    } else {
+      this.context.report(error);
+      this.end("error", "internal error");
+    }
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * WebSockets, on the way out: plain, and `river.v1`.
+ *
+ * @module
+ */
+import { type Position, printCursor } from "../../core/cursor.ts";
+import { FRAME_COST, FrameQueue } from "../../core/frame_queue.ts";
+import { type Frame, line, utf8Length } from "../../core/message.ts";
+import type { CloseReason, Sink } from "../../core/sink.ts";
+
+/** The code and the reason that a socket is closed with. */
+export const CLOSE_CODES = {
+  done: 1000,
+  gone: 1000,
+  refused: 1008,
+  timeout: 1000,
+  shutdown: 1001,
+  unsupported: 1003,
+  forbidden: 1008,
+  tooLarge: 1009,
+  error: 1011,
+  full: 1013,
+  slow: 3008,
+  expired: 3500,
+} as const;
+
+/** What plain and `river.v1` sockets share. */
+export abstract class SocketSink implements Sink {
+  readonly once = false;
+  /** Messages written between two looks at the queue. */
+  abstract readonly atOnce: number;
+  /** What messages were sent in. */
+  readonly #frames = new FrameQueue();
+  /** What answers were sent in: most sockets ask for none. */
+  #answers: FrameQueue | undefined;
+  /** Where everything is sent. */
+  protected readonly socket: WebSocket;
+  /** Told when the socket turns out to be one that will never open. */
+  owner: { lost(): void } | undefined;
+  readonly #retryMs: () => number;
+
+  /**
+   * A sink that sends to `socket`.
+   *
+   * @param retryMs Gives the delay that a client is told to wait when the server shuts down.
+   */
+  constructor(socket: WebSocket, retryMs: () => number) {
+    this.socket = socket;
+    this.#retryMs = retryMs;
+  }
+
+  abstract open(channel: string, position: Position): void;
+  abstract write(frame: Frame): number;
+  /** Sends a sign of life, where the runtime's pings are not enough. */
+  protected abstract beat(): void;
+
+  heartbeat(): void {
+    if (this.socket.readyState === WebSocket.CONNECTING) this.owner?.lost();
+    else this.beat();
+  }
+
+  exceeds(limit: number): boolean {
+    return this.#queued > limit;
+  }
+
+  get held(): number {
+    return this.#queued + FRAME_COST * (this.#answers?.count(this.socket.bufferedAmount) ?? 0);
+  }
+
+  /** Bytes that are unsent, with what the frames of messages cost. */
+  get #queued(): number {
+    const { bufferedAmount } = this.socket;
+    return bufferedAmount + FRAME_COST * this.#frames.count(bufferedAmount);
+  }
+
+  /** Notes that so many frames were sent, of so many bytes together; gives what they cost. */
+  protected wrote(frames: number, bytes: number): number {
+    this.#frames.push(frames, bytes);
+    return bytes + FRAME_COST * frames;
+  }
+
+  /**
+   * Sends an answer, unless the socket is closing; gives what it costs. A burst may be answered with more
+   * frames in one turn than a queue has room for, so these count only where all queues are added up.
+   */
+  send(text: string): number {
+    const bytes = utf8Length(text);
+    this.#answers ??= new FrameQueue();
+    this.#answers.count(this.socket.bufferedAmount);
+    this.#answers.push(1, bytes);
+    this.put(text);
+    return bytes + FRAME_COST;
+  }
+
+  /** Sends one text frame, unless the socket is closing, and counts nothing. */
+  protected put(text: string): void {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(text);
+  }
+
+  close(reason: CloseReason): void {
+    const text = {
+      done: "done",
+      gone: "gone",
+      refused: "refused",
+      timeout: "client timeout: reconnect and resume",
+      shutdown: `shutting down: retry in ${this.#retryMs()} ms`,
+      error: "internal error",
+      slow: "too slow: reconnect and resume",
+      expired: "token expired: reconnect with another and resume",
+    };
+    this.end(CLOSE_CODES[reason], text[reason]);
+  }
+
+  /** Starts the closing handshake, unless it has begun. */
+  end(code: number, reason: string): void {
+    if (this.socket.readyState <= WebSocket.OPEN) this.socket.close(code, reason);
+  }
+}
+
+/** One river line a frame, as the first river sent them. The runtime's pings are the heartbeat. */
+export class PlainSocketSink extends SocketSink {
+  /** Few, as each is a frame of its own. */
+  readonly atOnce: number = 64;
+
+  /** Sends nothing: plain sockets are not told of positions. */
+  open(): void {}
+
+  /** Sends each line of the frame as a text frame of its own. */
+  write(frame: Frame): number {
+    const { lines, textBytes } = frame;
+    for (const line of lines) this.put(line);
+    return this.wrote(lines.length, textBytes - (lines.length - 1));
+  }
+
+  /** Sends nothing: the runtime pings. */
+  protected beat(): void {}
+}
+
+/** `river.v1`: many lines a frame. A frame without lines is the heartbeat. */
+export class LineSocketSink extends SocketSink {
+  /** Any number. */
+  readonly atOnce: number = Infinity;
+
+  /** Sends the line `open` with the position. */
+  open(channel: string, position: Position): void {
+    this.send(line("open", { channel, cursor: printCursor(position) }));
+  }
+
+  /** Sends all lines of the frame in one text frame. */
+  write(frame: Frame): number {
+    this.put(frame.text);
+    return this.wrote(1, frame.textBytes);
+  }
+
+  /** Sends an empty text frame. */
+  protected beat(): void {
+    this.put("");
+  }
+}
