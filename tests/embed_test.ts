@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { ASSETS } from "../lib/http/assets.ts";
-import { MAIN, publish, RUN, spawnServer } from "./support.ts";
+import { MAIN, publish, RUN, spawnServer } from "./support/server.ts";
 
 const ROOT = new URL("..", import.meta.url);
 

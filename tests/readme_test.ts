@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { readme } from "./readme.ts";
+import { readme } from "./tools/readme.ts";
 
 Deno.test("README lists the options that lib/config.ts has; `deno task readme` writes them", () => {
   const { actual, expected } = readme();

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { ask, memoryOf, metric, publish, spawnServer, until } from "../support.ts";
+import { ask, memoryOf, metric, publish, spawnServer, until } from "../support/server.ts";
 
 const MiB = 2 ** 20;
 const CHANNELS = 1_000_000;

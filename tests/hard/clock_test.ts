@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { ask, spawnServer, until } from "../support.ts";
+import { ask, spawnServer, until } from "../support/server.ts";
 
 /** What faketime loads into a process so that it sees another time. */
 function preloaded(): string {

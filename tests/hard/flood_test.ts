@@ -5,8 +5,8 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
-import { encodeFrame, FrameClient, text } from "../frames.ts";
-import { ask, metric, publish, type ServerProcess, spawnServer, until } from "../support.ts";
+import { encodeFrame, FrameClient, text } from "../support/frames.ts";
+import { ask, metric, publish, type ServerProcess, spawnServer, until } from "../support/server.ts";
 
 /** How long one flood lasts, in milliseconds. */
 const FLOOD_MS = 300;

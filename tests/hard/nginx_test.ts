@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { EventSource } from "eventsource";
-import { openPage, serveSite, startBrowser } from "../browser.ts";
-import { encodeFrame, FrameClient, OP } from "../frames.ts";
-import { STREAM_MODULE } from "../stream_module.ts";
+import { openPage, serveSite, startBrowser } from "../support/browser.ts";
+import { encodeFrame, FrameClient, OP } from "../support/frames.ts";
+import { STREAM_MODULE } from "../support/stream_module.ts";
 import {
   ask,
   metric,
@@ -18,7 +18,7 @@ import {
   subscriberCount,
   until,
   UPGRADE,
-} from "../support.ts";
+} from "../support/server.ts";
 
 /** The README's time limits, cut down to what a test can wait for. */
 const SECONDS: Record<string, string> = { "10s": "1s", "30s": "2s", "60s": "4s" };

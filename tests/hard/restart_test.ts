@@ -14,7 +14,7 @@ import {
   SocketReader,
   spawnServer,
   until,
-} from "../support.ts";
+} from "../support/server.ts";
 
 /** How many clients of each kind; two thousand in all. */
 const CROWD = { river: 300, events: 100, streams: 900, sockets: 700 };

@@ -14,7 +14,7 @@ import {
   spawnServer,
   subscribe,
   until,
-} from "../support.ts";
+} from "../support/server.ts";
 
 const CONNECTIONS = 2000;
 /** Those that must be there before and after what is timed; a few descriptors come and go with other things. */

@@ -15,8 +15,8 @@ import {
   subscribe,
   subscriberCount,
   until,
-} from "../support.ts";
-import { VISITS } from "../visits.ts";
+} from "../support/server.ts";
+import { VISITS } from "../support/visits.ts";
 
 const MiB = 2 ** 20;
 /** How long the churn lasts: ten minutes with `deno task test:long`. */

@@ -15,7 +15,7 @@ import {
   spawnServer,
   subscriberCount,
   until,
-} from "../support.ts";
+} from "../support/server.ts";
 import { type Cut, MARK, type Resumed, type Run } from "./readers.ts";
 
 const MiB = 2 ** 20;

@@ -5,8 +5,14 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
-import { FrameClient } from "../../frames.ts";
-import { ask, publish, RawConnection, requestHead, type ServerProcess } from "../../support.ts";
+import { FrameClient } from "../../support/frames.ts";
+import {
+  ask,
+  publish,
+  RawConnection,
+  requestHead,
+  type ServerProcess,
+} from "../../support/server.ts";
 import { bytesOf, ENDED, get, type Input, LONG, post, type Row } from "./harness.ts";
 
 const MiB = 2 ** 20;

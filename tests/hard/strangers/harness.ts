@@ -5,7 +5,7 @@
  * @module
  */
 import { assert } from "@std/assert";
-import { FrameClient, OP } from "../../frames.ts";
+import { FrameClient, OP } from "../../support/frames.ts";
 import {
   ask,
   LineReader,
@@ -14,7 +14,7 @@ import {
   requestHead,
   type ServerProcess,
   spawnServer,
-} from "../../support.ts";
+} from "../../support/server.ts";
 
 /** Whether there is time for everything: `deno task test:long`. */
 export const LONG = Deno.env.has("RIVER_LONG");

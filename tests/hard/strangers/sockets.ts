@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { encodeFrame, type FrameParts, OP } from "../../frames.ts";
-import { publish, type ServerProcess } from "../../support.ts";
+import { encodeFrame, type FrameParts, OP } from "../../support/frames.ts";
+import { publish, type ServerProcess } from "../../support/server.ts";
 import { bytesOf, ENDED, type Input, LOCKED, OPEN, type Row } from "./harness.ts";
 
 /** Just under `--max-body`. */

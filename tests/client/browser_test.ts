@@ -1,0 +1,856 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { gzipSync } from "node:zlib";
+import type { Browser, Page } from "playwright-core";
+import { ASSETS } from "../../lib/http/assets.ts";
+import { mintToken } from "../../lib/access/tokens.ts";
+import {
+  type ForeignSite,
+  heardOnce,
+  listeningPage,
+  openPage,
+  serveSite,
+  startBrowser,
+  type TestPage,
+} from "../support/browser.ts";
+import { Proxy, type ProxyOptions } from "../support/proxies.ts";
+import { curl, metric, msg, publish, serveHere, spawnServer, until } from "../support/server.ts";
+
+const TRANSPORTS = ["websocket", "stream", "longpoll"] as const;
+
+/** What nobody may run, `a` being there to be called, and no longer than a name may be. */
+const ATTACKS = ["<img src=x onerror=a()>", "<script>a()</script>"];
+
+let browser: Browser | undefined;
+Deno.test.beforeAll(async () => {
+  browser = await startBrowser();
+});
+Deno.test.afterAll(() => browser?.close());
+
+/** A test that uses the browser of this file. */
+function inBrowser(name: string, fn: () => Promise<void>): void {
+  // The browser and its pipes outlive each test.
+  Deno.test({ name, fn, sanitizeOps: false, sanitizeResources: false });
+}
+
+type Here = Awaited<ReturnType<typeof serveHere>>;
+
+/** A page on another site that listens to `x` on a river behind a proxy. */
+interface Stage extends AsyncDisposable {
+  readonly server: Here;
+  readonly proxy: Proxy;
+  readonly site: ForeignSite;
+  readonly page: Page;
+  readonly requests: string[];
+  /** Cuts the connection that the subscribers of `x` have. */
+  cut(): Promise<void>;
+}
+
+async function stage(
+  { flags = [], proxied = {}, options = {} }: {
+    flags?: string[];
+    proxied?: ProxyOptions;
+    options?: object;
+  },
+): Promise<Stage> {
+  const site = serveSite();
+  const server = await serveHere("--origin", site.origin, ...flags);
+  const proxy = new Proxy(server, proxied);
+  const opened = await openPage(browser!);
+  site.html = listeningPage(proxy.url, options);
+  await opened.page.goto(site.origin);
+  return {
+    server,
+    proxy,
+    site,
+    page: opened.page,
+    requests: opened.requests,
+    async cut() {
+      await until(() => server.hub.subscribers("x") > 0);
+      proxy.cut();
+    },
+    async [Symbol.asyncDispose]() {
+      for (const part of [opened, proxy, server, site]) await part[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function publishByCurl(server: { url: string }, name: string, data: string): Promise<void> {
+  const fields = [`name=${name}`, `data=${data}`].flatMap((field) => ["--data-urlencode", field]);
+  await using publisher = curl(...fields, `${server.url}/publish`);
+  await publisher.output();
+}
+
+function publishNow(server: Here, count = 1): void {
+  for (let i = 0; i < count; i++) server.hub.publish({ channel: "x", data: `${i}` });
+}
+
+function seqsOf({ messages }: { messages: { seq: number }[] }): number[] {
+  return messages.map(({ seq }) => seq);
+}
+
+function numbers(from: number, to: number): number[] {
+  return Array.from({ length: to - from + 1 }, (_, i) => from + i);
+}
+
+const opens = (count: number) =>
+  `heard.statuses.filter(({ state }) => state === "open").length >= ${count}`;
+const joined = "heard.opens.length > 0";
+const reached = (seq: number) => `heard.messages.at(-1)?.seq === ${seq}`;
+
+inBrowser(
+  "the first river's page works: lib.js, document.domain, Comet.init, connect, send, disconnect",
+  async () => {
+    await using site = serveSite();
+    await using server = await serveHere("--origin", site.origin);
+    site.html = `<!doctype html><link rel="icon" href="data:,">
+    <script src="${server.url}/lib.js?domain=example.com"></script>
+    <script>
+      document.domain = location.hostname;
+      var got = [];
+      Comet.init(function () {
+        window.c = new Comet.Client();
+        c.connect("public-channel", function (msg) { got.push(msg); });
+      });
+    </script>`;
+    await using opened = await openPage(browser!);
+    const { page } = opened;
+    await page.goto(site.origin);
+    const listening = (count: number) =>
+      until(() => server.hub.subscribers("public-channel") === count);
+    await listening(1);
+    await publishByCurl(server, "public-channel", "hello-world-of-comet");
+    await page.waitForFunction("got.length === 1");
+    const first = { channel: "public-channel", seq: 1, data: "hello-world-of-comet" };
+    assertEquals(await page.evaluate("got"), [first]);
+    const receipt = await page.evaluate<{ seq: number }>("c.send('from the page')");
+    assertEquals(receipt.seq, 2);
+    await page.waitForFunction("got.length === 2");
+    assertMatch(
+      await page.evaluate<string>("c.send({ x: 1 }).catch(({ message }) => message)"),
+      /JSON\.stringify/,
+    );
+    await page.evaluate("c.disconnect()");
+    await listening(0);
+    await publishByCurl(server, "public-channel", "unheard");
+    assertMatch(
+      await page.evaluate<string>("c.send('x').then(() => 'sent', (error) => error.message)"),
+      /connect\(\)/,
+    );
+    await page.evaluate("got = []; c.connect('public-channel', (msg) => got.push(msg), 1)");
+    await page.waitForFunction("got.length === 2");
+    assertEquals(await page.evaluate("got.map(({ data }) => data)"), ["from the page", "unheard"]);
+    assertEquals(opened.problems, []);
+  },
+);
+
+inBrowser("lib.js loads client.js again if it got lost", async () => {
+  await using site = serveSite();
+  await using server = await serveHere("--origin", site.origin);
+  await using proxy = new Proxy(server);
+  proxy.lost.push("/client.js");
+  site.html = `<script src="${proxy.url}/lib.js"></script><script>
+    Comet.init(() => new Comet.Client().connect("x", () => {}));
+  </script>`;
+  await using opened = await openPage(browser!);
+  await opened.page.goto(site.origin);
+  await until(() => server.hub.subscribers("x") === 1, 10_000);
+});
+
+for (const transport of TRANSPORTS) {
+  const options = { transports: [transport] };
+
+  inBrowser(
+    `over ${transport} alone, a page of another origin gets what curl publishes, and publishes`,
+    async () => {
+      await using all = await stage({ options });
+      const { server, page } = all;
+      await heardOnce(page, joined);
+      await publishByCurl(server, "x", "grüße & <b>");
+      await page.evaluate("river.publish('x', 'from the page')");
+      const { messages, statuses } = await heardOnce(page, reached(2));
+      assertEquals(messages, [
+        { channel: "x", seq: 1, data: "grüße & <b>" },
+        { channel: "x", seq: 2, data: "from the page" },
+      ]);
+      assertEquals(statuses, [
+        { state: "connecting", transport },
+        { state: "open", transport },
+      ]);
+    },
+  );
+
+  inBrowser(
+    `over ${transport}, a page loses nothing in a cut, not even before the first message`,
+    async () => {
+      await using all = await stage({ options });
+      const { server, page } = all;
+      await heardOnce(page, joined);
+      await all.cut();
+      publishNow(server, 3);
+      await heardOnce(page, reached(3));
+      await all.cut();
+      publishNow(server, 3);
+      const heard = await heardOnce(page, reached(6));
+      assertEquals([seqsOf(heard), heard.gaps], [numbers(1, 6), []]);
+    },
+  );
+
+  inBrowser(
+    `over ${transport}, a page is told when the history is too short for what it missed`,
+    async () => {
+      await using all = await stage({ options, flags: ["--history", "2"] });
+      const { server, page } = all;
+      await heardOnce(page, joined);
+      publishNow(server);
+      await heardOnce(page, reached(1));
+      await all.cut();
+      publishNow(server, 5);
+      const heard = await heardOnce(page, reached(6));
+      assertEquals(seqsOf(heard), [1, 5, 6]);
+      const gaps = heard.gaps.map(({ from, to, reason }) => ({ from, to, reason }));
+      assertEquals(gaps, [{ from: 2, to: 4, reason: "evicted" }]);
+    },
+  );
+
+  inBrowser(
+    `over ${transport}, a page survives the death of the server: it reports the restart and goes on`,
+    async () => {
+      await using site = serveSite();
+      const flags = ["--origin", site.origin];
+      await using first = await spawnServer(flags);
+      await using proxy = new Proxy(first);
+      await using opened = await openPage(browser!);
+      const { page } = opened;
+      site.html = listeningPage(proxy.url, options);
+      await page.goto(site.origin);
+      await heardOnce(page, joined);
+      await publishByCurl(first, "x", "before");
+      await publishByCurl(first, "x", "before");
+      await heardOnce(page, reached(2));
+      await first.end("SIGKILL");
+      await using second = await spawnServer(flags);
+      await publishByCurl(second, "x", "after");
+      proxy.repoint(second);
+      await heardOnce(page, reached(1));
+      await publishByCurl(second, "x", "after");
+      const { messages, gaps } = await heardOnce(page, `heard.messages.length >= 4`);
+      assertEquals(messages.map(({ seq, data }) => `${seq} ${data}`), [
+        "1 before",
+        "2 before",
+        "1 after",
+        "2 after",
+      ]);
+      assertEquals(gaps.map(({ reason }) => reason), ["restart"]);
+    },
+  );
+}
+
+inBrowser("at SIGTERM a page waits as long as the server asks", async () => {
+  await using site = serveSite();
+  await using first = await spawnServer(["--origin", site.origin]);
+  await using second = await spawnServer(["--origin", site.origin]);
+  await using proxy = new Proxy(first);
+  await using opened = await openPage(browser!);
+  site.html = listeningPage(proxy.url);
+  await opened.page.goto(site.origin);
+  await heardOnce(opened.page, joined);
+  proxy.repoint(second);
+  await first.end("SIGTERM");
+  const { statuses } = await heardOnce(opened.page, opens(2));
+  const asked = /retry in ([0-9]+) ms/.exec(proxy.tail);
+  assert(asked, proxy.tail);
+  const { state, delay = NaN } = statuses[2];
+  assertEquals(state, "reconnecting");
+  // A backoff of up to 250 ms counts too.
+  assert(delay >= Number(asked[1]) && delay <= Math.max(Number(asked[1]), 250), `${delay}`);
+});
+
+for (
+  const { proxied, broken, works } of [
+    { proxied: { refuseUpgrades: true }, broken: ["websocket"], works: "stream" },
+    {
+      proxied: { refuseUpgrades: true, buffer: true },
+      broken: ["websocket", "stream"],
+      works: "longpoll",
+    },
+  ]
+) {
+  inBrowser(
+    `without ${
+      broken.join(" and ")
+    }, a page goes on with ${works}, and begins with it after two failures`,
+    async () => {
+      await using all = await stage({ proxied });
+      const { server, proxy, page } = all;
+      const memory = () => page.evaluate<string | null>(`sessionStorage["river:${proxy.url}/"]`);
+      const { statuses } = await heardOnce(page, joined);
+      assertEquals(statuses, [
+        ...[...broken, works].map((transport) => ({ state: "connecting", transport })),
+        { state: "open", transport: works },
+      ]);
+      assertEquals(await memory() ?? null, null);
+      await all.cut();
+      publishNow(server, 2);
+      const heard = await heardOnce(page, `${opens(2)} && ${reached(2)}`);
+      assertEquals(seqsOf(heard), [1, 2]);
+      assertEquals(await memory(), broken.join());
+      await page.reload();
+      const again = await heardOnce(page, joined);
+      assertEquals(again.statuses, [
+        { state: "connecting", transport: works },
+        { state: "open", transport: works },
+      ]);
+      assertEquals(proxy.count("/websocket"), 2);
+      publishNow(server);
+      await heardOnce(page, reached(3));
+    },
+  );
+}
+
+inBrowser(
+  "fifty reconnects in a row under 200 messages a second lose nothing and repeat nothing",
+  async () => {
+    await using all = await stage({ flags: ["--history", "100000"] });
+    const { server, page } = all;
+    await heardOnce(page, joined);
+    const timer = setInterval(() => publishNow(server), 5);
+    try {
+      for (let i = 1; i <= 50; i++) {
+        await all.cut();
+        await page.waitForFunction(
+          `${opens(i + 1)} && heard.messages.length > (globalThis.known ?? 0) &&
+          (globalThis.known = heard.messages.length)`,
+          undefined,
+          { polling: 10 },
+        );
+      }
+    } finally {
+      clearInterval(timer);
+    }
+    const { seq } = await publish(server, "x", "last");
+    const heard = await heardOnce(page, reached(seq));
+    assertEquals(seqsOf(heard), numbers(1, seq));
+    assertEquals(heard.gaps, []);
+  },
+);
+
+for (const transport of TRANSPORTS) {
+  inBrowser(
+    `over ${transport}, a page shows at once that it is offline, and replaces what died meanwhile`,
+    async () => {
+      await using all = await stage({ options: { transports: [transport] } });
+      const { server, proxy, page } = all;
+      await heardOnce(page, joined);
+      proxy.swallow();
+      await page.context().setOffline(true);
+      assertEquals(await page.evaluate("river.status.state"), "offline");
+      publishNow(server, 2);
+      await page.context().setOffline(false);
+      const began = performance.now();
+      const { statuses, messages, gaps } = await heardOnce(page, reached(2));
+      const took = performance.now() - began;
+      assert(took < 3500, `${took} ms`);
+      assertEquals([seqsOf({ messages }), gaps], [[1, 2], []]);
+      assertEquals(statuses.at(-1), { state: "open", transport });
+    },
+  );
+}
+
+for (
+  const [what, event] of [
+    ["is shown", `document.dispatchEvent(new Event("visibilitychange", { bubbles: true }))`],
+    [
+      "comes out of the cache of pages",
+      `dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }))`,
+    ],
+  ]
+) {
+  inBrowser(`a page that ${what} replaces a connection that is open but dead`, async () => {
+    await using all = await stage({ options: { transports: ["stream"] } });
+    const { server, proxy, page } = all;
+    await heardOnce(page, joined);
+    proxy.swallow();
+    publishNow(server, 2);
+    await page.evaluate(
+      `Object.defineProperty(document, "hidden", { configurable: true, value: true });
+      document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
+      delete document.hidden;`,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    assertEquals((await heardOnce(page, "true")).messages, [], "hidden pages are left alone");
+    await page.evaluate(event);
+    const began = performance.now();
+    assertEquals(seqsOf(await heardOnce(page, reached(2))), [1, 2]);
+    const took = performance.now() - began;
+    assert(took < 3500, `${took} ms`);
+  });
+}
+
+for (const origin of ["of another site", "of a file", "that is allowed, but gets no answer"]) {
+  const allowed = origin.includes("allowed");
+  inBrowser(
+    `a page ${origin} is ${allowed ? "not told" : "told once"} about --origin`,
+    async () => {
+      await using site = serveSite();
+      await using server = await serveHere(
+        "--origin",
+        allowed ? site.origin : "https://example.com",
+      );
+      await using proxy = new Proxy(server, { refuseUpgrades: true });
+      await using opened = await openPage(browser!);
+      const { page } = opened;
+      const warnings: string[] = [];
+      page.on("console", (message) => {
+        if (message.type() === "warning") warnings.push(message.text());
+      });
+      site.html = listeningPage(proxy.url, allowed ? { transports: ["websocket"] } : {});
+      const file = await Deno.makeTempFile({ suffix: ".html" });
+      await Deno.writeTextFile(file, site.html);
+      await page.goto(origin === "of a file" ? `file://${file}` : site.origin);
+      const waits = "heard.statuses.filter(({ state }) => state === 'reconnecting').length";
+      if (origin === "of a file") await until(() => warnings.length > 0, 10_000);
+      else await heardOnce(page, `${waits} >= 2`);
+      if (origin === "of another site") {
+        await page.evaluate(`river.publish("x", "hi").catch(() => {})`);
+      }
+      await Deno.remove(file);
+      assertEquals(warnings.length, allowed ? 0 : 1);
+      if (origin === "of a file") assertMatch(warnings[0], /has none: serve it over HTTP/);
+      else if (!allowed) assert(warnings[0].endsWith(` --origin ${site.origin}`), warnings[0]);
+    },
+  );
+}
+
+inBrowser("a worker resolves a relative address, one made from a blob too", async () => {
+  await using server = await serveHere();
+  await using opened = await openPage(browser!);
+  // A page without a policy of its own.
+  await opened.page.goto(`${server.url}/healthz`);
+  const seq = await opened.page.evaluate<number>(`new Promise((resolve, reject) => {
+    const script = \`import { River } from "${server.url}/client.js";
+      const river = new River("/");
+      river.subscribe("x", ({ seq }) => postMessage(seq), { seq: 0 });
+      river.publish("x", "from a worker");\`;
+    const blob = new Blob([script], { type: "text/javascript" });
+    const worker = new Worker(URL.createObjectURL(blob), { type: "module" });
+    Object.assign(worker, { onmessage: ({ data }) => resolve(data), onerror: reject });
+  })`);
+  assertEquals(seq, 1);
+});
+
+inBrowser("a page whose origin is not allowed gets nothing and cannot publish", async () => {
+  await using site = serveSite();
+  await using server = await serveHere("--origin", "https://example.com");
+  await using opened = await openPage(browser!);
+  const { page } = opened;
+  site.html = listeningPage(server.url);
+  await page.goto(site.origin);
+  await heardOnce(page, "heard.statuses.some(({ state }) => state === 'reconnecting')");
+  publishNow(server, 2);
+  const outcome = (script: string) =>
+    page.evaluate<string>(`${script}.then(() => "done", (error) => error.name)`);
+  const subscribe = `fetch("${server.url}/subscribe?name=x&seq=0")`;
+  assertEquals(await outcome(subscribe), "TypeError");
+  const body = `{ method: "POST", mode: "no-cors", body: new URLSearchParams("name=x&data=evil") }`;
+  await outcome(`fetch("${server.url}/publish", ${body})`);
+  await outcome(`fetch("${server.url}/publish", { ...${body}, mode: "cors" })`);
+  assertEquals(await outcome(`river.publish("x", "evil")`), "TypeError");
+  const socket = `new Promise((resolve, reject) => Object.assign(
+    new WebSocket("${server.url.replace("http", "ws")}/websocket?name=x&seq=0"),
+    { onmessage: resolve, onopen: resolve, onerror: () => reject(new Error()) }))`;
+  assertEquals(await outcome(socket), "Error");
+  await heardOnce(
+    page,
+    "heard.statuses.filter(({ state }) => state === 'reconnecting').length >= 2",
+  );
+  const { messages, opens, statuses } = await heardOnce(page, "true");
+  assertEquals([messages, opens, statuses.filter(({ state }) => state === "open")], [[], [], []]);
+  assertEquals(await metric(server, "river_messages_published_total"), 2);
+  assertEquals(server.hub.size, 0);
+});
+
+for (const allowed of [true, false]) {
+  inBrowser(
+    `scripts and images of a page ${allowed ? "that is allowed" : "that is not allowed"} ${
+      allowed ? "" : "neither "
+    }get messages by JSONP ${allowed ? "and" : "nor"} publish`,
+    async () => {
+      await using site = serveSite();
+      await using server = await serveHere(
+        "--origin",
+        allowed ? site.origin : "https://example.com",
+      );
+      publishNow(server);
+      await using opened = await openPage(browser!);
+      site.html = `<script>var got = []; function take([, { data }]) { got.push(data); }</script>
+      <img src="${server.url}/publish?name=y&data=hi">
+      <script src="${server.url}/subscribe?name=x&seq=0&callback=take"></script>
+      <img referrerpolicy="no-referrer" src="${server.url}/publish?name=z&data=hi">`;
+      await opened.page.goto(site.origin);
+      assertEquals(await opened.page.evaluate("got"), allowed ? ["0"] : []);
+      assertEquals(await metric(server, "river_messages_published_total"), allowed ? 2 : 1);
+      await opened.page.goto(server.url);
+      await opened.page.locator("#state[data-state=open]").waitFor();
+    },
+  );
+}
+
+for (const policy of ["", "no-referrer"]) {
+  inBrowser(
+    `a form of a page that is not allowed cannot publish, referrer policy ${policy || "default"}`,
+    async () => {
+      await using site = serveSite();
+      await using server = await serveHere("--origin", "https://example.com");
+      await using opened = await openPage(browser!);
+      site.html = `<meta name="referrer" content="${policy}">
+      <form method="post" action="${server.url}/publish"><input name="name" value="x">
+      <input name="data" value="hi"></form>`;
+      await opened.page.goto(site.origin);
+      await Promise.all([
+        opened.page.waitForURL(`${server.url}/publish`),
+        opened.page.evaluate("document.forms[0].submit()"),
+      ]);
+      assert((await opened.page.textContent("body"))!.includes("forbidden_origin"));
+      assertEquals(await metric(server, "river_messages_published_total"), 0);
+    },
+  );
+}
+
+/** Opens the chat and waits until it is connected. */
+async function openChat(
+  { url }: { url: string },
+  { room = "", name = "" }: { room?: string; name?: string } = {},
+): Promise<TestPage> {
+  const opened = await openPage(browser!);
+  await opened.page.addInitScript("globalThis.a = () => alert('it ran')");
+  await opened.page.goto(`${url}/chat-demo/${room && `#${encodeURIComponent(room)}`}`);
+  await opened.page.locator("#state[data-state=open]").waitFor();
+  if (name !== "") await opened.page.fill("#name", name);
+  return opened;
+}
+
+async function say(page: Page, text: string): Promise<void> {
+  await page.fill("#text", text);
+  await page.press("#text", "Enter");
+}
+
+/** Waits for the last message in a chat. */
+async function shown(page: Page, name: string, text: string): Promise<void> {
+  const item = page.locator(".message").last();
+  await item.locator(".name").getByText(name, { exact: true }).waitFor();
+  await item.locator(".text").getByText(text, { exact: true }).waitFor();
+}
+
+/** Nothing ran, nothing was refused, nothing is there that is not text. */
+async function assertOnlyText({ page, problems, dialogs }: TestPage): Promise<void> {
+  assertEquals([problems, dialogs], [[], []]);
+  const places = ["#messages", "#rooms", "#typing"].flatMap((place) =>
+    ["img", "script"].map((tag) => `${place} ${tag}`)
+  );
+  assertEquals(await page.locator(places.join()).count(), 0);
+}
+
+inBrowser(
+  "two pages talk: messages, who is typing, rooms, and the history on arrival",
+  async () => {
+    await using server = await serveHere();
+    await using ada = await openChat(server, { name: "Ada" });
+    await using bob = await openChat(server, { name: "Bob" });
+    await say(ada.page, "hello");
+    await shown(bob.page, "Ada", "hello");
+    await say(bob.page, "hi");
+    await shown(ada.page, "Bob", "hi");
+    await ada.page.locator("#text").pressSequentially("wai");
+    await bob.page.locator("#typing").getByText("Ada is typing…").waitFor();
+    assertEquals(await ada.page.locator("#typing").textContent(), "");
+    await say(ada.page, "waited");
+    await shown(bob.page, "Ada", "waited");
+    await bob.page.locator("#typing:empty").waitFor({ state: "attached" });
+    await bob.page.getByRole("link", { name: "help" }).click();
+    await until(() => server.hub.subscribers("chat.help") === 1);
+    assertEquals(await bob.page.locator(".message").count(), 0);
+    await say(bob.page, "anyone?");
+    await shown(bob.page, "Bob", "anyone?");
+    await bob.page.fill("#room", "tea");
+    await bob.page.press("#room", "Enter");
+    await until(() => server.hub.subscribers("chat.tea") === 1);
+    await bob.page.locator("#rooms [aria-current=page]").getByText("tea").waitFor();
+    await say(ada.page, "still in the lobby");
+    await using eve = await openChat(server);
+    await shown(eve.page, "Ada", "still in the lobby");
+    assertEquals(await eve.page.locator(".message .text").allTextContents(), [
+      "hello",
+      "hi",
+      "waited",
+      "still in the lobby",
+    ]);
+    assertEquals(await eve.page.locator(".event").count(), 0);
+    await using late = await openChat(server, { room: "help" });
+    await shown(late.page, "Bob", "anyone?");
+    for (const { problems } of [ada, bob, eve, late]) assertEquals(problems, []);
+  },
+);
+
+for (const attack of ATTACKS) {
+  inBrowser(`${attack} is text as a message, a name and a room`, async () => {
+    await using server = await serveHere();
+    await using ada = await openChat(server, { room: attack, name: attack });
+    await using bob = await openChat(server, { room: attack, name: "Bob" });
+    await bob.page.locator("#rooms [aria-current=page]").getByText(attack, { exact: true })
+      .waitFor();
+    await until(() => server.hub.subscribers(`chat.${attack}.typing`) === 2);
+    await ada.page.locator("#text").pressSequentially("a");
+    await bob.page.locator("#typing").getByText(`${attack} is typing…`).waitFor();
+    await assertOnlyText(bob);
+    await say(ada.page, attack);
+    for (const { page } of [ada, bob]) await shown(page, attack, attack);
+    await publishByCurl(server, `chat.${attack}`, attack);
+    for (const { page } of [ada, bob]) await shown(page, "somebody", attack);
+    await publishByCurl(server, `chat.${attack}`, JSON.stringify({ name: 1, text: { a: 1 } }));
+    await shown(bob.page, "somebody", '{"name":1,"text":{"a":1}}');
+    for (const chat of [ada, bob]) await assertOnlyText(chat);
+    await using home = await openPage(browser!);
+    await home.page.goto(server.url);
+    await home.page.locator("#state[data-state=open]").waitFor();
+    await publishByCurl(server, "public-channel", attack);
+    await home.page.locator("#messages li").getByText(attack).waitFor();
+    assertEquals(await home.page.locator("#messages img, #messages script").count(), 0);
+    assertEquals([home.problems, home.dialogs], [[], []]);
+  });
+}
+
+inBrowser("the front page is small, asks no other host and breaks nothing", async () => {
+  await using server = await serveHere();
+  await using opened = await openPage(browser!);
+  const { page, requests, problems } = opened;
+  const sizes = new Map<string, Promise<number>>();
+  page.on("response", (response) => {
+    const size = response.body().then(({ length }) => length);
+    sizes.set(new URL(response.url()).pathname, size);
+  });
+  const response = await page.goto(server.url);
+  assertMatch(response!.headers()["content-security-policy"], /default-src 'none'/);
+  await page.locator("#state[data-state=open]").waitFor();
+  await page.locator("#plot canvas").waitFor();
+  await page.locator("#messages").waitFor({ state: "attached" });
+  for (const url of requests) assertEquals(new URL(url).host, `127.0.0.1:${server.port}`, url);
+  let total = 0;
+  for (const [path, size] of sizes) {
+    assert(ASSETS.has(path) || path === "/metrics", path);
+    total += await size;
+  }
+  assert(total > 10_000 && total < 112 * 1024, `${total} bytes`);
+  const zipped = gzipSync(ASSETS.get("/client.js")!.text, { level: 9 }).length;
+  assert(zipped < 12 * 1024, `${zipped} bytes`);
+  assertEquals(problems, []);
+});
+
+inBrowser(
+  "what is published in the front page is in its list and at a curl that listens",
+  async () => {
+    await using server = await serveHere();
+    await using reader = curl("-N", "-d", "name=public-channel", `${server.url}/subscribe`);
+    await until(() => server.hub.subscribers("public-channel") === 1);
+    await using opened = await openPage(browser!);
+    const { page } = opened;
+    await page.goto(server.url);
+    await page.locator("#state", { hasText: "live over websocket" }).waitFor();
+    await page.fill("#text", "from the page");
+    await page.getByRole("button", { name: "Publish" }).click();
+    await page.locator("#messages li", { hasText: "from the page" }).waitFor();
+    assertEquals(await reader.lines.next(), msg("public-channel", 1, "from the page"));
+    assertEquals(await page.inputValue("#text"), "");
+  },
+);
+
+inBrowser("the copy buttons copy the command, or select it where that is not allowed", async () => {
+  await using server = await serveHere();
+  for (const allowed of [true, false]) {
+    await using opened = await openPage(browser!);
+    const { page, context } = opened;
+    if (allowed) await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+    else await page.addInitScript("navigator.clipboard.writeText = () => Promise.reject()");
+    await page.goto(server.url);
+    const copied = allowed ? "navigator.clipboard.readText()" : "String(getSelection())";
+    for (const id of ["subscribe", "publish", "catchup", "embed"]) {
+      const button = page.locator(`button[data-copy=${id}]`);
+      await button.click();
+      await button.getByText(allowed ? "Copied" : "Ctrl-C").waitFor();
+      const command = await page.locator(`#${id}`).innerText();
+      assert(command.includes(server.url), command);
+      assertEquals((await page.evaluate<string>(copied)).trim(), command.trim());
+    }
+  }
+});
+
+inBrowser("the commands of the front page work in a terminal", async () => {
+  await using server = await serveHere();
+  await using opened = await openPage(browser!);
+  const { page } = opened;
+  await page.goto(server.url);
+  const run = async (id: string) => {
+    const command = await page.locator(`#${id}`).textContent();
+    const words = command!.match(/"[^"]*"|\S+/g)!.map((word) => word.replaceAll('"', ""));
+    assertEquals(words.shift(), "curl");
+    return curl(...words);
+  };
+  await page.locator("#state[data-state=open]").waitFor();
+  await using subscriber = await run("subscribe");
+  await until(() => server.hub.subscribers("public-channel") === 2);
+  await using publisher = await run("publish");
+  await publisher.output();
+  const hello = msg("public-channel", 1, "hello");
+  assertEquals(await subscriber.lines.next(), hello);
+  await using late = await run("catchup");
+  assertEquals(await late.lines.next(), hello);
+});
+
+inBrowser("the figures appear and move", async () => {
+  await using server = await serveHere();
+  await using opened = await openPage(browser!);
+  const { page } = opened;
+  await page.goto(server.url);
+  await page.locator("#subscribers").getByText("1", { exact: true }).waitFor();
+  const timer = setInterval(() => publishNow(server, 5), 20);
+  try {
+    await page.locator("#in").filter({ hasText: /^[1-9]/ }).waitFor();
+    await page.locator("#channels").getByText("2", { exact: true }).waitFor();
+    await page.locator("#transports li", { hasText: "river.v1" }).waitFor();
+  } finally {
+    clearInterval(timer);
+  }
+  assertEquals(opened.problems, []);
+});
+
+inBrowser("with a publish key the figures are hidden until the right key is typed", async () => {
+  await using server = await serveHere("--publish-key", "right");
+  await using opened = await openPage(browser!);
+  const { page } = opened;
+  await page.goto(server.url);
+  await page.locator("#unlock").waitFor();
+  assertEquals(await page.locator("#figures").isVisible(), false);
+  await page.fill("#text", "without the key");
+  await page.getByRole("button", { name: "Publish" }).click();
+  await page.locator("#note", { hasText: "A key or token is needed to publish" }).waitFor();
+  const answered = page.waitForResponse((response) =>
+    response.request().headers().authorization === "Bearer wrong"
+  );
+  await page.fill("#token", "wrong");
+  await page.getByRole("button", { name: "Show figures" }).click();
+  assertEquals((await answered).status(), 401);
+  await page.locator("#unlock").waitFor();
+  assertEquals(await page.locator("#figures").isVisible(), false);
+  await page.fill("#token", "right");
+  await page.getByRole("button", { name: "Show figures" }).click();
+  await page.locator("#figures").waitFor();
+  await page.locator("#unlock").waitFor({ state: "hidden" });
+  await page.fill("#text", "with the key");
+  await page.getByRole("button", { name: "Publish" }).click();
+  await page.locator("#messages li", { hasText: "with the key" }).waitFor();
+});
+
+inBrowser(
+  "behind a proxy an open server's front page works without figures, and asks for them once",
+  async () => {
+    await using server = await serveHere("--open");
+    await using opened = await openPage(browser!);
+    const { page } = opened;
+    await page.setExtraHTTPHeaders({ "x-forwarded-for": "192.0.2.1" });
+    let asked = 0;
+    page.on("request", (request) => asked += Number(request.url().endsWith("/metrics")));
+    await page.clock.install();
+    await page.goto(server.url);
+    await page.locator("#elsewhere").waitFor();
+    assertEquals(await page.locator("#figures").isVisible(), false);
+    assertEquals(await page.locator("#unlock").isVisible(), false);
+    await page.clock.runFor(10_000);
+    await page.fill("#text", "without figures");
+    await page.getByRole("button", { name: "Publish" }).click();
+    await page.locator("#messages li", { hasText: "without figures" }).waitFor();
+    assertEquals(asked, 1);
+  },
+);
+
+inBrowser("with tokens the front page and the chat work once one is typed", async () => {
+  const secret = "0123456789abcdef0123456789abcdef";
+  await using server = await serveHere("--token-secret", secret);
+  await using opened = await openPage(browser!);
+  const { page } = opened;
+  await page.goto(server.url);
+  await page.locator("#state[data-state=closed]").waitFor();
+  assertEquals(await page.locator("#figures").isVisible(), false);
+  const all = ["*"];
+  const expires = Date.now() + 60_000;
+  const token = await mintToken(secret, { publish: all, subscribe: all, operate: true, expires });
+  await page.fill("#token", token);
+  await page.getByRole("button", { name: "Show figures" }).click();
+  await page.locator("#figures").waitFor();
+  await page.locator("#state[data-state=open]").waitFor();
+  await page.fill("#text", "with a token");
+  await page.getByRole("button", { name: "Publish" }).click();
+  await page.locator("#messages li", { hasText: "with a token" }).waitFor();
+  await page.getByRole("link", { name: "Chat demo" }).click();
+  await page.locator("#state[data-state=open]").waitFor();
+});
+
+inBrowser("a page of another origin uses the cookie, if its origin is listed", async () => {
+  const secret = "0123456789abcdef0123456789abcdef";
+  await using app = await serveHere();
+  const claims = { publish: ["*"], subscribe: ["*"], operate: false, expires: Infinity };
+  const token = await mintToken(secret, claims);
+  for (const [origin, status] of [[app.url, "200"], ["*", "TypeError"]]) {
+    await using server = await serveHere("--token-secret", secret, "--origin", origin);
+    await using opened = await openPage(browser!);
+    const { page } = opened;
+    const url = server.url;
+    await page.context().addCookies([{ name: "river_token", value: token, url }]);
+    // A page without a policy of its own.
+    await page.goto(`${app.url}/healthz`);
+    const seen = await page.evaluate<string>(
+      `fetch("${url}/publish?name=x&data=a", { credentials: "include" })
+        .then(({ status }) => String(status), ({ name }) => name)`,
+    );
+    assertEquals(seen, status);
+    assertEquals(server.engine.usage().messages, status === "200" ? 1 : 0);
+  }
+});
+
+inBrowser("the front page, the chat and the client work under a path", async () => {
+  await using server = await serveHere();
+  await using proxy = new Proxy(server, { prefix: "/some/prefix/" });
+  const url = `${proxy.url}/some/prefix`;
+  await using home = await openPage(browser!);
+  await home.page.goto(`${url}/`);
+  await home.page.locator("#state[data-state=open]").waitFor();
+  await home.page.fill("#text", "under a path");
+  await home.page.getByRole("button", { name: "Publish" }).click();
+  await home.page.locator("#messages li", { hasText: "under a path" }).waitFor();
+  await home.page.locator("#plot canvas").waitFor();
+  assertMatch((await home.page.locator("#subscribe").textContent())!, /\/some\/prefix\/subscribe/);
+  for (const address of [".", "../prefix", "/some/prefix", url]) {
+    const seq = await home.page.evaluate<number>(`import("${url}/client.js").then(({ River }) =>
+      new Promise((resolve) => {
+        const river = new River(${JSON.stringify(address)});
+        river.subscribe("public-channel", ({ seq }) => (river.close(), resolve(seq)), { seq: 0 });
+      }))`);
+    assertEquals(seq, 1, address);
+  }
+  await home.page.getByRole("link", { name: "Chat demo" }).click();
+  await home.page.locator("#say").waitFor();
+  await home.page.goto(`${url}/chat-demo`);
+  assertEquals(home.page.url(), `${url}/chat-demo/`);
+  await home.page.locator("#state[data-state=open]").waitFor();
+  await home.page.fill("#name", "Ada");
+  await using bob = await openChat({ url });
+  await say(home.page, "hello");
+  await shown(bob.page, "Ada", "hello");
+  for (const { requests, problems } of [home, bob]) {
+    for (const request of requests) {
+      assert(
+        request.includes(`${proxy.port}/some/prefix/`) || request === `${url}/chat-demo`,
+        request,
+      );
+    }
+    assertEquals(problems, []);
+  }
+});
