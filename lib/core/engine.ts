@@ -1,6 +1,6 @@
 /**
  * The contract of an engine: it numbers messages, keeps the recent ones and relays them to those who watch.
- * `tests/engine_suite.ts` holds every engine to it.
+ * `tests/support/engine_suite.ts` holds every engine to it.
  *
  * @module
  */
@@ -80,7 +80,7 @@ export interface Local {
 }
 
 /**
- * Where messages are numbered and kept. `tests/engine_suite.ts` holds every engine to these rules.
+ * Where messages are numbered and kept. `tests/support/engine_suite.ts` holds every engine to these rules.
  *
  * Answers MAY be given at once or as a promise; the hot path is synchronous with an engine that
  * answers at once. A promise MUST be settled before long, whatever happens. Calls about one channel MUST take effect in the order in which they were made.

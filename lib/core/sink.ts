@@ -1,5 +1,5 @@
 /**
- * The contract of a sink: what a transport implements. `tests/sink_suite.ts` holds every sink to it.
+ * The contract of a sink: what a transport implements. `tests/support/sink_suite.ts` holds every sink to it.
  *
  * @module
  */
@@ -26,7 +26,7 @@ export type CloseReason =
   | "error";
 
 /**
- * What a transport implements. `tests/sink_suite.ts` holds every sink to these rules.
+ * What a transport implements. `tests/support/sink_suite.ts` holds every sink to these rules.
  *
  * A sink MUST NOT block, MUST NOT keep or change what it is given beyond sending it, and MUST NOT
  * throw because its client went away. After `close` every other call MUST be harmless.

@@ -1,5 +1,5 @@
 /**
- * What history takes of memory, in bytes, as the runtime holds it. `tests/cost_test.ts` measures it.
+ * What history takes of memory, in bytes, as the runtime holds it. `tests/engines/cost_test.ts` measures it.
  *
  * @module
  */

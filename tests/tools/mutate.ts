@@ -18,23 +18,34 @@ const TIMES = 4;
 /** Two files at a time: many tests wait more than they work. */
 const TEST = ["test", "-A", "--no-check", "--fail-fast", "--parallel"];
 
-/** The tests that notice most of a file that has none of its own, or whose own are few. */
+/**
+ * The tests that notice most of a file, by paths from lib/ and from tests/, beside those that mirror or
+ * import it.
+ */
 const NEAREST: Record<string, string[]> = {
-  "app.ts": ["codes", "publish", "operate", "shutdown", "private"],
-  "admission.ts": ["limits", "shutdown", "operate"],
-  "call.ts": ["publish", "subscribe", "token"],
-  "memory_engine.ts": ["engine", "cost"],
-  "formats.ts": ["message", "event_stream"],
-  "names.ts": ["params", "publish"],
-  "prometheus.ts": ["metrics"],
-  "operate.ts": ["operate", "token"],
-  "publish.ts": ["params", "publish"],
-  "subscription.ts": ["subscriber", "replay"],
-  "subscribe.ts": ["params", "subscribe", "event_stream"],
-  "socket_session.ts": ["websocket", "limits", "token", "faults"],
-  "listener.ts": ["descriptors"],
-  "assets.ts": ["operate"],
-  "channel.ts": ["hub"],
+  "core/channel": ["core/hub"],
+  "core/names": ["http/params", "server/publish"],
+  "core/subscription": ["core/subscriber", "core/replay"],
+  "engines/channel_log": ["engines/memory"],
+  "http/app": [
+    "server/codes",
+    "server/publish",
+    "server/operate",
+    "server/shutdown",
+    "server/private",
+  ],
+  "http/admission": ["server/limits", "server/shutdown", "server/operate"],
+  "http/aliases": ["base/spelling"],
+  "http/assets": ["server/operate"],
+  "http/call": ["server/publish", "server/subscribe", "access/tokens"],
+  "http/operate": ["server/operate", "access/tokens"],
+  "http/publish": ["http/params", "server/publish"],
+  "http/subscribe": ["http/params", "server/subscribe", "server/event_stream"],
+  "http/websocket": ["server/websocket", "server/limits"],
+  "http/transports/formats": ["core/message", "server/event_stream"],
+  "http/transports/line_session": ["server/websocket", "server/limits", "access/tokens"],
+  "http/transports/socket_session": ["server/websocket", "server/limits", "attack/faults"],
+  "cli/listener": ["attack/descriptors"],
 };
 
 const ROOT = new URL("../..", import.meta.url).pathname;
@@ -139,7 +150,9 @@ async function judgeAll(mutants: Named[], folders: string[]): Promise<Verdict[]>
 }
 
 async function testFiles(): Promise<string[]> {
-  return (await filesOf(ROOT)).filter((file) => /^tests\/\w+_test\.ts$/.test(file));
+  return (await filesOf(ROOT)).filter((file) =>
+    /^tests\/(?!hard|tools)[\w/]+_test\.ts$/.test(file)
+  );
 }
 
 /** How long each test file takes without a mutant, in seconds; fails if one fails twice. */
@@ -189,14 +202,12 @@ async function killerAmong(
 
 /** The tests of a file, and those that import it. */
 async function nearestTests(file: string, tests: string[]): Promise<string[]> {
-  const name = file.slice("lib/".length);
-  const own = [name.replace(".ts", ""), ...NEAREST[name] ?? []].map((each) =>
-    `tests/${each}_test.ts`
-  );
+  const name = file.slice("lib/".length, -".ts".length);
+  const own = [name, ...NEAREST[name] ?? []].map((each) => `tests/${each}_test.ts`);
   const near: string[] = [];
   for (const test of tests) {
     const source = await Deno.readTextFile(ROOT + test);
-    if (own.includes(test) || source.includes(`"../lib/${name}"`)) near.push(test);
+    if (own.includes(test) || source.includes(`/lib/${name}.ts"`)) near.push(test);
   }
   return near;
 }
@@ -225,7 +236,7 @@ async function failureOf(
     // Nothing is left of it.
   }
   if (success) return undefined;
-  const [, words, file] = /^(.*) => \.\/(tests\/\w+\.ts):/m.exec(output) ?? [];
+  const [, words, file] = /^(.*) => \.\/(tests\/[\w/]+\.ts):/m.exec(output) ?? [];
   if (words !== undefined) return { file, words: `${file}: ${words}` };
   return { words: code === 124 || code === 137 ? `more than ${limit} s` : `exit code ${code}` };
 }

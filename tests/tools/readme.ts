@@ -1,5 +1,5 @@
 /**
- * Keeps what the README says of the options the same as what `lib/config.ts` says.
+ * Keeps what the README says of the options the same as what `lib/cli/config.ts` says.
  * `deno task readme` writes it, a test checks it.
  *
  * @module
