@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { readme } from "./tools/readme.ts";
 
-Deno.test("README lists the options that lib/cli/config.ts has; `deno task readme` writes them", () => {
+Deno.test("README lists the options that lib/cli/options.ts has; `deno task readme` writes them", () => {
   const { actual, expected } = readme();
   assertEquals(actual, expected);
 });

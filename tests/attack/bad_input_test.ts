@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { EventSource } from "eventsource";
 import { ASSETS } from "../../lib/http/assets.ts";
-import type { River } from "../../main.ts";
+import type { RiverServer } from "../../lib/river.ts";
 import {
   afterRetry,
   type Answer,
@@ -22,7 +22,7 @@ import {
   UPGRADE,
 } from "../support/server.ts";
 
-type Server = TestServer & River & { errors: unknown[] };
+type Server = TestServer & RiverServer & { errors: unknown[] };
 
 /** The server is alive, nothing was published, nobody is left over, nothing broke. */
 async function assertUnharmed(server: Server): Promise<void> {

@@ -7,7 +7,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { WebSocket as NpmWebSocket } from "ws";
-import type { River } from "../../main.ts";
+import type { RiverServer } from "../../lib/river.ts";
 import {
   close,
   encodeFrame,
@@ -35,7 +35,7 @@ import {
   until,
 } from "../support/server.ts";
 
-type Server = TestServer & River & { errors: unknown[] };
+type Server = TestServer & RiverServer & { errors: unknown[] };
 
 const V1 = "river.v1";
 const MiB = 2 ** 20;
@@ -563,7 +563,7 @@ Deno.test("river.v1: of a frame, the lines before one that is too large are carr
   await pair.assertOthersUnharmed();
 });
 
-// What a message may take before it is complete. River sees nothing of it until then.
+// What a message may take before it is complete. RiverServer sees nothing of it until then.
 
 /** Fails unless the server's memory comes back to what it was, give or take what a heap does. */
 async function assertMemoryBack(server: ServerProcess, before: number): Promise<void> {

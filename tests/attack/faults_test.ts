@@ -183,15 +183,19 @@ for (const [what, statement] of LOST) {
   Deno.test(`${what} is logged, and the process lives`, async () => {
     const file = await Deno.makeTempFile({ suffix: ".ts" });
     try {
-      // The program as it is, in a process where something else goes wrong once it listens.
-      const main = new URL("../../main.ts", import.meta.url).pathname;
-      const text = (await Deno.readTextFile(main))
-        .replaceAll('from "./', `from "${new URL("../..", import.meta.url).href}`)
-        .replace("await terminated(log);", `${statement}\n$&`);
-      await Deno.writeTextFile(file, text);
+      // The program as it is, in a process where something else goes wrong at a signal.
+      const project = new URL("../../", import.meta.url).href;
+      await Deno.writeTextFile(
+        file,
+        `import { runProgram } from "${project}lib/cli/program.ts";
+        import { COMMANDS } from "${project}main.ts";
+        Deno.addSignalListener("SIGUSR2", () => { ${statement} });
+        await runProgram(COMMANDS, "0.0.0");`,
+      );
       const config = new URL("../../deno.json", import.meta.url).pathname;
       const run = ["run", "-A", "--no-check", "--config", config];
       await using server = await spawnServer([], { main: file, run });
+      server.process.kill("SIGUSR2");
       assertEquals((await publish(server, "x", "alive")).seq, 1);
       assertEquals((await server.end()).code, 0);
       const log = await server.stderr();

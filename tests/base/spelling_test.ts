@@ -1,6 +1,6 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { mayMean } from "../../lib/http/aliases.ts";
-import { isNear } from "../../lib/base/spelling.ts";
+import { isNear, nearest } from "../../lib/base/spelling.ts";
 import {
   ask,
   errorCode,
@@ -241,3 +241,28 @@ Deno.test("mayMean() knows what other servers call it", () => {
   }
   assertEquals(mayMean("title", "name"), false);
 });
+
+const OPTIONS = ["port", "host", "history", "history-ttl", "max-body", "max-bodies", "open"];
+
+for (
+  const [name, meant] of [
+    ["prot", "port"],
+    ["PORT", "port"],
+    ["maxBody", "max-body"],
+    ["max_bodys", "max-body"],
+    ["max-bodes", "max-bodies"],
+    ["histroy", "history"],
+    ["histori-ttl", "history-ttl"],
+    ["opn", "open"],
+    ["max-b", "max-body"],
+    ["xyz", undefined],
+    ["op", undefined],
+    ["", undefined],
+    ["-", undefined],
+    ["p".repeat(65), undefined],
+  ]
+) {
+  Deno.test(`nearest() takes "${name?.slice(0, 20)}" for ${meant}`, () => {
+    assertEquals(nearest(name!, OPTIONS), meant);
+  });
+}

@@ -20,7 +20,7 @@ import { VISITS } from "../support/visits.ts";
 
 const MiB = 2 ** 20;
 /** How long the churn lasts: ten minutes with `deno task test:long`. */
-const SECONDS = Deno.env.has("RIVER_LONG") ? 600 : 60;
+const SECONDS = Deno.env.has("TEST_LONG") ? 600 : 60;
 /** Churn before memory is looked at: the heap grows to the size that the load needs. */
 const WARM_UP_SECONDS = Math.min(30, SECONDS / 2);
 /** Visitors at a time. */

@@ -6,7 +6,7 @@
  */
 import { assertEquals } from "@std/assert";
 import { River as Client } from "../../static/client.js";
-import type { River } from "../../main.ts";
+import type { RiverServer } from "../../lib/river.ts";
 import {
   ask,
   msg,
@@ -25,7 +25,9 @@ const NAMES = CHANNELS.map((name) => `name=${name}`).join("&");
 const FROM_START = `${NAMES}&seq=${CHANNELS.map(() => "0").join()}`;
 
 /** A server with full histories. They are 1.3 MB, several times what a queue holds. */
-async function filled(...flags: string[]): Promise<TestServer & River & { errors: unknown[] }> {
+async function filled(
+  ...flags: string[]
+): Promise<TestServer & RiverServer & { errors: unknown[] }> {
   const server = await serveHere("--max-queue", "256KiB", ...flags);
   for (const channel of CHANNELS) {
     for (let i = 0; i < LENGTH; i++) server.hub.publish({ channel, data: DATA });

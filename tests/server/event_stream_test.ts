@@ -7,10 +7,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { createParser } from "eventsource-parser";
 import fc from "fast-check";
-import type { River } from "../../main.ts";
+import type { RiverServer } from "../../lib/river.ts";
 import { afterRetry, serveHere, subscribe, type TestServer, until } from "../support/server.ts";
 
-type Server = TestServer & River & { errors: unknown[] };
+type Server = TestServer & RiverServer & { errors: unknown[] };
 
 /** What the parser told, in order. */
 type Told =

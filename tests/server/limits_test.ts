@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { River } from "../../main.ts";
+import type { RiverServer } from "../../lib/river.ts";
 import { FrameClient, text } from "../support/frames.ts";
 import {
   ask,
@@ -165,11 +165,15 @@ Deno.test("--max-connections-per-client refuses with 429 what one address opens 
 });
 
 /** The status of a subscription that comes from this address at the other end of the connection. */
-async function statusFrom(server: River, peer: string, headers: HeadersInit = {}): Promise<number> {
+async function statusFrom(
+  server: RiverServer,
+  peer: string,
+  headers: HeadersInit = {},
+): Promise<number> {
   const request = new Request("http://127.0.0.1/subscribe?name=x", { headers });
   const completed = new Promise<void>(() => {});
   const remoteAddr = { transport: "tcp", hostname: peer, port: 1 } as const;
-  return (await server.app.handle(request, { remoteAddr, completed })).status;
+  return (await server.handle(request, { remoteAddr, completed })).status;
 }
 
 Deno.test("--max-connections-per-client is a quarter of --max-connections unless it is set, and loopback is spared", async () => {

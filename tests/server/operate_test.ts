@@ -5,7 +5,8 @@ import {
   assertNotEquals,
   assertStringIncludes,
 } from "@std/assert";
-import { OPTIONS } from "../../lib/cli/config.ts";
+import { nameOf } from "../../lib/cli/option.ts";
+import { SERVER_OPTIONS } from "../../lib/cli/options.ts";
 import {
   ask,
   errorCode,
@@ -262,6 +263,10 @@ const MISTAKES: [args: string[], env: Record<string, string>, mention: string][]
   [["--grace", "soon"], {}, "--grace"],
   [["--log-format", "xml"], {}, "--log-format"],
   [[], { RIVER_HISTORY: "many" }, "RIVER_HISTORY"],
+  [[], { RIVER_HISTROY: "7" }, "did you mean RIVER_HISTORY?"],
+  [["--prot", "80"], {}, "did you mean --port?"],
+  [["tokne"], {}, "did you mean token?"],
+  [["help", "x"], {}, 'Unknown command "x"'],
   [["--config", "/nonexistent/river.toml"], {}, '"/nonexistent/river.toml"'],
   [[], { RIVER_CONFIG: "/nonexistent/river.toml" }, '"/nonexistent/river.toml"'],
   [["--host", "0.0.0.0"], {}, "--publish-key"],
@@ -286,6 +291,7 @@ Deno.test("mistakes on the command line are one line on stderr and exit code 2",
 
 const BAD_FILES: [text: string, mention: string][] = [
   ["colour = 1", '"colour"'],
+  ["histroy = 1", "did you mean history?"],
   ['history = "many"', '"history"'],
   ["history = ", "Cannot parse"],
   ['config = "other.toml"', '"config"'],
@@ -318,7 +324,7 @@ Deno.test("--help lists every flag and --version says which it is", async () => 
   const [help, version] = await Promise.all([run(["--help"]), run(["--version"])]);
   assertEquals([help.code, help.stderr, version.code, version.stderr], [0, "", 0, ""]);
   assertMatch(version.stdout, /^river [0-9]+\.[0-9]+\.[0-9]+\n$/);
-  for (const name of [...Object.keys(OPTIONS), "help", "version"]) {
+  for (const name of [...Object.keys(SERVER_OPTIONS).map(nameOf), "help", "version"]) {
     assertMatch(help.stdout, new RegExp(`^  --${name}[ \\n]`, "m"));
   }
 });
@@ -331,6 +337,46 @@ Deno.test("the first line on stdout says where it listens", async () => {
   );
   assertEquals(await get(server, "/healthz"), { status: "ok" });
   assertEquals((await server.end("SIGINT")).code, 0);
+});
+
+Deno.test("variables that an orchestrator sets are ignored, and one line of the log tells it", async () => {
+  const injected = {
+    RIVER_PORT: "tcp://10.0.0.143:9271",
+    RIVER_SERVICE_HOST: "10.0.0.143",
+    RIVER_PORT_9271_TCP_ADDR: "10.0.0.143",
+  };
+  await using server = await spawnServer([], { env: injected });
+  assertEquals((await server.end()).code, 0);
+  const [line, ...others] = (await server.stderr()).split("\n");
+  assertMatch(line, / info ignored variables that an orchestrator set variables="/);
+  for (const name of Object.keys(injected)) assertStringIncludes(line, name);
+  assertEquals(others.filter((other) => other.includes("RIVER_")), []);
+});
+
+Deno.test("takeEnvironment() reads the environment once: nothing gets at it afterwards", async () => {
+  const file = await Deno.makeTempFile({ suffix: ".ts" });
+  try {
+    const program = new URL("../../lib/cli/program.ts", import.meta.url).href;
+    await Deno.writeTextFile(
+      file,
+      `import { takeEnvironment } from "${program}";
+      console.log(takeEnvironment().RIVER_PUBLISH_KEY);
+      try { console.log(Deno.env.get("RIVER_PUBLISH_KEY")); } catch (error) { console.log(error.name); }`,
+    );
+    const config = new URL("../../deno.json", import.meta.url).pathname;
+    const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    const outputs = [["--allow-env"], ["--allow-env=RIVER_*"]].map(async (flags) => {
+      const args = ["run", "--no-prompt", "--no-check", ...flags, "--config", config, file];
+      const env = { RIVER_PUBLISH_KEY: "secret", NO_COLOR: "1" };
+      const { stdout, stderr } = await new Deno.Command(Deno.execPath(), { args, env }).output();
+      return decode(stdout) + decode(stderr);
+    });
+    const [whole, named] = await Promise.all(outputs);
+    assertEquals(whole, "secret\nNotCapable\n");
+    assertStringIncludes(named, "Cannot list the environment: run with --allow-env");
+  } finally {
+    await Deno.remove(file);
+  }
 });
 
 Deno.test("IPv6 is written with brackets", async () => {

@@ -55,8 +55,8 @@ Deno.test("refusals before any route, of the server's end and of its errors are 
   const bad = await sendRaw(server, "GET /healthz HTTP/1.1", { Host: "a/b" });
   const foreign = await ask(`${server.url}/healthz`, { headers: { origin: "https://evil.test" } });
   const unknown = await ask(`${server.url}/metrics`);
-  const fallen = server.app.fail(new Error("x"));
-  const drained = server.app.drain();
+  const fallen = server.fail(new Error("x"));
+  const drained = server.refuse();
   const draining = await ask(`${server.url}/healthz`);
   const event = { headers: { accept: "text/event-stream" } };
   const back = await ask(`${server.url}/subscribe?name=x`, event);

@@ -131,7 +131,7 @@ Deno.test("whoever waits for the end a second time waits for the same", async ()
   await using server = await serveHere();
   await using socket = await openSocket(server, "name=x", "river.v1");
   await socket.line();
-  const both = [server.app.drain(), server.app.drain()];
+  const both = [server.refuse(), server.refuse()];
   server.hub.drain();
   await within(2000, "both", Promise.all(both));
 });
@@ -176,7 +176,7 @@ for (const line of ["GET /healthz", "GET /", "GET /subscribe?name=x", "POST /pub
     await using socket = await openSocket(server, "name=x", "river.v1");
     await socket.line();
     let drained = false;
-    const drain = server.app.drain().then(() => drained = true);
+    const drain = server.refuse().then(() => drained = true);
     const { status, headers, text } = await sendRaw(server, `${line} HTTP/1.1`);
     assertEquals([status, errorCode({ text })], [503, "shutting_down"]);
     assertMatch(headers.get("retry-after") ?? "", /^[1-9][0-9]*$/);
@@ -191,7 +191,7 @@ Deno.test("an EventSource that comes while the server drains is told to come bac
   await using server = await serveHere();
   await using socket = await openSocket(server, "name=x", "river.v1");
   await socket.line();
-  const drain = server.app.drain();
+  const drain = server.refuse();
   const headers = { accept: "text/event-stream", "last-event-id": "abc-1" };
   const answer = await ask(`${server.url}/subscribe?name=x`, { headers });
   assertEquals([answer.status, answer.headers.get("content-type")], [200, "text/event-stream"]);
@@ -249,7 +249,7 @@ for (const [what, type, body, headers] of WAITING) {
     });
     await connection.write(head);
     await connection.until("100 Continue\r\n\r\n");
-    const drained = server.app.drain();
+    const drained = server.refuse();
     server.hub.drain();
     // The same again, behind it on the same connection.
     await connection.write(body + requestHead("GET /publish?name=x&data=b HTTP/1.1", headers));
@@ -288,7 +288,7 @@ Deno.test("a WebSocket that reads gets all that was published before the server 
   await using server = await serveHere();
   await using reader = await openPlain(server, "x");
   await publishMany(server, 10_000);
-  const drained = server.app.drain();
+  const drained = server.refuse();
   server.hub.drain();
   const last = (await reader.take(10_000)).at(-1);
   assertEquals([last, (await reader.closed).code], [msg("x", 10_000, "a"), 1001]);
@@ -302,7 +302,7 @@ for (const protocol of [undefined, "river.v1"]) {
     await using sender = await openSocket(server, protocol === undefined ? "name=x" : "", protocol);
     await until(() => server.hub.size === 2);
     await publishMany(server, 10_000);
-    const drained = server.app.drain();
+    const drained = server.refuse();
     server.hub.drain();
     sender.send(protocol === undefined ? "b" : '["pub", {"channel": "x", "data": "b", "id": "1"}]');
     assertEquals((await sender.closed).code, 1001);
@@ -318,7 +318,7 @@ for (const protocol of [undefined, "river.v1"]) {
     const query = protocol === undefined ? "?name=x" : "";
     using client = await FrameClient.open(server, query.slice(1), protocol);
     await until(() => server.hub.size === 1);
-    const drained = server.app.drain();
+    const drained = server.refuse();
     server.hub.drain();
     const line = '["pub", {"channel": "x", "data": "a", "id": "1"}]';
     await client.send(text(protocol === undefined ? "a" : line), close(1001));

@@ -627,7 +627,7 @@ Deno.test("--max-queue: a stream that is not read is cut, and others get everyth
 Deno.test("an error while a response is sent is reported, unless it was broken off on purpose", async () => {
   await using server = await serveHere();
   const error = new Error("lost");
-  const statuses = [new CutError("slow"), error].map((each) => server.app.fail(each).status);
+  const statuses = [new CutError("slow"), error].map((each) => server.fail(each).status);
   assertEquals([statuses, server.errors], [[500, 500], [error]]);
 });
 

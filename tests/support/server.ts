@@ -5,10 +5,12 @@
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { BodyReader } from "../../lib/http/body.ts";
-import { type Config, readConfig } from "../../lib/cli/config.ts";
+import { riverOf } from "../../lib/cli/commands/serve.ts";
+import { readOptions } from "../../lib/cli/config.ts";
+import { checkServer, SERVER_OPTIONS, type ServerConfig } from "../../lib/cli/options.ts";
 import type { Usage } from "../../lib/core/engine.ts";
 import { TimerWheel } from "../../lib/base/timer_wheel.ts";
-import { build, type River } from "../../main.ts";
+import type { RiverServer } from "../../lib/river.ts";
 
 /** A river that serves on a port of its own until it is disposed of. */
 export interface TestServer extends AsyncDisposable {
@@ -17,17 +19,15 @@ export interface TestServer extends AsyncDisposable {
   readonly port: number;
 }
 
-/** The options for command-line flags. */
-export function configOf(...flags: string[]): Config {
-  const command = readConfig({
-    args: flags,
-    env: () => undefined,
-    readFile: () => {
-      throw new Error("no file is read here");
-    },
-  });
-  if (command.kind !== "serve") throw new Error("not a command to serve");
-  return command.config;
+/** The server's options for command-line flags. */
+export function configOf(...flags: string[]): ServerConfig {
+  const readFile = () => {
+    throw new Error("no file is read here");
+  };
+  const reading = readOptions(SERVER_OPTIONS, { args: flags, env: {}, readFile });
+  if (reading === "help" || reading === "version") throw new Error("not a command to serve");
+  checkServer(reading.values);
+  return reading.values;
 }
 
 /** Limits of the memory engine; `changes` on top of the defaults. */
@@ -61,17 +61,16 @@ export function bodiesOf({ maxBody }: { maxBody: number }): BodyReader {
 /** A server in this process. Its errors come up in `errors`. */
 export async function serveHere(
   ...flags: string[]
-): Promise<TestServer & River & { errors: unknown[] }> {
+): Promise<TestServer & RiverServer & { errors: unknown[] }> {
   const errors: unknown[] = [];
-  const river = build(configOf(...flags), (error) => void errors.push(error));
-  await river.hub.start();
-  river.wheel.start();
+  const river = riverOf(configOf(...flags), { report: (error) => void errors.push(error) });
+  await river.start();
   const server = Deno.serve({
     hostname: "127.0.0.1",
     port: 0,
     onListen() {},
-    onError: river.app.fail,
-  }, river.app.handle);
+    onError: river.fail,
+  }, river.handle);
   const { port } = server.addr;
   return {
     ...river,
@@ -79,12 +78,9 @@ export async function serveHere(
     port,
     errors,
     async [Symbol.asyncDispose]() {
-      const drained = river.app.drain();
-      river.hub.drain();
-      await drained;
+      await river.drain();
       await server.shutdown();
-      await river.hub.close();
-      river.wheel.stop();
+      await river.close();
       // The turn of sockets or of long work ends with a timer, even if nothing is left to do.
       await new Promise((resolve) => setTimeout(resolve));
     },
@@ -99,7 +95,7 @@ export const RUN: readonly string[] = [
   "run",
   "--no-prompt",
   "--allow-net",
-  "--allow-env=RIVER_*",
+  "--allow-env",
   "--allow-read",
   "--allow-run=prlimit",
 ];
@@ -132,9 +128,9 @@ export async function spawnServer(
     Deno.execPath(),
     ...run,
     main,
+    ...flags,
     "--port",
     String(port),
-    ...flags,
   ];
   const process = new Deno.Command(command, { args, cwd, env, stdout: "piped", stderr: "piped" })
     .spawn();
@@ -464,7 +460,7 @@ export function openSocket(
 
 /** Opens a plain WebSocket that the server has joined to its channel. */
 export async function openPlain(
-  server: TestServer & River,
+  server: TestServer & RiverServer,
   channel: string,
   query = "",
 ): Promise<SocketReader> {
@@ -641,7 +637,7 @@ export class CuttingProxy implements AsyncDisposable {
  * the other gets everything. Gives the number of the last message that both were to get.
  */
 export async function publishUntilCut(
-  server: TestServer & River,
+  server: TestServer & RiverServer,
   fast: LineReader,
 ): Promise<number> {
   const data = "a".repeat(60_000);

@@ -17,7 +17,7 @@ import {
 } from "../../support/server.ts";
 
 /** Whether there is time for everything: `deno task test:long`. */
-export const LONG = Deno.env.has("RIVER_LONG");
+export const LONG = Deno.env.has("TEST_LONG");
 
 const MiB = 2 ** 20;
 /** Milliseconds that an input may keep others waiting. */

@@ -1,0 +1,228 @@
+/**
+ * One option of a command: its kind, its names, and how its values are read.
+ *
+ * @module
+ */
+
+/** What an option takes. */
+export type Kind = "text" | "list" | "boolean" | "count" | "bytes" | "duration" | "choice";
+
+/** An option. Its key is its name in camelCase, from which all other names follow. */
+export interface Option {
+  /** What it takes. */
+  readonly kind: Kind;
+  /** Its value where none is given: a number of bytes, milliseconds or things, or a text. */
+  readonly default?: string | number;
+  /** What it is, in one line. */
+  readonly help: string;
+  /** What happens beyond the limit, where it is one. */
+  readonly beyond?: string;
+  /** The least that it may be. */
+  readonly min?: number;
+  /** The most that it may be. */
+  readonly max?: number;
+  /** All values of a choice. */
+  readonly choices?: readonly string[];
+  /** Whether a count may be `auto`, which leaves it to the program. */
+  readonly auto?: boolean;
+  /** Whether only the command line may set it: the environment and the file are the server's. */
+  readonly flagOnly?: boolean;
+  /** Expected form of an item of a text or list, for the error message. Undefined if the item is good. */
+  readonly check?: (item: string) => string | undefined;
+  /** Never shown, not even in an error message. */
+  readonly secret?: boolean;
+}
+
+/** Options by their keys. */
+export type Options = Readonly<Record<string, Option>>;
+
+/** The type of an option's value; unknown of an option that may be of any kind. */
+export type ValueOf<K> = Option extends K ? unknown
+  : K extends { kind: "list" } ? readonly string[]
+  : K extends { kind: "boolean" } ? boolean
+  : K extends { kind: "choice"; choices: readonly (infer C)[] } ? C
+  : K extends { kind: "text"; default: string } ? string
+  : K extends { kind: "text" } ? string | undefined
+  : K extends { auto: true } ? number | "auto"
+  : number;
+
+/** The values of options, by the same keys. */
+export type ValuesOf<O> = { readonly [K in keyof O]: ValueOf<O[K]> };
+
+/** A mistake in the options. The message is one line for the user. */
+export class ConfigError extends Error {
+  /** Names the error in logs and stack traces. */
+  override name = "ConfigError";
+
+  /** An error with this message. Characters that would break its line become spaces. */
+  constructor(message: string) {
+    super(message.replace(/\p{Cc}+/gu, " "));
+  }
+}
+
+const BYTES: Readonly<Record<string, number>> = {
+  "": 1,
+  B: 1,
+  KiB: 2 ** 10,
+  MiB: 2 ** 20,
+  GiB: 2 ** 30,
+};
+const DURATIONS: Readonly<Record<string, number>> = {
+  "": 1000,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
+const MAX_DURATION = 366 * DURATIONS.d;
+
+/** The name of an option as the file has it, and as the flag has it after `--`: `max-channels`. */
+export function nameOf(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** How the names of all variables of river begin. */
+export const PREFIX = "RIVER_";
+
+/** The name of an option's variable: `RIVER_MAX_CHANNELS`. */
+export function variableOf(key: string): string {
+  return `${PREFIX}${nameOf(key).toUpperCase().replaceAll("-", "_")}`;
+}
+
+/** The value of an option that is given nowhere. */
+export function defaultOf({ kind, default: value }: Option): unknown {
+  if (kind === "list") return [];
+  if (kind === "boolean") return false;
+  return value;
+}
+
+/** The default as a user would write it; undefined where there is none. */
+export function defaultText({ kind, default: value }: Option): string | undefined {
+  if (typeof value !== "number" || value === 0) return value?.toString();
+  if (kind === "bytes") return scaledText(value, BYTES);
+  return kind === "duration" ? scaledText(value, DURATIONS) : String(value);
+}
+
+/** What stands for the value in `--help`; empty for a boolean. */
+export function placeholderOf({ kind, choices }: Option): string {
+  switch (kind) {
+    case "boolean":
+      return "";
+    case "choice":
+      return choices!.join("|");
+    case "count":
+      return "N";
+    case "bytes":
+      return "SIZE";
+    case "duration":
+      return "TIME";
+    default:
+      return "TEXT";
+  }
+}
+
+/**
+ * Reads a value.
+ *
+ * @param value A text, or a TOML value.
+ * @param source Where the value stands, for the error message: `--port`, or `"port" in river.toml`.
+ * @throws {ConfigError} If it is malformed or out of range.
+ */
+export function readValue(option: Option, value: unknown, source: string): unknown {
+  const result = parse(option, value);
+  if (!(result instanceof Expected)) return result;
+  const { wrong = value } = result;
+  const text = typeof wrong === "number" ? String(wrong) : JSON.stringify(wrong);
+  const shown = option.secret ? "" : ` ${text}`;
+  throw new ConfigError(`Bad value${shown} for ${source}: expected ${result.form}`);
+}
+
+/** The value has another form than this. `wrong` is the part of it that does. */
+class Expected {
+  readonly form: string;
+  readonly wrong?: unknown;
+
+  constructor(form: string, wrong?: unknown) {
+    this.form = form;
+    this.wrong = wrong;
+  }
+}
+
+function parse(option: Option, value: unknown): unknown {
+  switch (option.kind) {
+    case "text":
+      return parseText(option, value);
+    case "list":
+      return parseList(option, value);
+    case "boolean":
+      if (value === true || value === "true" || value === "1") return true;
+      if (value === false || value === "false" || value === "0") return false;
+      return new Expected("true or false");
+    case "choice":
+      if (option.choices!.includes(value as string)) return value;
+      return new Expected(option.choices!.join(" or "));
+    case "count":
+      return parseCount(option, value);
+    case "bytes": {
+      const bytes = scaled(value, BYTES);
+      if (bytes >= (option.min ?? 1) && Number.isSafeInteger(bytes)) return bytes;
+      const least = option.min === undefined
+        ? "more than 0"
+        : `${scaledText(option.min, BYTES)} or more`;
+      return new Expected(`a size like 512, 64KiB, 1MiB or 1GiB, ${least}`);
+    }
+    case "duration": {
+      const { min = 0 } = option;
+      const ms = scaled(value, DURATIONS);
+      if (ms >= min && ms <= MAX_DURATION) return ms;
+      return new Expected(`a duration like 500ms, 25s, 5m or 1h, from ${min}ms to 366d`);
+    }
+  }
+}
+
+function parseText({ check }: Option, value: unknown): unknown {
+  if (typeof value !== "string" || value.trim() === "") return new Expected("a non-empty value");
+  const form = check?.(value);
+  return form === undefined ? value : new Expected(form);
+}
+
+function parseList({ check, secret }: Option, value: unknown): unknown {
+  const items = typeof value === "string" ? [value] : value;
+  const fits = (item: unknown) => typeof item === "string" && item.trim() !== "";
+  if (!Array.isArray(items) || !items.every(fits) || secret && items.length === 0) {
+    return new Expected("one or more non-empty values");
+  }
+  for (const item of items) {
+    const form = check?.(item);
+    if (form !== undefined) return new Expected(form, item);
+  }
+  return items;
+}
+
+function parseCount(option: Option, value: unknown): unknown {
+  const { auto, min = 0, max = Number.MAX_SAFE_INTEGER } = option;
+  if (auto && value === "auto") return value;
+  const count = /^[0-9]{1,16}$/.test(scalar(value)) ? Number(value) : NaN;
+  if (count >= min && count <= max) return count;
+  const range = max === Number.MAX_SAFE_INTEGER ? `, ${min} or more` : ` from ${min} to ${max}`;
+  return new Expected(`a whole number${range}${auto ? ", or auto" : ""}`);
+}
+
+/** A text or number as text. Any other value becomes "", which fits no pattern. */
+function scalar(value: unknown): string {
+  return typeof value === "string" || typeof value === "number" ? String(value) : "";
+}
+
+function scaled(value: unknown, units: Readonly<Record<string, number>>): number {
+  const match = /^([0-9]{1,16}) ?([A-Za-z]*)$/.exec(scalar(value));
+  if (match === null || !Object.hasOwn(units, match[2])) return NaN;
+  return Number(match[1]) * units[match[2]];
+}
+
+/** A number in the largest unit that divides it. */
+function scaledText(value: number, units: Readonly<Record<string, number>>): string {
+  const fitting = Object.entries(units).filter(([unit, size]) => unit !== "" && value % size === 0);
+  const [unit, size] = fitting.at(-1)!;
+  return `${value / size}${unit}`;
+}

@@ -1,0 +1,260 @@
+/**
+ * The options of the server, in one list: flags, variables, the file, `--help` and docs/options.md follow
+ * from it. Its order is theirs.
+ *
+ * @module
+ */
+import { isLoopback } from "../access/local.ts";
+import { MIN_SECRET } from "../access/tokens.ts";
+import { DEFAULTS } from "../river.ts";
+import { ConfigError, type Options, type ValuesOf } from "./option.ts";
+
+const utf8 = new TextEncoder();
+
+/** The one list. Keys are in camelCase; `maxBody` is `--max-body`, `RIVER_MAX_BODY` and `max-body`. */
+export const SERVER_OPTIONS = {
+  host: { kind: "text", default: "127.0.0.1", help: "address to listen on" },
+  port: { kind: "count", default: 9271, max: 65_535, help: "port to listen on; 0 picks one" },
+  config: { kind: "text", help: "TOML file with these same names" },
+  history: {
+    kind: "count",
+    default: DEFAULTS.history,
+    help: "messages kept per channel",
+    beyond: "the oldest is evicted",
+  },
+  historyTtl: {
+    kind: "duration",
+    default: DEFAULTS.historyTtl,
+    min: 1,
+    help: "how long a message is kept",
+    beyond: "evicted; a channel idle for so long is dropped",
+  },
+  maxMemory: {
+    kind: "bytes",
+    default: DEFAULTS.maxMemory,
+    help: "memory for history: texts and names, 128 bytes per message, 224 per channel",
+    beyond: "the history of the channel longest without a publish goes first",
+  },
+  maxMessage: {
+    kind: "bytes",
+    default: DEFAULTS.maxMessage,
+    help: "data of one message",
+    beyond: "413; a WebSocket is closed with 1009",
+  },
+  maxBody: {
+    kind: "bytes",
+    default: DEFAULTS.maxBody,
+    help: "body of one request, or one WebSocket frame",
+    beyond: "413; a WebSocket is closed with 1009",
+  },
+  maxBodies: {
+    kind: "bytes",
+    default: DEFAULTS.maxBodies,
+    help: "all bodies over 16 KiB that are being read",
+    beyond: "503 with Retry-After",
+  },
+  maxBatch: {
+    kind: "count",
+    default: DEFAULTS.maxBatch,
+    min: 1,
+    help: "messages that one request may publish",
+    beyond: "413, and none is published",
+  },
+  bodyTimeout: {
+    kind: "duration",
+    default: DEFAULTS.bodyTimeout,
+    min: 1,
+    help: "how long the body of one request may take",
+    beyond: "408; the connection ends with the body",
+  },
+  maxQueue: {
+    kind: "bytes",
+    default: DEFAULTS.maxQueue,
+    help: "unsent bytes a subscriber may have when the next message comes, 1 KiB for each " +
+      "WebSocket frame included",
+    beyond: "it is cut: the stream ends, a WebSocket is closed with 3008; it can resume",
+  },
+  maxInbox: {
+    kind: "bytes",
+    default: DEFAULTS.maxInbox,
+    help: "frames of one WebSocket that may wait to be carried out, 1 KiB per frame included; " +
+      "all sockets together: four times as much",
+    beyond: "it is closed with 1013; those with the most waiting go first",
+  },
+  maxUnsent: {
+    kind: "bytes",
+    default: DEFAULTS.maxUnsent,
+    min: 8 * 2 ** 20,
+    help: "unsent bytes that all subscribers together may have; history may fill three quarters",
+    beyond: "history waits, and those with the most unsent are cut",
+  },
+  maxConnections: {
+    kind: "count",
+    default: 0,
+    help: "subscribers at a time, stuck ones included; 0: as many as file descriptors allow, " +
+      "less a reserve",
+    beyond: "503 with Retry-After",
+  },
+  maxConnectionsPerClient: {
+    kind: "count",
+    auto: true,
+    default: DEFAULTS.maxConnectionsPerClient,
+    help: "of these, subscribers of one client address; 0: no limit; auto: a quarter of " +
+      "--max-connections, and no limit for loopback addresses unless --trust-proxy is set",
+    beyond: "429 with Retry-After",
+  },
+  connectionRate: {
+    kind: "count",
+    default: DEFAULTS.connectionRate,
+    help: "subscriptions and sockets that one client address may open per second; 0: no limit",
+    beyond: "429 with Retry-After",
+  },
+  publishRate: {
+    kind: "count",
+    default: DEFAULTS.publishRate,
+    help: "messages that one client address may publish per second, on average; 0: no limit",
+    beyond: "429 with Retry-After; a plain WebSocket is closed with 1013",
+  },
+  trustProxy: {
+    kind: "boolean",
+    help:
+      "take the client's address from the last item of X-Forwarded-For, which the reverse proxy " +
+      "in front must set; needs --publish-key, --token-secret or --open",
+  },
+  maxChannels: {
+    kind: "count",
+    default: DEFAULTS.maxChannels,
+    min: 1,
+    help: "channels published to, at a time; as many more may be only watched",
+    beyond: "503",
+  },
+  maxChannelsPerClient: {
+    kind: "count",
+    default: DEFAULTS.maxChannelsPerClient,
+    min: 1,
+    help: "channels that one request, NDJSON line or socket may name",
+    beyond: "400",
+  },
+  maxIds: {
+    kind: "count",
+    default: DEFAULTS.maxIds,
+    min: 1,
+    help: "idempotency ids remembered",
+    beyond: "the oldest is forgotten",
+  },
+  idTtl: {
+    kind: "duration",
+    default: DEFAULTS.idTtl,
+    min: 1,
+    help: "how long an idempotency id is remembered",
+    beyond: "a repeat is published again",
+  },
+  clientTimeout: {
+    kind: "duration",
+    default: DEFAULTS.clientTimeout,
+    help: "longest life of a subscription; 0: no end",
+    beyond: "ended cleanly; it can resume",
+  },
+  heartbeat: {
+    kind: "duration",
+    default: DEFAULTS.heartbeat,
+    min: 100,
+    help: "silence after which a heartbeat is sent; client.js reconnects after 60s of silence",
+  },
+  origin: {
+    kind: "list",
+    help: "web origin to allow beside the server's own: https://example.com, example.com, " +
+      "*.example.com or *; repeat for more",
+    beyond: "403, and no CORS headers",
+    check: originForm,
+  },
+  publishKey: {
+    kind: "text",
+    help: "key that publishing, /channels and /metrics need, as a bearer token or token=",
+    beyond: "401",
+    check: keyForm,
+    secret: true,
+  },
+  tokenSecret: {
+    kind: "list",
+    help: "secret that tokens are signed with (HS256), 32 bytes or more: publishing, subscribing " +
+      "and operating need a token then; repeat to accept older secrets too",
+    beyond: "401 or 403; a WebSocket is closed with 3500 when its token expires",
+    check: secretForm,
+    secret: true,
+  },
+  open: {
+    kind: "boolean",
+    help: "let anybody publish although the host is not a loopback address, or a proxy is in front",
+  },
+  grace: {
+    kind: "duration",
+    default: 10_000,
+    help: "how long shutting down may take",
+    beyond: "connections are dropped",
+  },
+  logFormat: {
+    kind: "choice",
+    default: "text",
+    choices: ["text", "json"],
+    help: "format of the log on stderr",
+  },
+} as const satisfies Options;
+
+/** The values of the server's options: counts, bytes, and durations in milliseconds. */
+export type ServerConfig = ValuesOf<typeof SERVER_OPTIONS>;
+
+/**
+ * Checks what no option can check alone.
+ *
+ * @throws {ConfigError} If the server would be open by mistake, or a limit could never be reached.
+ */
+export function checkServer(config: ServerConfig): void {
+  const guarded = config.publishKey !== undefined || config.tokenSecret.length > 0;
+  // Behind a proxy a loopback address is as public as any other.
+  const exposed = !isLoopback(config.host)
+    ? `listen on ${config.host}`
+    : config.trustProxy
+    ? "serve behind a proxy (--trust-proxy)"
+    : undefined;
+  if (exposed !== undefined && !guarded && !config.open) {
+    throw new ConfigError(
+      `Refusing to ${exposed} where anybody could publish: ` +
+        "set --publish-key or --token-secret, or --open if that is what you want",
+    );
+  }
+  const { maxMessage, maxBody } = config;
+  if (maxMessage > maxBody) {
+    throw new ConfigError(
+      `--max-message (${maxMessage} bytes) is more than --max-body (${maxBody} bytes): ` +
+        "no such message could come in",
+    );
+  }
+}
+
+/** `*`, the subdomains of a domain, or a host; a host with or without a scheme and a port. */
+const ORIGIN =
+  /^(?:\*|\*(?:\.[\w-]+)+\.?|(?:https?:\/\/)?(?:[\w-]+(?:\.[\w-]+)*\.?|\[[0-9a-f:.]+\])(?::[0-9]+)?)$/i;
+
+/** Expected form of an origin that no browser sends; undefined if a browser sends it. */
+function originForm(text: string): string | undefined {
+  const forms =
+    "https://example.com, example.com:8443, *.example.com or *, without a path, ports up to 65535";
+  if (!ORIGIN.test(text)) return forms;
+  // Browsers leave out the scheme's own port. Without a scheme, either may be meant.
+  const scheme = text.includes("://") ? "" : text.endsWith(":80") ? "https://" : "http://";
+  const sent = URL.parse(scheme + text)?.origin.slice(scheme.length);
+  if (sent === text.toLowerCase()) return undefined;
+  return sent === undefined ? forms : `${sent}, as browsers send it`;
+}
+
+/** Expected form of a key that a header cannot hold as it is; undefined if it can. */
+function keyForm(text: string): string | undefined {
+  const fits = text === text.trim() && !/\p{Cc}/u.test(text);
+  return fits ? undefined : "a value without line ends, and without spaces at its ends";
+}
+
+/** Expected form of a secret that is too short to sign with; undefined if it is long enough. */
+function secretForm(text: string): string | undefined {
+  return utf8.encode(text).length < MIN_SECRET ? `${MIN_SECRET} bytes or more` : undefined;
+}

@@ -1,0 +1,61 @@
+/**
+ * Runs a command in this process: the only place that reads the command line and the environment.
+ *
+ * @module
+ */
+import { type Command, readOrder, type Terminal } from "./command.ts";
+import { helpText, overview } from "./help.ts";
+import { ConfigError } from "./option.ts";
+
+const utf8 = new TextEncoder();
+
+/**
+ * Runs the command that the command line names. A mistake in it is one line on stderr, and exit code 2.
+ *
+ * @param commands All commands. The first is run where none is named.
+ */
+export async function runProgram(commands: readonly Command[], version: string): Promise<void> {
+  const terminal: Terminal = { version, print, printError };
+  try {
+    const order = readOrder(commands, {
+      args: Deno.args,
+      env: takeEnvironment(),
+      readFile: (path) => Deno.readTextFileSync(path),
+    });
+    if (order.kind === "run") await order.command.run(order.values, terminal, order.ignored);
+    else if (order.kind === "version") print(`river ${version}\n`);
+    else if (order.command === undefined) print(overview(version, commands));
+    else print(helpText(order.command));
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    printError(`river: ${error.message}\n`);
+    Deno.exit(2);
+  }
+}
+
+/**
+ * The environment, which can be read only once: nothing that runs later gets at a secret in it.
+ *
+ * @throws {ConfigError} If the process may not list it.
+ */
+export function takeEnvironment(): Record<string, string> {
+  try {
+    return Deno.env.toObject();
+  } catch {
+    throw new ConfigError("Cannot list the environment: run with --allow-env, without names");
+  } finally {
+    Deno.permissions.revokeSync({ name: "env" });
+  }
+}
+
+function print(text: string): void {
+  Deno.stdout.writeSync(utf8.encode(text));
+}
+
+function printError(text: string): void {
+  try {
+    Deno.stderr.writeSync(utf8.encode(text));
+  } catch {
+    // The disk is full, or nobody reads the pipe any more: no reason to stop serving.
+  }
+}
