@@ -71,6 +71,14 @@ export interface Usage {
   readonly held: number;
 }
 
+/** Why an engine cannot do its work just now. */
+export interface Unready {
+  /** Stable, in snake_case: `starting`, for example. */
+  readonly reason: string;
+  /** Since when, in milliseconds since 1970. */
+  readonly since: number;
+}
+
 /** What an engine needs from the process that it serves. */
 export interface Local {
   /** Takes a message for the subscribers of this process. Never throws. */
@@ -155,6 +163,12 @@ export interface Engine {
 
   /** What was numbered here and what is held, for the metrics. */
   usage(): Usage;
+
+  /**
+   * Why it can neither publish nor replay just now; undefined if it can. MUST answer at once. MAY be
+   * called before `start` has answered.
+   */
+  ready(): Unready | undefined;
 
   /** Lets go of everything. MUST NOT call `local` afterwards. */
   close(): Promise<void> | void;

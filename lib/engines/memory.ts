@@ -17,6 +17,7 @@ import {
   type Publication,
   type Receipt,
   type Replay,
+  type Unready,
   type Usage,
 } from "../core/engine.ts";
 import type { KeptMessage } from "./history.ts";
@@ -209,6 +210,10 @@ export class MemoryEngine implements Engine {
       onlyWatched: this.#onlyWatched,
       ...this.#holdings,
     };
+  }
+
+  ready(): Unready | undefined {
+    return undefined;
   }
 
   close(): void {

@@ -21,7 +21,14 @@ import { internalError, quote, Refusal, RETRY_AFTER } from "../core/refusal.ts";
 import { ShuttingDownError } from "../core/hub.ts";
 import { Inboxes } from "./transports/inbox.ts";
 import { isLoopback, isProxied } from "../access/local.ts";
-import { healthz, listChannels, resetChannel, showChannel, showMetrics } from "./operate.ts";
+import {
+  healthz,
+  isLiveness,
+  listChannels,
+  resetChannel,
+  showChannel,
+  showMetrics,
+} from "./operate.ts";
 import { publish } from "./publish.ts";
 import { CutError } from "./transports/stream_sink.ts";
 import { isEventSource, subscribe } from "./subscribe.ts";
@@ -87,7 +94,7 @@ class Dispatcher implements App {
     const { access, admission } = this.#parts;
     let origin: string | undefined;
     try {
-      if (admission.draining && !isEventSource(request)) throw shuttingDown();
+      if (admission.draining && !isServedToTheEnd(request)) throw shuttingDown();
       checkHost(request.headers);
       const { path, search } = parseUrl(request.url);
       if (this.#unaware && (path !== "/publish" || this.#publishes++ % SAMPLE === 0)) {
@@ -193,6 +200,11 @@ class Dispatcher implements App {
     this.#parts.report(error);
     return internalError();
   }
+}
+
+/** Whether a request is answered while the server shuts down. */
+function isServedToTheEnd(request: Request): boolean {
+  return isEventSource(request) || isLiveness(request);
 }
 
 /** A page's relative addresses hold only under the path that ends with a slash. */

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { type Call, granted, json, type Parts, PRIVATE } from "./call.ts";
+import { type Call, granted, json, parseUrl, type Parts, PRIVATE } from "./call.ts";
 import type { ChannelInfo } from "../core/engine.ts";
-import { quote, Refusal } from "../core/refusal.ts";
+import { quote, Refusal, RETRY_AFTER } from "../core/refusal.ts";
 import type { Reading } from "./prometheus.ts";
 import { checkName } from "../core/names.ts";
 import { Params, wholeNumber } from "./params.ts";
@@ -59,9 +59,26 @@ function withSubscribers<T extends { channel: string; seq: number; epoch: string
   return { channel, seq, epoch, subscribers: hub.subscribers(channel), ...rest };
 }
 
-/** Tells that the server is there. */
-export function healthz(): Response {
-  return json({ status: "ok" });
+/**
+ * Tells whether the server can do its work: 503 with the reason while the engine cannot. With `live` it
+ * tells only that the process lives.
+ *
+ * @throws {Refusal} 503 with the engine's reason as its code.
+ */
+export function healthz({ engine }: Parts, { request }: Call): Response {
+  const unready = isLiveness(request) ? undefined : engine.ready();
+  if (unready === undefined) return json({ status: "ok" });
+  const { reason, since } = unready;
+  const time = new Date(since).toISOString();
+  throw new Refusal(503, reason, `The engine is not ready since ${time}: ${reason}`, {
+    "retry-after": RETRY_AFTER,
+  });
+}
+
+/** Whether a request asks only whether the process lives; that is answered until it ends. */
+export function isLiveness({ url }: Request): boolean {
+  const { path, search } = parseUrl(url);
+  return path === "/healthz" && /(?:^|&)live(?:[=&]|$)/.test(search);
 }
 
 /** Shows the metrics, for Prometheus. */

@@ -7,10 +7,13 @@ import {
 } from "@std/assert";
 import { nameOf } from "../../lib/cli/option.ts";
 import { SERVER_OPTIONS } from "../../lib/cli/options.ts";
+import { MemoryEngine } from "../../lib/engines/memory.ts";
+import { createRiver } from "../../lib/river.ts";
 import {
   ask,
   errorCode,
   MAIN,
+  memoryLimits,
   metric,
   msg,
   openPlain,
@@ -158,6 +161,37 @@ Deno.test("--publish-key: channels and metrics need it, health does not", async 
     assertEquals((await ask(server.url + path, { method, ...authorized })).status, 200);
   }
   assertEquals((await ask(`${server.url}/healthz`)).status, 200);
+});
+
+/** An engine that cannot do its work for a reason of its own, as one that reads its file at the start. */
+class UnreadyEngine extends MemoryEngine {
+  override ready() {
+    return { reason: "starting", since: Date.UTC(2026, 0, 2, 3, 4, 5) };
+  }
+}
+
+Deno.test("/healthz is 503 with the reason while the engine is not ready, and 200 with live", async () => {
+  const river = createRiver({ engine: new UnreadyEngine(memoryLimits()) });
+  await river.start();
+  const answerOf = async (path: string, method = "GET") =>
+    await river.handle(new Request(`http://localhost${path}`, { method }));
+  const unready = await answerOf("/healthz");
+  assertEquals([unready.status, unready.headers.get("retry-after")], [503, "5"]);
+  assertEquals(
+    await unready.text(),
+    '{"error":{"code":"starting",' +
+      '"message":"The engine is not ready since 2026-01-02T03:04:05.000Z: starting"}}\n',
+  );
+  for (const path of ["/healthz?live", "/healthz?live=1", "/healthz?a=b&live"]) {
+    const live = await answerOf(path);
+    assertEquals([path, live.status, await live.json()], [path, 200, { status: "ok" }]);
+    assertEquals((await answerOf(path, "HEAD")).status, 200);
+  }
+  for (const path of ["/healthz?alive", "/healthz?lives", "/healthz?a=live"]) {
+    assertEquals([path, (await answerOf(path)).status], [path, 503]);
+  }
+  await river.drain();
+  await river.close();
 });
 
 Deno.test("/healthz says that all is well", async () => {

@@ -187,6 +187,19 @@ for (const line of ["GET /healthz", "GET /", "GET /subscribe?name=x", "POST /pub
   });
 }
 
+Deno.test("GET /healthz?live says until the end that the process lives", async () => {
+  await using server = await serveHere();
+  await using socket = await openSocket(server, "name=x", "river.v1");
+  await socket.line();
+  const drain = server.refuse();
+  for (const path of ["/healthz?live", "/publish?name=x&data=a&live", "/healthz"]) {
+    const { status } = await sendRaw(server, `GET ${path} HTTP/1.1`);
+    assertEquals([path, status], [path, path === "/healthz?live" ? 200 : 503]);
+  }
+  server.hub.drain();
+  await drain;
+});
+
 Deno.test("an EventSource that comes while the server drains is told to come back: refused, it never would", async () => {
   await using server = await serveHere();
   await using socket = await openSocket(server, "name=x", "river.v1");

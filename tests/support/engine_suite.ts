@@ -48,6 +48,11 @@ export function engineSuite(name: string, make: (limits: MemoryLimits) => Engine
     assertEquals(seqs(await publish(engine, "a", "x")), [4]);
   });
 
+  test("is ready once it has started", async (engine) => {
+    await publish(engine, "a", "x");
+    assertEquals(engine.ready(), undefined);
+  });
+
   test("finds a message as soon as its receipt is there", async (engine) => {
     const { seq, epoch } = await engine.publish("a", "hé\u0000\n");
     const replay = await engine.since("a", { seq: 0 }, ALL);

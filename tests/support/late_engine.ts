@@ -76,6 +76,9 @@ export class LateEngine implements Engine {
   reset(channel: string) {
     return this.#questions.add(() => this.#memory.reset(channel));
   }
+  ready() {
+    return this.#memory.ready();
+  }
   usage() {
     return this.#memory.usage();
   }
