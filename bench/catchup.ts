@@ -4,8 +4,8 @@
  * @module
  */
 import { type Connection, Requester, subscribe, within } from "./lib/connection.ts";
-import { Checker } from "./lib/scanner.ts";
 import type { Transport } from "./lib/dialect.ts";
+import { Checker } from "./lib/scanner.ts";
 import { type Kind, NAMES, type Server } from "./lib/servers.ts";
 import { Trial } from "./lib/trial.ts";
 import { dataOf, requestTemplate } from "./lib/wire.ts";

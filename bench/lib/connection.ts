@@ -4,8 +4,8 @@
  * @module
  */
 import { connect, type Socket } from "node:net";
-import { type Checker, Dechunker, FrameScanner, type Scanner, StreamScanner } from "./scanner.ts";
 import type { Dialect, Transport } from "./dialect.ts";
+import { type Checker, Dechunker, FrameScanner, type Scanner, StreamScanner } from "./scanner.ts";
 
 /** Connections opened at a time. */
 const OPEN_AT_ONCE = 50;

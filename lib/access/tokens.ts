@@ -4,8 +4,8 @@
  * @module
  */
 import { errors, jwtVerify, SignJWT } from "jose";
-import { Patterns } from "./patterns.ts";
 import { Recents } from "../base/recents.ts";
+import { Patterns } from "./patterns.ts";
 
 /**
  * What a token allows. A pattern is the name of a channel, or a prefix of names and `*`. In the token

@@ -3,10 +3,11 @@
  *
  * @module
  */
+import { type Key, keyOf } from "../base/key.ts";
+import type { TimerWheel } from "../base/timer_wheel.ts";
 import { Channel, type ChannelOwner } from "./channel.ts";
 import type { Cursor } from "./cursor.ts";
 import type { Engine, Local, Publication, Receipt, Replay } from "./engine.ts";
-import { type Key, keyOf } from "../base/key.ts";
 import type { Message } from "./message.ts";
 import { type Metrics, noMetrics } from "./metrics.ts";
 import { Outbox } from "./outbox.ts";
@@ -14,7 +15,6 @@ import { type Flush, Pacer } from "./pacer.ts";
 import type { Sink } from "./sink.ts";
 import { Subscriber, type SubscriberContext, type SubscriberOptions } from "./subscriber.ts";
 import { Subscription } from "./subscription.ts";
-import type { TimerWheel } from "../base/timer_wheel.ts";
 import { Unsent } from "./unsent.ts";
 
 /** Nothing can be published any more: nobody would get it, and the history ends with the process. */

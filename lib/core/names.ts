@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { badParameter, quote, Refusal } from "./refusal.ts";
 import { utf8Length } from "./message.ts";
+import { badParameter, quote, Refusal } from "./refusal.ts";
 
 /** Longest channel name and idempotency key, in bytes. */
 export const MAX_NAME = 255;

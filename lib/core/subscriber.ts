@@ -3,12 +3,12 @@
  *
  * @module
  */
+import type { Timed, TimerWheel } from "../base/timer_wheel.ts";
 import type { Position } from "./cursor.ts";
 import type { Batch, Gap } from "./message.ts";
 import type { Metrics } from "./metrics.ts";
 import type { CloseReason, Sink } from "./sink.ts";
 import type { Subscription } from "./subscription.ts";
-import type { Timed, TimerWheel } from "../base/timer_wheel.ts";
 
 /** What all subscribers of a hub share. Times are in milliseconds. */
 export interface SubscriberContext {

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { BatchTooLargeError, type Publication } from "../core/engine.ts";
 import { type Key, keyOf } from "../base/key.ts";
+import { BatchTooLargeError, type Publication } from "../core/engine.ts";
 import { utf8Length } from "../core/message.ts";
 
 /** What a kept message takes beyond its data: the object, its slot, the head of the text. */

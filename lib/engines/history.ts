@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { type Holdings, MESSAGE_OVERHEAD, type SharedText } from "./cost.ts";
 import type { Message } from "../core/message.ts";
+import { type Holdings, MESSAGE_OVERHEAD, type SharedText } from "./cost.ts";
 
 /** A message as a history keeps it. */
 export interface KeptMessage extends Message {

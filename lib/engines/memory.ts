@@ -4,9 +4,10 @@
  * @module
  */
 import { Chain } from "../base/chain.ts";
-import { ChannelLog, messageOf } from "./channel_log.ts";
 import { epochs, sinceStart } from "../base/clock.ts";
-import { checkShare, heldBytes, Holdings, SharedText } from "./cost.ts";
+import { type Key, keyOf } from "../base/key.ts";
+import { Recents } from "../base/recents.ts";
+import { afterOthers } from "../base/turn.ts";
 import type { Cursor } from "../core/cursor.ts";
 import {
   type ChannelInfo,
@@ -20,11 +21,10 @@ import {
   type Unready,
   type Usage,
 } from "../core/engine.ts";
-import type { KeptMessage } from "./history.ts";
-import { type Key, keyOf } from "../base/key.ts";
 import { utf8Length } from "../core/message.ts";
-import { Recents } from "../base/recents.ts";
-import { afterOthers } from "../base/turn.ts";
+import { ChannelLog, messageOf } from "./channel_log.ts";
+import { checkShare, heldBytes, Holdings, SharedText } from "./cost.ts";
+import type { KeptMessage } from "./history.ts";
 
 /** What the memory engine keeps. */
 export interface MemoryLimits {

@@ -5,11 +5,11 @@
  * @module
  */
 import type { Grant } from "../access/access.ts";
-import type { Call } from "./call.ts";
-import { Refusal, RETRY_AFTER } from "../core/refusal.ts";
-import { type Key, keyOf } from "../base/key.ts";
 import { isLoopback } from "../access/local.ts";
 import { clientAddress, type Pace, RateLimit } from "../access/rate_limit.ts";
+import { type Key, keyOf } from "../base/key.ts";
+import { Refusal, RETRY_AFTER } from "../core/refusal.ts";
+import type { Call } from "./call.ts";
 
 /** What clients are held to as they come. */
 export interface AdmissionLimits {

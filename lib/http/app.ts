@@ -3,6 +3,11 @@
  *
  * @module
  */
+import { isLoopback, isProxied } from "../access/local.ts";
+import { pageOf, preflightHeaders } from "../access/origins.ts";
+import { BatchTooLargeError, EngineFullError } from "../core/engine.ts";
+import { ShuttingDownError } from "../core/hub.ts";
+import { internalError, quote, Refusal, RETRY_AFTER } from "../core/refusal.ts";
 import { Admission } from "./admission.ts";
 import { ASSETS, serveAsset } from "./assets.ts";
 import {
@@ -15,12 +20,6 @@ import {
   refusalResponse,
   type Route,
 } from "./call.ts";
-import { BatchTooLargeError, EngineFullError } from "../core/engine.ts";
-import { pageOf, preflightHeaders } from "../access/origins.ts";
-import { internalError, quote, Refusal, RETRY_AFTER } from "../core/refusal.ts";
-import { ShuttingDownError } from "../core/hub.ts";
-import { Inboxes } from "./transports/inbox.ts";
-import { isLoopback, isProxied } from "../access/local.ts";
 import {
   healthz,
   isLiveness,
@@ -30,8 +29,9 @@ import {
   showMetrics,
 } from "./operate.ts";
 import { publish } from "./publish.ts";
-import { CutError } from "./transports/stream_sink.ts";
 import { isEventSource, subscribe } from "./subscribe.ts";
+import { Inboxes } from "./transports/inbox.ts";
+import { CutError } from "./transports/stream_sink.ts";
 import { websocket } from "./websocket.ts";
 
 /** Answers a request; at once wherever nothing has to be waited for. */

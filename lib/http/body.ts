@@ -4,10 +4,10 @@
  *
  * @module
  */
-import { checkTransfer, contentOf, textOf } from "./content.ts";
-import { quote, Refusal, RETRY_AFTER } from "../core/refusal.ts";
 import type { Timed, TimerWheel } from "../base/timer_wheel.ts";
 import { turn } from "../base/turn.ts";
+import { quote, Refusal, RETRY_AFTER } from "../core/refusal.ts";
+import { checkTransfer, contentOf, textOf } from "./content.ts";
 
 /** What bodies are held to. */
 export interface BodyLimits {

@@ -4,14 +4,14 @@
  * @module
  */
 import type { Access, Grant } from "../access/access.ts";
-import type { Admission, AdmissionLimits } from "./admission.ts";
-import type { BodyReader } from "./body.ts";
 import type { Engine } from "../core/engine.ts";
 import type { Hub } from "../core/hub.ts";
-import type { Inboxes } from "./transports/inbox.ts";
-import type { PrometheusMetrics } from "./prometheus.ts";
-import { type Params, partOf, type RequestLimits } from "./params.ts";
 import type { Refusal } from "../core/refusal.ts";
+import type { Admission, AdmissionLimits } from "./admission.ts";
+import type { BodyReader } from "./body.ts";
+import { type Params, partOf, type RequestLimits } from "./params.ts";
+import type { PrometheusMetrics } from "./prometheus.ts";
+import type { Inboxes } from "./transports/inbox.ts";
 import type { Warnings } from "./warnings.ts";
 
 /** What the routes work with. Times are in milliseconds. */

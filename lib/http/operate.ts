@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { type Call, granted, json, parseUrl, type Parts, PRIVATE } from "./call.ts";
 import type { ChannelInfo } from "../core/engine.ts";
-import { quote, Refusal, RETRY_AFTER } from "../core/refusal.ts";
-import type { Reading } from "./prometheus.ts";
 import { checkName } from "../core/names.ts";
+import { quote, Refusal, RETRY_AFTER } from "../core/refusal.ts";
+import { type Call, granted, json, parseUrl, type Parts, PRIVATE } from "./call.ts";
 import { Params, wholeNumber } from "./params.ts";
+import type { Reading } from "./prometheus.ts";
 
 /** Channels listed on one page, if the client does not say, and at the most. */
 const PAGE = 100;

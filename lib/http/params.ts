@@ -5,14 +5,14 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { keyOf } from "../base/key.ts";
+import { isNear, plainName } from "../base/spelling.ts";
+import { checkName } from "../core/names.ts";
+import { badParameter, quote, Refusal } from "../core/refusal.ts";
 import { mayMean } from "./aliases.ts";
 import type { BodyReader } from "./body.ts";
 import { checkTransfer, contentOf } from "./content.ts";
-import { badParameter, quote, Refusal } from "../core/refusal.ts";
 import { parseObject } from "./json.ts";
-import { keyOf } from "../base/key.ts";
-import { checkName } from "../core/names.ts";
-import { isNear, plainName } from "../base/spelling.ts";
 
 /** Parameters that a query string or form may have. */
 export const MAX_PARAMETERS = 1000;

@@ -4,15 +4,15 @@
  * @module
  */
 import type { Grant } from "../access/access.ts";
+import type { Pace } from "../access/rate_limit.ts";
+import { SLICE_MS, turn } from "../base/turn.ts";
+import type { Publication, Receipt } from "../core/engine.ts";
+import { checkData, checkName } from "../core/names.ts";
+import { Refusal } from "../core/refusal.ts";
 import { checkPace } from "./admission.ts";
 import type { BodyReader } from "./body.ts";
 import { type Call, granted, json, JSON_HEADERS, type Parts, RECEIPT_HEADERS } from "./call.ts";
-import type { Publication, Receipt } from "../core/engine.ts";
-import { Refusal } from "../core/refusal.ts";
-import { checkData, checkName } from "../core/names.ts";
 import { addBody, mayHoldToken, type Name, NDJSON, Params, type RequestLimits } from "./params.ts";
-import type { Pace } from "../access/rate_limit.ts";
-import { SLICE_MS, turn } from "../base/turn.ts";
 
 /** The optional parameters of `/publish`. */
 const PUBLISH: readonly Name[] = ["id", "token"];

@@ -4,15 +4,15 @@
  * @module
  */
 import type { Grant } from "../access/access.ts";
-import { type Call, granted, parseUrl, type Parts, retryMs, STREAM_HEADERS } from "./call.ts";
 import { type Cursor, parseCursors, parseEventIds, printCursor } from "../core/cursor.ts";
-import { badParameter, internalError, quote, Refusal } from "../core/refusal.ts";
 import type { Wish } from "../core/hub.ts";
-import { EVENT_STREAM, jsonp, raw, river, riverV1, sse, sseOfMany } from "./transports/formats.ts";
 import type { Format } from "../core/message.ts";
-import { KNOWN, type Name, Params, readParams, type RequestLimits, wholeNumber } from "./params.ts";
-import { StreamSink } from "./transports/stream_sink.ts";
+import { badParameter, internalError, quote, Refusal } from "../core/refusal.ts";
 import type { Subscriber } from "../core/subscriber.ts";
+import { type Call, granted, parseUrl, type Parts, retryMs, STREAM_HEADERS } from "./call.ts";
+import { KNOWN, type Name, Params, readParams, type RequestLimits, wholeNumber } from "./params.ts";
+import { EVENT_STREAM, jsonp, raw, river, riverV1, sse, sseOfMany } from "./transports/formats.ts";
+import { StreamSink } from "./transports/stream_sink.ts";
 
 /** Longest JSONP callback, in characters. */
 export const MAX_CALLBACK = 128;

@@ -4,15 +4,15 @@
  * @module
  */
 import type { Grant } from "../access/access.ts";
-import { type Call, granted, type Parts, retryMs } from "./call.ts";
 import { MAX_TIMER_MS } from "../base/clock.ts";
-import { LineSession } from "./transports/line_session.ts";
-import { quote, Refusal } from "../core/refusal.ts";
 import type { Wish } from "../core/hub.ts";
+import { quote, Refusal } from "../core/refusal.ts";
+import { type Call, granted, type Parts, retryMs } from "./call.ts";
 import { Params } from "./params.ts";
+import { checkMaySubscribe, wishesOf } from "./subscribe.ts";
+import { LineSession } from "./transports/line_session.ts";
 import { PlainSession, type SessionContext } from "./transports/socket_session.ts";
 import { LineSocketSink, PlainSocketSink } from "./transports/socket_sink.ts";
-import { checkMaySubscribe, wishesOf } from "./subscribe.ts";
 
 const SUBPROTOCOL = "river.v1";
 /** The longest silence that the runtime can time, in seconds. */

@@ -8,12 +8,12 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { WebSocket as NpmWebSocket } from "ws";
+import { plainName } from "../../lib/base/spelling.ts";
 import { parseCursor, parseCursors, printCursor } from "../../lib/core/cursor.ts";
-import { Refusal } from "../../lib/core/refusal.ts";
 import { checkName } from "../../lib/core/names.ts";
+import { Refusal } from "../../lib/core/refusal.ts";
 import { KNOWN, Params, readParams, type RequestLimits } from "../../lib/http/params.ts";
 import { readPublications } from "../../lib/http/publish.ts";
-import { plainName } from "../../lib/base/spelling.ts";
 import { subscribeRequest } from "../../lib/http/subscribe.ts";
 import {
   bodiesOf,

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
-import { MemoryEngine } from "../../lib/engines/memory.ts";
-import { Hub } from "../../lib/core/hub.ts";
 import { keyOf } from "../../lib/base/key.ts";
+import { Hub } from "../../lib/core/hub.ts";
+import { MemoryEngine } from "../../lib/engines/memory.ts";
 import { RecordingSink, stoppedWheel } from "../support/recording_sink.ts";
 import { memoryLimits } from "../support/server.ts";
 

@@ -1,6 +1,6 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import { mayMean } from "../../lib/http/aliases.ts";
 import { isNear, nearest } from "../../lib/base/spelling.ts";
+import { mayMean } from "../../lib/http/aliases.ts";
 import {
   ask,
   errorCode,

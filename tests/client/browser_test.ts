@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { gzipSync } from "node:zlib";
 import type { Browser, Page } from "playwright-core";
-import { ASSETS } from "../../lib/http/assets.ts";
 import { mintToken } from "../../lib/access/tokens.ts";
+import { ASSETS } from "../../lib/http/assets.ts";
 import {
   type ForeignSite,
   heardOnce,

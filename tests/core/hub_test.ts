@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { type Engine, EngineFullError } from "../../lib/core/engine.ts";
-import { MemoryEngine } from "../../lib/engines/memory.ts";
 import { Channel } from "../../lib/core/channel.ts";
+import { type Engine, EngineFullError } from "../../lib/core/engine.ts";
 import { Hub, type HubOptions } from "../../lib/core/hub.ts";
 import { Batch } from "../../lib/core/message.ts";
+import { MemoryEngine } from "../../lib/engines/memory.ts";
 import { LateEngine } from "../support/late_engine.ts";
 import { RecordingSink, stoppedWheel } from "../support/recording_sink.ts";
 import { memoryLimits, until } from "../support/server.ts";

@@ -1,6 +1,5 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import fc from "fast-check";
-import { jsonp, raw, river, sse, sseOfMany } from "../../lib/http/transports/formats.ts";
 import {
   Batch,
   type Format,
@@ -10,6 +9,7 @@ import {
   type Message,
   utf8Length,
 } from "../../lib/core/message.ts";
+import { jsonp, raw, river, sse, sseOfMany } from "../../lib/http/transports/formats.ts";
 
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { refusalResponse } from "../../lib/http/call.ts";
 import { badParameter, quote, Refusal } from "../../lib/core/refusal.ts";
+import { refusalResponse } from "../../lib/http/call.ts";
 
 Deno.test("Refusal is an Error with a status, a code, a message and headers", () => {
   const error = new Refusal(405, "method_not_allowed", "PUT is not allowed", { allow: "GET" });

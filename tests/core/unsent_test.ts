@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import { MemoryEngine } from "../../lib/engines/memory.ts";
 import { Hub } from "../../lib/core/hub.ts";
 import { Unsent } from "../../lib/core/unsent.ts";
+import { MemoryEngine } from "../../lib/engines/memory.ts";
 import { RecordingSink, stoppedWheel } from "../support/recording_sink.ts";
 import { ask, memoryLimits, metric, RawConnection, serveHere, until } from "../support/server.ts";
 

@@ -2,9 +2,9 @@ import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import v8 from "node:v8";
 import vm from "node:vm";
+import type { Message } from "../../lib/core/message.ts";
 import { Holdings, MESSAGE_OVERHEAD, SharedText } from "../../lib/engines/cost.ts";
 import { History, type KeptMessage } from "../../lib/engines/history.ts";
-import type { Message } from "../../lib/core/message.ts";
 
 /** A message accepted `seq` milliseconds after the epoch unless `time` says when. */
 function messageOf(seq: number, bytes = 1, time = seq): KeptMessage {

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
-import { MemoryEngine, type MemoryLimits } from "../../lib/engines/memory.ts";
 import { channelCost, MESSAGE_OVERHEAD } from "../../lib/engines/cost.ts";
+import { MemoryEngine, type MemoryLimits } from "../../lib/engines/memory.ts";
 import { engineSuite } from "../support/engine_suite.ts";
 import { LateEngine } from "../support/late_engine.ts";
 import { memoryLimits } from "../support/server.ts";

@@ -2,7 +2,6 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { EventSource } from "eventsource";
 import { openPage, serveSite, startBrowser } from "../support/browser.ts";
 import { encodeFrame, FrameClient, OP } from "../support/frames.ts";
-import { STREAM_MODULE } from "../support/stream_module.ts";
 import {
   ask,
   metric,
@@ -19,6 +18,7 @@ import {
   until,
   UPGRADE,
 } from "../support/server.ts";
+import { STREAM_MODULE } from "../support/stream_module.ts";
 
 /** The README's time limits, cut down to what a test can wait for. */
 const SECONDS: Record<string, string> = { "10s": "1s", "30s": "2s", "60s": "4s" };

@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { contentOf, textOf } from "../../lib/http/content.ts";
 import { Refusal } from "../../lib/core/refusal.ts";
+import { contentOf, textOf } from "../../lib/http/content.ts";
 import { ask, errorCode, LineReader, sendRaw, serveHere, subscribe } from "../support/server.ts";
 
 const content = (type: string) => contentOf(new Headers({ "content-type": type }));

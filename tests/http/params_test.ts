@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { ELSEWHERE } from "../../lib/core/cursor.ts";
-import { Refusal } from "../../lib/core/refusal.ts";
-import { jsonp, raw, river, riverV1, sse } from "../../lib/http/transports/formats.ts";
 import { Batch } from "../../lib/core/message.ts";
 import { checkData, checkName, MAX_NAME } from "../../lib/core/names.ts";
+import { Refusal } from "../../lib/core/refusal.ts";
+import { parseObject } from "../../lib/http/json.ts";
 import {
   KNOWN,
   MAX_PARAMETERS,
@@ -16,7 +16,7 @@ import {
 } from "../../lib/http/params.ts";
 import { readPublications } from "../../lib/http/publish.ts";
 import { MAX_CALLBACK, MAX_TIMEOUT, subscribeRequest, wishesOf } from "../../lib/http/subscribe.ts";
-import { parseObject } from "../../lib/http/json.ts";
+import { jsonp, raw, river, riverV1, sse } from "../../lib/http/transports/formats.ts";
 import { bodiesOf } from "../support/server.ts";
 
 const LIMITS: RequestLimits = {

@@ -1,6 +1,6 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import { PrometheusMetrics, type Reading } from "../../lib/http/prometheus.ts";
 import { noMetrics } from "../../lib/core/metrics.ts";
+import { PrometheusMetrics, type Reading } from "../../lib/http/prometheus.ts";
 
 /** The samples, without help and type. */
 function samples(metrics: PrometheusMetrics): string[] {

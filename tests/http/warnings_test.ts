@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import type { LogFields } from "../../lib/cli/log.ts";
 import { TimerWheel } from "../../lib/base/timer_wheel.ts";
+import type { LogFields } from "../../lib/cli/log.ts";
 import { Warnings } from "../../lib/http/warnings.ts";
 import { ask, sendRaw, spawnServer, UPGRADE } from "../support/server.ts";
 

@@ -5,8 +5,8 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
-import { River as Client } from "../../static/client.js";
 import type { RiverServer } from "../../lib/river.ts";
+import { River as Client } from "../../static/client.js";
 import {
   ask,
   msg,

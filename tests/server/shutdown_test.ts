@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
-import { Hub, ShuttingDownError } from "../../lib/core/hub.ts";
-import { TimerWheel } from "../../lib/base/timer_wheel.ts";
 import { mintToken } from "../../lib/access/tokens.ts";
+import { TimerWheel } from "../../lib/base/timer_wheel.ts";
+import { Hub, ShuttingDownError } from "../../lib/core/hub.ts";
 import { close, FrameClient, text } from "../support/frames.ts";
 import { LateEngine } from "../support/late_engine.ts";
 import {

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { CutError } from "../../lib/http/transports/stream_sink.ts";
 import {
   afterRetry,
   ask,
@@ -16,7 +17,6 @@ import {
   until,
   UPGRADE,
 } from "../support/server.ts";
-import { CutError } from "../../lib/http/transports/stream_sink.ts";
 
 const SEED = '["msg", {"channel": "public-channel", "seq": 1, "data": "hello-world-of-comet"}]\n';
 

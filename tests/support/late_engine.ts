@@ -5,8 +5,8 @@
  */
 import type { Cursor } from "../../lib/core/cursor.ts";
 import type { Engine, Local, Publication } from "../../lib/core/engine.ts";
-import { MemoryEngine, type MemoryLimits } from "../../lib/engines/memory.ts";
 import type { Message } from "../../lib/core/message.ts";
+import { MemoryEngine, type MemoryLimits } from "../../lib/engines/memory.ts";
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 

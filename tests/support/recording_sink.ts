@@ -3,12 +3,12 @@
  *
  * @module
  */
+import { TimerWheel } from "../../lib/base/timer_wheel.ts";
 import { printCursor } from "../../lib/core/cursor.ts";
 import { Batch, type Frame, type Gap } from "../../lib/core/message.ts";
 import { noMetrics } from "../../lib/core/metrics.ts";
 import type { CloseReason, Sink } from "../../lib/core/sink.ts";
 import type { SubscriberContext } from "../../lib/core/subscriber.ts";
-import { TimerWheel } from "../../lib/base/timer_wheel.ts";
 
 /** What happened to a sink, in order. */
 export type SinkEvent =

@@ -4,12 +4,12 @@
  * @module
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { BodyReader } from "../../lib/http/body.ts";
+import { TimerWheel } from "../../lib/base/timer_wheel.ts";
 import { riverOf } from "../../lib/cli/commands/serve.ts";
 import { readOptions } from "../../lib/cli/config.ts";
 import { checkServer, SERVER_OPTIONS, type ServerConfig } from "../../lib/cli/options.ts";
 import type { Usage } from "../../lib/core/engine.ts";
-import { TimerWheel } from "../../lib/base/timer_wheel.ts";
+import { BodyReader } from "../../lib/http/body.ts";
 import type { RiverServer } from "../../lib/river.ts";
 
 /** A river that serves on a port of its own until it is disposed of. */

@@ -6,8 +6,8 @@
  * @module
  */
 import { parseArgs } from "node:util";
-import { type Mutant, mutantsOf } from "./mutators.ts";
 import listed from "./equivalents.json" with { type: "json" };
+import { type Mutant, mutantsOf } from "./mutators.ts";
 
 /** Copies of the project in which tests run at the same time. */
 const WORKERS = 2;

@@ -10,8 +10,8 @@
  * @module
  */
 import { parseArgs } from "node:util";
-import { encodeFrame, OP } from "../support/frames.ts";
 import { bytesOf } from "../hard/strangers/harness.ts";
+import { encodeFrame, OP } from "../support/frames.ts";
 import { requestHead, UPGRADE } from "../support/server.ts";
 
 const { values: { tree } } = parseArgs({ options: { tree: { type: "string", default: "." } } });

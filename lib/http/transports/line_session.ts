@@ -3,14 +3,14 @@
  *
  * @module
  */
-import { mayMean } from "../aliases.ts";
 import { parseCursor } from "../../core/cursor.ts";
 import { EngineFullError, type Receipt } from "../../core/engine.ts";
 import type { Wish } from "../../core/hub.ts";
-import { parseJson } from "../json.ts";
 import { line } from "../../core/message.ts";
 import { checkData, checkName } from "../../core/names.ts";
 import { internalError, quote, Refusal } from "../../core/refusal.ts";
+import { mayMean } from "../aliases.ts";
+import { parseJson } from "../json.ts";
 import { SocketSession } from "./socket_session.ts";
 
 /** Lines of one frame that may be refused: who sends more does not mean them. */

@@ -4,16 +4,16 @@
  * @module
  */
 import type { Grant } from "../../access/access.ts";
+import type { Pace } from "../../access/rate_limit.ts";
 import { EngineFullError } from "../../core/engine.ts";
-import { Refusal } from "../../core/refusal.ts";
 import type { Hub, Wish } from "../../core/hub.ts";
-import { Inbox, type Inboxes, type InboxOwner } from "./inbox.ts";
 import { utf8Length } from "../../core/message.ts";
 import { checkData } from "../../core/names.ts";
-import type { RequestLimits } from "../params.ts";
-import type { Pace } from "../../access/rate_limit.ts";
-import { CLOSE_CODES, type SocketSink } from "./socket_sink.ts";
+import { Refusal } from "../../core/refusal.ts";
 import type { Subscriber } from "../../core/subscriber.ts";
+import type { RequestLimits } from "../params.ts";
+import { Inbox, type Inboxes, type InboxOwner } from "./inbox.ts";
+import { CLOSE_CODES, type SocketSink } from "./socket_sink.ts";
 
 /** What a session works with. */
 export interface SessionContext {

@@ -4,9 +4,9 @@
  * @module
  */
 import { type Position, printCursor } from "../../core/cursor.ts";
-import { EVENT_STREAM } from "./formats.ts";
 import type { Format, Frame } from "../../core/message.ts";
 import type { CloseReason, Sink } from "../../core/sink.ts";
+import { EVENT_STREAM } from "./formats.ts";
 
 const utf8 = new TextEncoder();
 

@@ -1,4 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { Batch, type Format, Gap } from "../../../lib/core/message.ts";
+import type { CloseReason } from "../../../lib/core/sink.ts";
+import { Subscriber } from "../../../lib/core/subscriber.ts";
 import {
   jsonp,
   raw,
@@ -7,10 +10,7 @@ import {
   sse,
   sseOfMany,
 } from "../../../lib/http/transports/formats.ts";
-import { Batch, type Format, Gap } from "../../../lib/core/message.ts";
 import { CutError, StreamSink } from "../../../lib/http/transports/stream_sink.ts";
-import type { CloseReason } from "../../../lib/core/sink.ts";
-import { Subscriber } from "../../../lib/core/subscriber.ts";
 import { subscriberContext } from "../../support/recording_sink.ts";
 import { sinkSuite, type SinkUnderTest } from "../../support/sink_suite.ts";
 
