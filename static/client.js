@@ -654,7 +654,7 @@ class Channel {
    * Takes a line about this channel. Until it is joined, what comes belongs to an earlier subscription.
    *
    * @param {string} kind
-   * @param {any} fields As the README has them for each kind.
+   * @param {any} fields The fields of this kind of line, as docs/protocol.md has them.
    */
   take(kind, fields) {
     if (kind === "msg" && this.opened && fields.seq > this.last) {

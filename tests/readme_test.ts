@@ -1,10 +1,87 @@
 import { assert, assertEquals } from "@std/assert";
-import { readme } from "./tools/readme.ts";
+import { optionsPage } from "./tools/readme.ts";
 
-Deno.test("README lists the options that lib/cli/options.ts has; `deno task readme` writes them", () => {
-  const { actual, expected } = readme();
+const ROOT = new URL("../", import.meta.url);
+
+Deno.test("docs/options.md lists the options that lib/cli/options.ts has; `deno task readme` writes them", () => {
+  const { actual, expected } = optionsPage();
   assertEquals(actual, expected);
 });
+
+Deno.test("README.md is read in a minute, and its picture is on the first screen", async () => {
+  const lines = (await textOf("README.md")).trimEnd().split("\n");
+  assert(lines.length <= 130, `README.md has ${lines.length} lines`);
+  assert(lines.slice(0, 15).some((line) => line.includes("<img ")), "no picture in 15 lines");
+});
+
+Deno.test("links between the pages lead to files and headings that exist", async () => {
+  const pages = ["README.md", "SECURITY.md", "CHANGELOG.md", "tests/README.md"];
+  if (await exists("CONTRIBUTING.md")) pages.push("CONTRIBUTING.md");
+  for (const folder of ["docs", "bench"]) {
+    for await (const { name } of Deno.readDir(new URL(folder, ROOT))) {
+      if (name.endsWith(".md")) pages.push(`${folder}/${name}`);
+    }
+  }
+  const broken: string[] = [];
+  for (const page of pages) {
+    for (const link of linksOf(await textOf(page))) {
+      const [path, anchor] = link.split("#");
+      const target = path === ""
+        ? page
+        : new URL(path, new URL(page, ROOT)).href.slice(ROOT.href.length);
+      if (!await exists(target)) broken.push(`${page}: ${link}`);
+      else if (anchor !== undefined && !anchorsOf(await textOf(target)).has(anchor)) {
+        broken.push(`${page}: ${link}`);
+      }
+    }
+  }
+  assertEquals(broken, []);
+});
+
+Deno.test("anchorsOf() makes anchors as GitHub does", () => {
+  const page = "# A, b & `c-d`!\n```sh\n# not this\n```\n## Twice\n### Twice\n#no\n";
+  assertEquals([...anchorsOf(page)], ["a-b--c-d", "twice", "twice-1"]);
+});
+
+Deno.test("linksOf() finds what Markdown and HTML link to in the repository", () => {
+  const page = '[a](b.md#c) ![d](e.png) <img src="f.svg"> `[no](g.md)` [no](https://h/)\n' +
+    '```html\n<img src="no.png">\n```\n[i](#j) [_k_](l)';
+  assertEquals(linksOf(page), ["b.md#c", "e.png", "f.svg", "#j", "l"]);
+});
+
+function textOf(page: string): Promise<string> {
+  return Deno.readTextFile(new URL(page, ROOT));
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await Deno.stat(new URL(path, ROOT)).then(() => true, () => false);
+}
+
+/** A page without its blocks of code. */
+function proseOf(page: string): string {
+  return page.replace(/^ *```.*?^ *```/gms, "");
+}
+
+/** The targets of a page's links and pictures, but for those with a scheme. */
+function linksOf(page: string): string[] {
+  const prose = proseOf(page).replace(/`[^`\n]*`/g, "");
+  const links = prose.matchAll(/\]\(([^()\s]+)\)|\b(?:src|href)="([^"]+)"/g);
+  return [...links].map(([, link, attribute]) => link ?? attribute)
+    .filter((link) => !/^[a-z]+:/.test(link));
+}
+
+/** The anchors that GitHub gives to a page's headings. */
+function anchorsOf(page: string): Set<string> {
+  const seen = new Map<string, number>();
+  const anchors = new Set<string>();
+  for (const [, heading] of proseOf(page).matchAll(/^#{1,6} (.+)$/gm)) {
+    const slug = heading.toLowerCase().replace(/[^\p{L}\p{N}\p{M} _-]/gu, "").replaceAll(" ", "-");
+    const times = seen.get(slug) ?? 0;
+    seen.set(slug, times + 1);
+    anchors.add(times === 0 ? slug : `${slug}-${times}`);
+  }
+  return anchors;
+}
 
 Deno.test("tests/README.md names tests that are there, for all 41 rows", async () => {
   const here = new URL(".", import.meta.url);

@@ -40,7 +40,7 @@ const REQUESTS: [what: string, peer: string, headers: Record<string, string>, lo
   ["one that says [::1]", "::1", { host: "[::1]:9271" }, true],
   ["one that names no host", "127.0.0.1", {}, true],
   ["one that names no port", "127.0.0.1", { host: "localhost" }, true],
-  // Nothing tells it apart: see Known limits in the README.
+  // Nothing tells it apart: see docs/limits.md.
   [
     "an nginx with a bare proxy_pass",
     "127.0.0.1",

@@ -335,7 +335,7 @@ for (const { kind, protocol, message } of KINDS) {
 /**
  * What the runtime lets pass, though it must not, and what comes of it: a text as plain sockets send
  * it. When one of these fails, the runtime has learned it: then it belongs to the violations above, and
- * out of the README's known limits.
+ * out of docs/limits.md.
  */
 const TOLERATED: [what: string, data: string, ...frames: FrameParts[]][] = [
   ["a frame without a mask", "a", { ...text("a"), masked: false }],
@@ -617,7 +617,7 @@ Deno.test("a million empty fragments take no memory", async () => {
 
 /**
  * The runtime keeps a message without limit until it is complete, also after a close. When the part
- * that says so fails, it has learned better, and the README's known limits can do without it.
+ * that says so fails, it has learned better, and docs/limits.md can do without it.
  */
 for (const closed of [false, true]) {
   const when = closed ? "after our close" : "before any close";

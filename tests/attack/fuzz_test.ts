@@ -349,7 +349,7 @@ Deno.test("any callback is the path of a function or refused, and runs nothing b
   assert(taken > 500, `${taken} taken`);
 });
 
-/** Whether a text may be the name of a channel, by the words of the README. */
+/** Whether a text may be the name of a channel, by the words of docs/protocol.md. */
 function isName(text: unknown): text is string {
   return typeof text === "string" && text !== "" && text.isWellFormed() && !/\p{Cc}/u.test(text) &&
     utf8.encode(text).length <= 255;

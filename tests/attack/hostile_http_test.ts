@@ -449,7 +449,7 @@ for (
 }
 
 // The runtime keeps what comes after a request until it is answered, however long that takes: see
-// the known limits in the README. All that can be shown here is that it lets go of it.
+// docs/limits.md. All that can be shown here is that it lets go of it.
 Deno.test("what a subscriber sends after its request is kept no longer than its connection", async () => {
   await using server = await spawnServer(["--heartbeat", "100ms"]);
   for (let i = 0; i < 3; i++) {

@@ -55,7 +55,7 @@ for (const [what, messages, of] of CASES) {
   });
 }
 
-Deno.test("MemoryEngine takes no more for an id, or a name that is only watched, than the README says", () => {
+Deno.test("MemoryEngine takes no more for an id, or a name that is only watched, than docs/operate.md says", () => {
   const count = 50_000;
   const engine = new MemoryEngine(memoryLimits({ history: 1 }));
   engine.start({ deliver() {}, subscribers: () => 0 });

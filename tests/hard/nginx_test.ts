@@ -20,10 +20,10 @@ import {
 } from "../support/server.ts";
 import { STREAM_MODULE } from "../support/stream_module.ts";
 
-/** The README's time limits, cut down to what a test can wait for. */
+/** The time limits of docs/operate.md, short enough for a test. */
 const SECONDS: Record<string, string> = { "10s": "1s", "30s": "2s", "60s": "4s" };
 
-/** Nginx with the configuration that the README shows, in front of a river. */
+/** Nginx with the configuration that docs/operate.md shows, in front of a river. */
 class Nginx implements AsyncDisposable {
   readonly port: number;
   readonly url: string;
@@ -37,10 +37,10 @@ class Nginx implements AsyncDisposable {
     this.#process = process;
   }
 
-  /** Starts it; with `limited`, the README's stream block stands between it and river. */
+  /** Starts it. With `limited`, the stream block of docs/operate.md stands between it and river. */
   static async start(server: ServerProcess, { limited = false } = {}): Promise<Nginx> {
-    const readme = await Deno.readTextFile(new URL("../../README.md", import.meta.url));
-    const shown = /```nginx\n(.*?)```/s.exec(readme)![1];
+    const page = await Deno.readTextFile(new URL("../../docs/operate.md", import.meta.url));
+    const shown = /```nginx\n(.*?)```/s.exec(page)![1];
     const port = freePort();
     const behind = limited ? freePort() : server.port;
     const directory = await Deno.makeTempDir();
@@ -49,7 +49,7 @@ class Nginx implements AsyncDisposable {
       .replace("127.0.0.1:9271", `127.0.0.1:${behind}`)
       .replace(/\b(10s|30s|60s)\b/g, (time) => SECONDS[time]);
     assert(http.includes(String(port)) && http.includes(String(behind)), http);
-    const stream = /```nginx-stream\n(.*?)```/s.exec(readme)![1]
+    const stream = /```nginx-stream\n(.*?)```/s.exec(page)![1]
       .replace("127.0.0.1:9272", `127.0.0.1:${behind}`)
       .replace("127.0.0.1:9271", `127.0.0.1:${server.port}`);
     assert(stream.includes(String(server.port)), stream);
@@ -87,7 +87,7 @@ function freePort(): number {
   return listener.addr.port;
 }
 
-Deno.test("nginx as the README sets it up lets every transport through", async () => {
+Deno.test("nginx as docs/operate.md sets it up lets every transport through", async () => {
   await using server = await spawnServer(["--heartbeat", "1s"]);
   await using nginx = await Nginx.start(server);
   const opened: AsyncDisposable[] = [];
@@ -119,7 +119,7 @@ Deno.test("nginx as the README sets it up lets every transport through", async (
   await until(async () => await metric(server, "river_connections") === 0);
 });
 
-Deno.test("nginx as the README sets it up ends slow headers and bodies; river never sees them", async () => {
+Deno.test("nginx as docs/operate.md sets it up ends slow headers and bodies; river never sees them", async () => {
   await using server = await spawnServer([]);
   await using nginx = await Nginx.start(server);
   using head = await RawConnection.open(nginx);
@@ -132,7 +132,7 @@ Deno.test("nginx as the README sets it up ends slow headers and bodies; river ne
   assertEquals((await ask(`${server.url}/channels/x`)).status, 404);
 });
 
-Deno.test("nginx as the README sets it up ends what takes nothing, and sockets that never close", async () => {
+Deno.test("nginx as docs/operate.md sets it up ends what takes nothing, and sockets that never close", async () => {
   await using server = await spawnServer(["--max-queue", "64KiB", "--client-timeout", "3s"]);
   await using nginx = await Nginx.start(server);
   using stuck = await RawConnection.open(nginx);
@@ -148,7 +148,7 @@ Deno.test("nginx as the README sets it up ends what takes nothing, and sockets t
   await until(async () => await metric(server, "river_connections") === 0, 20_000);
 });
 
-Deno.test("nginx as the README sets it up tells river the client's own address", async () => {
+Deno.test("nginx as docs/operate.md sets it up tells river the client's own address", async () => {
   await using server = await spawnServer(["--trust-proxy", "--open", "--publish-rate", "1"]);
   await using nginx = await Nginx.start(server);
   const from = (forwarded: string) =>
@@ -157,7 +157,7 @@ Deno.test("nginx as the README sets it up tells river the client's own address",
   assertEquals((await from("192.0.2.2")).status, 429);
 });
 
-Deno.test("nginx with the stream block of the README keeps nobody waiting for three sockets full of pongs", async () => {
+Deno.test("nginx with the stream block of docs/operate.md keeps nobody waiting for three sockets full of pongs", async () => {
   await using server = await spawnServer(["--trust-proxy", "--open"]);
   await using nginx = await Nginx.start(server, { limited: true });
   await using reader = await subscribe(nginx, "name=x");
@@ -199,7 +199,7 @@ class Listener {
   }
 }
 
-Deno.test("nginx as the README sets it up tells event streams to come back while river is away, and they do", async () => {
+Deno.test("nginx as docs/operate.md sets it up tells event streams to come back while river is away, and they do", async () => {
   const port = freePort();
   let server = await spawnServer([], { port });
   await using nginx = await Nginx.start(server);
@@ -228,7 +228,7 @@ Deno.test("nginx as the README sets it up tells event streams to come back while
 
 Deno.test({
   name:
-    "nginx as the README sets it up lets a browser's EventSource come back, also on a page of another origin",
+    "nginx as docs/operate.md sets it up lets a browser's EventSource come back, also on a page of another origin",
   // The browser and its pipes outlive the test.
   sanitizeOps: false,
   sanitizeResources: false,
@@ -269,7 +269,7 @@ Deno.test({
   },
 });
 
-Deno.test("nginx as the README sets it up refuses with 502 what is not an event stream while river is away", async () => {
+Deno.test("nginx as docs/operate.md sets it up refuses with 502 what is not an event stream while river is away", async () => {
   const server = await spawnServer([]);
   await using nginx = await Nginx.start(server);
   await server.end();
@@ -288,7 +288,7 @@ Deno.test("nginx as the README sets it up refuses with 502 what is not an event 
   assertEquals(refused.status, 502);
 });
 
-Deno.test("nginx as the README sets it up lets pages of other origins come back while river is away", async () => {
+Deno.test("nginx as docs/operate.md sets it up lets pages of other origins come back while river is away", async () => {
   const server = await spawnServer([]);
   await using nginx = await Nginx.start(server);
   await server.end();
