@@ -147,7 +147,7 @@ const NO_CONNECTION: Connection = {
  *
  * @example Publish and read back without a socket
  * ```ts
- * import { createRiver } from "./lib/river.ts";
+ * import { createRiver } from "./river.ts";
  *
  * const river = createRiver({ history: 10 });
  * await river.start();
@@ -161,7 +161,7 @@ const NO_CONNECTION: Connection = {
  *
  * @example Listen
  * ```ts
- * import { createRiver } from "./lib/river.ts";
+ * import { createRiver } from "./river.ts";
  *
  * const river = createRiver();
  * await river.start();

@@ -93,6 +93,32 @@ export interface Local {
  * Answers MAY be given at once or as a promise; the hot path is synchronous with an engine that
  * answers at once. A promise MUST be settled before long, whatever happens. Calls about one channel MUST take effect in the order in which they were made.
  * An error MUST leave the channel as it was.
+ *
+ * @example An engine that counts what passes through it, in a river
+ * ```ts
+ * import { MemoryEngine } from "../engines/memory.ts";
+ * import { createRiver, DEFAULTS } from "../river.ts";
+ * import type { Receipt } from "./engine.ts";
+ *
+ * class CountingEngine extends MemoryEngine {
+ *   readonly counts = new Map<string, number>();
+ *
+ *   override publish(channel: string, data: string, id?: string): Receipt {
+ *     this.counts.set(channel, (this.counts.get(channel) ?? 0) + 1);
+ *     return super.publish(channel, data, id);
+ *   }
+ * }
+ *
+ * const river = createRiver({ engine: new CountingEngine(DEFAULTS) });
+ * ```
+ *
+ * @example Hold an engine to these rules
+ * ```ts
+ * import { engineSuite } from "../../tests/support/engine_suite.ts";
+ * import { MemoryEngine } from "../engines/memory.ts";
+ *
+ * engineSuite("MemoryEngine", (limits) => new MemoryEngine(limits));
+ * ```
  */
 export interface Engine {
   /** Gets ready. MUST be called once, before anything else. */

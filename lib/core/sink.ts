@@ -30,6 +30,40 @@ export type CloseReason =
  *
  * A sink MUST NOT block, MUST NOT keep or change what it is given beyond sending it, and MUST NOT
  * throw because its client went away. After `close` every other call MUST be harmless.
+ *
+ * @example A sink that prints lines
+ * ```ts
+ * import type { Position } from "./cursor.ts";
+ * import type { Frame } from "./message.ts";
+ * import type { CloseReason, Sink } from "./sink.ts";
+ *
+ * class ConsoleSink implements Sink {
+ *   readonly once = false;
+ *   readonly atOnce = Infinity;
+ *   readonly held = 0;
+ *
+ *   exceeds(): boolean {
+ *     return false;
+ *   }
+ *
+ *   open(channel: string, position: Position): void {
+ *     console.log("open", channel, position);
+ *   }
+ *
+ *   write(frame: Frame): number {
+ *     console.log(frame.text);
+ *     return frame.textBytes;
+ *   }
+ *
+ *   heartbeat(): void {
+ *     console.log("alive");
+ *   }
+ *
+ *   close(reason: CloseReason): void {
+ *     console.log("closed", reason);
+ *   }
+ * }
+ * ```
  */
 export interface Sink {
   /** Whether one answer ends it: long-poll and JSONP. */
