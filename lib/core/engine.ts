@@ -110,6 +110,7 @@ export interface Local {
  * }
  *
  * const river = createRiver({ engine: new CountingEngine(DEFAULTS) });
+ * await river.start();
  * ```
  *
  * @example Hold an engine to these rules

@@ -31,8 +31,9 @@ export type CloseReason =
  * A sink MUST NOT block, MUST NOT keep or change what it is given beyond sending it, and MUST NOT
  * throw because its client went away. After `close` every other call MUST be harmless.
  *
- * @example A sink that prints lines
+ * @example A sink that prints lines, as a subscriber of a river
  * ```ts
+ * import { createRiver } from "../river.ts";
  * import type { Position } from "./cursor.ts";
  * import type { Frame } from "./message.ts";
  * import type { CloseReason, Sink } from "./sink.ts";
@@ -63,6 +64,10 @@ export type CloseReason =
  *     console.log("closed", reason);
  *   }
  * }
+ *
+ * const { hub, start } = createRiver();
+ * await start();
+ * await hub.subscribe(hub.connect(new ConsoleSink()), [{ channel: "news" }]);
  * ```
  */
 export interface Sink {
