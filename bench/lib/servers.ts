@@ -12,6 +12,8 @@ import { type Child, has, run, spawn, temporaryDirectory } from "./process.ts";
 const WS_VERSION = "8.23.0";
 const NCHAN_MODULE = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 
+const PROJECT = new URL("../..", import.meta.url).pathname;
+
 /** A kind of server. */
 export type Kind = "river" | "bare" | "nchan" | "ws";
 
@@ -21,6 +23,8 @@ export interface ServerSpec {
   readonly kind: Kind;
   /** River's options. */
   readonly flags?: readonly string[];
+  /** The folder of the checkout to run, if it is river; else this one. */
+  readonly tree?: string;
 }
 
 /** A server that runs. */
@@ -44,9 +48,9 @@ export const NAMES: Record<Kind, string> = {
 };
 
 /** Starts a server; resolves when it listens. */
-export async function start({ kind, flags = [] }: ServerSpec): Promise<Server> {
+export async function start({ kind, flags = [], tree }: ServerSpec): Promise<Server> {
   const dialect = kind === "nchan" ? dialects.nchan : dialects.river;
-  const [child, port] = await starters[kind](flags);
+  const [child, port] = await starters[kind](flags, tree);
   return { port, dialect, constant: kind === "bare", child };
 }
 
@@ -74,9 +78,11 @@ export function versions(): Record<string, string> {
   return Object.fromEntries(entries);
 }
 
-const starters: Record<Kind, (flags: readonly string[]) => Promise<[Child, number]>> = {
-  river: (flags) => startDeno("../../main.ts", ["--port", "0", ...flags]),
-  bare: () => startDeno("../servers/bare.ts", []),
+type Starter = (flags: readonly string[], tree?: string) => Promise<[Child, number]>;
+
+const starters: Record<Kind, Starter> = {
+  river: (flags, tree) => startDeno("main.ts", ["--port", "0", ...flags], tree),
+  bare: () => startDeno("bench/servers/bare.ts", []),
   async nchan() {
     const port = freePort();
     const directory = temporaryDirectory();
@@ -99,9 +105,9 @@ const starters: Record<Kind, (flags: readonly string[]) => Promise<[Child, numbe
   },
 };
 
-function startDeno(program: string, args: string[]): Promise<[Child, number]> {
-  const path = new URL(program, import.meta.url).pathname;
-  return printsPort(spawn(Deno.execPath(), ["run", "-A", path, ...args]));
+function startDeno(program: string, args: string[], tree = PROJECT): Promise<[Child, number]> {
+  const run = ["run", "-A", "--config", `${tree}/deno.json`, `${tree}/${program}`, ...args];
+  return printsPort(spawn(Deno.execPath(), run));
 }
 
 async function printsPort(child: Child): Promise<[Child, number]> {

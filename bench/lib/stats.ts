@@ -15,3 +15,27 @@ export function median(values: readonly number[]): number {
 export function percentile(sorted: Float64Array, share: number): number {
   return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)];
 }
+
+/**
+ * An interval that holds the true median with a probability of at least 95 %, whatever the distribution:
+ * two of the sorted values, by the binomial distribution (Conover, Practical Nonparametric Statistics, 3.2).
+ *
+ * @param values At least six: with fewer, all of them lie on one side too often.
+ */
+export function medianInterval(values: readonly number[]): [low: number, high: number] {
+  const sorted = values.toSorted((a, b) => a - b);
+  const { length } = sorted;
+  // The chance that fewer than `rank + 1` values lie below the median.
+  let below = 0;
+  let term = 0.5 ** length;
+  let rank = 0;
+  while (below + term <= 0.025) {
+    below += term;
+    term *= (length - rank) / (rank + 1);
+    rank++;
+  }
+  if (rank === 0) {
+    throw new RangeError(`Cannot give an interval for ${length} values: 6 are needed`);
+  }
+  return [sorted[rank - 1], sorted[length - rank]];
+}

@@ -126,7 +126,7 @@ export async function runCases(
 ): Promise<CaseResult[]> {
   const results: CaseResult[] = [];
   const servers = new Map<string, Server>();
-  const keyOf = ({ kind, flags = [] }: ServerSpec) => [kind, ...flags].join(" ");
+  const keyOf = ({ kind, flags = [], tree }: ServerSpec) => [tree, kind, ...flags].join(" ");
   try {
     for (const { name, units, contestants } of cases) {
       const samples = new Map(contestants.map(({ name }) => [name, [] as Sample[]]));
