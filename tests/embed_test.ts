@@ -1,4 +1,17 @@
+/**
+ * Everybody who starts river waits for each package that the program imports. A literal
+ * `import("npm:..")` counts as well, even if it never runs: Deno fetches it with the rest. An
+ * optional part must therefore be imported by a specifier that is not a literal, which Deno fetches
+ * when the import runs.
+ *
+ * `deno task` fetches all of `imports` in deno.json and all of a lockfile that Deno finds by
+ * itself. So what only tests or benchmarks use is in `scopes`, and `lock` is false: each task names
+ * deno.lock instead.
+ *
+ * @module
+ */
 import { assert, assertEquals } from "@std/assert";
+import manifest from "../deno.json" with { type: "json" };
 import { ASSETS } from "../lib/http/assets.ts";
 import { MAIN, publish, RUN, spawnServer } from "./support/server.ts";
 
@@ -26,6 +39,100 @@ Deno.test("every file of static/ and chat-demo/ is embedded", () => {
   }
   const others = [...ASSETS.keys()].filter((path) => !files.map(pathOf).includes(path));
   assertEquals(others, ["/uplot.js", "/uplot.css"]);
+});
+
+/** The packages of the program. Add one only if every start needs it. */
+const PACKAGES = ["deno-std", "jose", "uplot"];
+
+const START_BYTES = 12_000_000;
+
+/** The flags of a task that grant or refuse permissions. */
+function permissionsOf(task: string): string[] {
+  return task.split(" ").filter((flag) => /^--(no-prompt$|allow-|deny-)/.test(flag));
+}
+
+/** The size in bytes of all files under a folder that may change meanwhile. */
+function sizeOf(folder: string): number {
+  let bytes = 0;
+  for (const { name, isDirectory } of Deno.readDirSync(folder)) {
+    const path = `${folder}/${name}`;
+    try {
+      bytes += isDirectory ? sizeOf(path) : Deno.statSync(path).size;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+  return bytes;
+}
+
+/** The npm packages in a DENO_DIR. */
+function packagesIn(cache: string): string[] {
+  return [...Deno.readDirSync(`${cache}/npm`)].flatMap(({ name: registry }) =>
+    [...Deno.readDirSync(`${cache}/npm/${registry}`)].map(({ name }) => name)
+  ).sort();
+}
+
+Deno.test("deno task start with an empty DENO_DIR fetches only what the program runs", async () => {
+  const cache = await Deno.makeTempDir();
+  const task = new Deno.Command(Deno.execPath(), {
+    args: ["task", "start", "--port", "0"],
+    cwd: ROOT,
+    env: { DENO_DIR: cache, NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const errors = new Response(task.stderr).text();
+  const deadline = setTimeout(() => task.kill("SIGTERM"), 120_000);
+  try {
+    let said = "";
+    for await (const text of task.stdout.pipeThrough(new TextDecoderStream())) {
+      said += text;
+      if (!said.includes("listening on")) continue;
+      assertEquals(packagesIn(cache), PACKAGES);
+      const bytes = sizeOf(cache);
+      assert(bytes < START_BYTES, `${bytes} bytes`);
+      task.kill("SIGTERM");
+    }
+    assert(said.includes("listening on"), `no river within two minutes: ${await errors}`);
+  } finally {
+    clearTimeout(deadline);
+    try {
+      task.kill("SIGTERM");
+    } catch {
+      // It has ended.
+    }
+    await Promise.all([errors, task.status]);
+    await Deno.remove(cache, { recursive: true });
+  }
+});
+
+Deno.test("tests, dev and compile have the permissions of deno task start", () => {
+  const { tasks } = manifest;
+  const permissions = permissionsOf(tasks.start);
+  assertEquals(permissions, permissionsOf(RUN.join(" ")));
+  assertEquals(permissions, permissionsOf(tasks.dev));
+  assertEquals(permissions, permissionsOf(tasks.compile));
+});
+
+Deno.test("every task checks its packages against deno.lock", () => {
+  for (const [name, task] of Object.entries(manifest.tasks)) {
+    for (
+      const command of task.match(/(?<!')deno (run|test|check|doc|bundle|compile) [^&|]*/g) ?? []
+    ) {
+      assert(command.includes(" --lock=deno.lock "), `${name}: ${command}`);
+    }
+  }
+});
+
+Deno.test("deno.lock holds every package of deno.json", async () => {
+  const { specifiers } = JSON.parse(await Deno.readTextFile(new URL("deno.lock", ROOT)));
+  for (const imports of [manifest.imports, ...Object.values(manifest.scopes)]) {
+    for (const specifier of Object.values(imports)) {
+      const [wanted] = /^npm:(@[^/]+\/)?[^/]+/.exec(specifier) ?? [specifier];
+      assert(wanted in specifiers, wanted);
+    }
+  }
 });
 
 Deno.test("the program reads no file of its source tree: bundled, it serves from an empty folder", async () => {

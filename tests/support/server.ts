@@ -90,7 +90,10 @@ export async function serveHere(
 /** The server's main file, as an absolute path. */
 export const MAIN = new URL("../../main.ts", import.meta.url).pathname;
 
-/** How `deno task start` runs the main file. */
+/**
+ * How `deno task start` runs the main file, but without deno.lock: from a folder without deno.json,
+ * Deno would empty it.
+ */
 export const RUN: readonly string[] = [
   "run",
   "--no-prompt",

@@ -4,9 +4,7 @@
  * @module
  */
 import { stripTypeScriptTypes } from "node:module";
-// The parser is needed here alone, so it stays out of deno.json.
-// deno-lint-ignore no-import-prefix
-import { type AnyNode, type Literal, parse } from "npm:acorn@8.19.0";
+import { type AnyNode, type Literal, parse } from "acorn";
 
 /** One edit of one place. */
 export interface Mutant {
