@@ -1,8 +1,9 @@
 /**
- * Everybody who starts river waits for each package that the program imports. A literal
- * `import("npm:..")` counts as well, even if it never runs: Deno fetches it with the rest. An
- * optional part must therefore be imported by a specifier that is not a literal, which Deno fetches
- * when the import runs.
+ * Everybody who starts river waits for each package that the program imports, and everybody who
+ * compiles it carries that package along. A literal `import("npm:..")` counts as well, even if it
+ * never runs: Deno fetches it with the rest. An optional part must therefore be imported by a
+ * specifier that is not a literal, which Deno fetches when the import runs. The executable is made
+ * from a bundle, which does not contain such a part.
  *
  * `deno task` fetches all of `imports` in deno.json and all of a lockfile that Deno finds by
  * itself. So what only tests or benchmarks use is in `scopes`, and `lock` is false: each task names
@@ -13,7 +14,7 @@
 import { assert, assertEquals } from "@std/assert";
 import manifest from "../deno.json" with { type: "json" };
 import { ASSETS } from "../lib/http/assets.ts";
-import { MAIN, publish, RUN, spawnServer } from "./support/server.ts";
+import { publish, RUN, spawnServer } from "./support/server.ts";
 
 const ROOT = new URL("..", import.meta.url);
 
@@ -45,6 +46,10 @@ Deno.test("every file of static/ and chat-demo/ is embedded", () => {
 const PACKAGES = ["deno-std", "jose", "uplot"];
 
 const START_BYTES = 12_000_000;
+const EMBEDDED_BYTES = 3_000_000;
+
+/** Any ELF file will do as the base runtime of an executable that is not run. */
+const BASE_RUNTIME = "/bin/true";
 
 /** The flags of a task that grant or refuse permissions. */
 function permissionsOf(task: string): string[] {
@@ -70,6 +75,35 @@ function packagesIn(cache: string): string[] {
   return [...Deno.readDirSync(`${cache}/npm`)].flatMap(({ name: registry }) =>
     [...Deno.readDirSync(`${cache}/npm/${registry}`)].map(({ name }) => name)
   ).sort();
+}
+
+/** What `deno compile` says that it embeds, in bytes: "Files: 1.26MB" and the like. */
+function embeddedBytes(listing: string): number {
+  const units: Record<string, number> = { B: 1, KB: 2 ** 10, MB: 2 ** 20, GB: 2 ** 30 };
+  const sums = [...listing.matchAll(/^(?:Files|Metadata|Remote modules): ([\d.]+)([KMG]?B)$/gm)];
+  assertEquals(sums.length, 3, listing);
+  return sums.reduce((sum, [, number, unit]) => sum + Number(number) * units[unit], 0);
+}
+
+/** Runs `deno task compile` on a copy of the sources, and gives what was printed. */
+async function compiled(): Promise<{ folder: string; listing: string } & AsyncDisposable> {
+  const folder = await Deno.makeTempDir();
+  const files = ["deno.json", "deno.lock", "main.ts", "lib", "static", "chat-demo"];
+  const copy = new Deno.Command("cp", { args: ["-r", ...files, folder], cwd: ROOT });
+  assert((await copy.output()).success);
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["task", "compile"],
+    cwd: folder,
+    env: { DENORT_BIN: BASE_RUNTIME, NO_COLOR: "1" },
+  }).output();
+  const decoder = new TextDecoder();
+  const listing = decoder.decode(stdout) + decoder.decode(stderr);
+  assert(success, listing);
+  return {
+    folder,
+    listing,
+    [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }),
+  };
 }
 
 Deno.test("deno task start with an empty DENO_DIR fetches only what the program runs", async () => {
@@ -107,12 +141,35 @@ Deno.test("deno task start with an empty DENO_DIR fetches only what the program 
   }
 });
 
-Deno.test("tests, dev and compile have the permissions of deno task start", () => {
-  const { tasks } = manifest;
+Deno.test("deno task compile embeds only what the program runs", async () => {
+  await using program = await compiled();
+  const { listing, folder } = program;
+  const bytes = embeddedBytes(listing);
+  assert(bytes < EMBEDDED_BYTES, `${bytes} bytes: ${listing}`);
+  assertEquals([...listing.matchAll(/[^\s/]+(?=\/\d+\.\d+\.\d+\/)/g)].map(String), []);
+  // The listing shows the bundle as one file: its source map names what is in it.
+  const bundle = await Deno.readTextFile(`${folder}/dist/river.js`);
+  const map = /^\/\/# sourceMappingURL=data:application\/json;base64,(.*)$/m.exec(bundle)!;
+  const sources: string[] = JSON.parse(atob(map[1])).sources;
+  assert(sources.some((source) => source.endsWith("main.ts")), String(sources));
+  const packages = sources.flatMap((source) =>
+    /\/npm\/[^/]+\/((?:@[^/]+\/)?[^/]+)\//.exec(source)?.[1] ?? []
+  );
+  const others = packages.filter((name) => !PACKAGES.includes(name));
+  assert(packages.includes("jose"), String(sources));
+  assertEquals(others, []);
+});
+
+Deno.test("the executable has the permissions and the features of deno task start", async () => {
+  const { tasks, unstable } = manifest;
   const permissions = permissionsOf(tasks.start);
   assertEquals(permissions, permissionsOf(RUN.join(" ")));
   assertEquals(permissions, permissionsOf(tasks.dev));
   assertEquals(permissions, permissionsOf(tasks.compile));
+  await using program = await compiled();
+  const bytes = await Deno.readFile(`${program.folder}/dist/river`);
+  const features = /"features":(\[.*?\])/.exec(new TextDecoder("latin1").decode(bytes));
+  assertEquals(JSON.parse(features?.[1] ?? "[]"), unstable);
 });
 
 Deno.test("every task checks its packages against deno.lock", () => {
@@ -120,7 +177,9 @@ Deno.test("every task checks its packages against deno.lock", () => {
     for (
       const command of task.match(/(?<!')deno (run|test|check|doc|bundle|compile) [^&|]*/g) ?? []
     ) {
-      assert(command.includes(" --lock=deno.lock "), `${name}: ${command}`);
+      // What is compiled is the bundle, which imports nothing.
+      const flag = command.startsWith("deno compile") ? " --no-lock " : " --lock=deno.lock ";
+      assert(command.includes(flag), `${name}: ${command}`);
     }
   }
 });
@@ -135,20 +194,16 @@ Deno.test("deno.lock holds every package of deno.json", async () => {
   }
 });
 
-Deno.test("the program reads no file of its source tree: bundled, it serves from an empty folder", async () => {
-  const folder = await Deno.makeTempDir();
+Deno.test("what is compiled reads no file of its source tree: it serves from an empty folder", async () => {
+  await using program = await compiled();
+  const cwd = await Deno.makeTempDir();
   try {
-    const main = `${folder}/river.js`;
-    const bundle = await new Deno.Command(Deno.execPath(), {
-      args: ["bundle", "--quiet", "--output", main, MAIN],
-      cwd: ROOT,
-      stderr: "piped",
-    }).output();
-    assert(bundle.success, new TextDecoder().decode(bundle.stderr));
-    const empty = `${folder}/empty`;
-    await Deno.mkdir(empty);
+    const main = `${cwd}/river.js`;
+    await Deno.rename(`${program.folder}/dist/river.js`, main);
+    await Deno.remove(program.folder, { recursive: true });
+    await Deno.mkdir(program.folder);
     const run = RUN.filter((flag) => flag !== "--allow-read");
-    await using server = await spawnServer([], { main, cwd: empty, run });
+    await using server = await spawnServer([], { main, cwd: program.folder, run });
     assertEquals((await publish(server, "a", "hi")).seq, 1);
     for (const [path, { type, text }] of ASSETS) {
       const response = await fetch(`${server.url}${path}`);
@@ -157,7 +212,7 @@ Deno.test("the program reads no file of its source tree: bundled, it serves from
     }
     assertEquals((await server.end()).code, 0);
   } finally {
-    await Deno.remove(folder, { recursive: true });
+    await Deno.remove(cwd, { recursive: true });
   }
 });
 
