@@ -14,7 +14,8 @@
 import { assert, assertEquals } from "@std/assert";
 import manifest from "../deno.json" with { type: "json" };
 import { ASSETS } from "../lib/http/assets.ts";
-import { publish, RUN, spawnServer } from "./support/server.ts";
+import { publish } from "./support/http.ts";
+import { RUN, spawnServer } from "./support/server.ts";
 
 const ROOT = new URL("..", import.meta.url);
 

@@ -1,16 +1,10 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { isLocal, isLoopback } from "../../lib/access/local.ts";
-import {
-  ask,
-  curl,
-  errorCode,
-  publish,
-  sendRaw,
-  serveHere,
-  spawnServer,
-  subscribe,
-  until,
-} from "../support/server.ts";
+import { curl } from "../support/curl.ts";
+import { ask, errorCode, publish, subscribe } from "../support/http.ts";
+import { sendRaw } from "../support/raw.ts";
+import { serveHere, spawnServer } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 const PEERS: [address: string, loopback: boolean][] = [
   ["127.0.0.1", true],

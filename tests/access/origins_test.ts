@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Origins } from "../../lib/access/origins.ts";
 import { Refusal } from "../../lib/core/refusal.ts";
-import { ask, serveHere } from "../support/server.ts";
+import { ask } from "../support/http.ts";
+import { serveHere } from "../support/server.ts";
 
 /** Whether a page of `origin` may talk to the server. */
 function admits(origins: string[], origin: string, host = "river.test:9271"): boolean {

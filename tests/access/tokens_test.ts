@@ -8,22 +8,11 @@ import {
   Tokens,
 } from "../../lib/access/tokens.ts";
 import { close, FrameClient, text } from "../support/frames.ts";
-import {
-  ask,
-  errorCode,
-  type LineReader,
-  MAIN,
-  msg,
-  openSocket,
-  publish,
-  RUN,
-  sendRaw,
-  serveHere,
-  spawnServer,
-  subscribe,
-  until,
-  UPGRADE,
-} from "../support/server.ts";
+import { ask, errorCode, type LineReader, msg, publish, subscribe } from "../support/http.ts";
+import { sendRaw, UPGRADE } from "../support/raw.ts";
+import { MAIN, RUN, serveHere, spawnServer } from "../support/server.ts";
+import { openSocket } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
 const OLD_SECRET = "fedcba9876543210fedcba9876543210";

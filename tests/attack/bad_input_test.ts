@@ -7,20 +7,14 @@ import {
   type Answer,
   ask,
   errorCode,
-  metric,
   msg,
-  openSocket,
   publish,
-  RawConnection,
-  requestHead,
-  sendRaw,
-  serveHere,
   subscribe,
-  type TestServer,
-  until,
-  UNUSED,
-  UPGRADE,
-} from "../support/server.ts";
+} from "../support/http.ts";
+import { RawConnection, requestHead, sendRaw, UPGRADE } from "../support/raw.ts";
+import { metric, serveHere, type TestServer, UNUSED } from "../support/server.ts";
+import { openSocket } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 
 type Server = TestServer & RiverServer & { errors: unknown[] };
 

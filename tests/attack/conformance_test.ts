@@ -18,22 +18,19 @@ import {
   type ReceivedFrame,
   text,
 } from "../support/frames.ts";
+import { msg, publish } from "../support/http.ts";
 import {
   descriptorsOf,
   memoryOf,
   metric,
-  msg,
-  openSocket,
-  publish,
   serveHere,
   type ServerProcess,
-  type SocketLike,
-  SocketReader,
   spawnServer,
   subscriberCount,
   type TestServer,
-  until,
 } from "../support/server.ts";
+import { openSocket, type SocketLike, SocketReader } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 
 type Server = TestServer & RiverServer & { errors: unknown[] };
 

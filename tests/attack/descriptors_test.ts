@@ -1,5 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import { ask, metric, msg, publish, spawnServer, subscribe, until } from "../support/server.ts";
+import { ask, msg, publish, subscribe } from "../support/http.ts";
+import { metric, spawnServer } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 const DESCRIPTORS = 256;
 const IDLE = 400;

@@ -11,23 +11,11 @@ import {
   SocketSink,
 } from "../../lib/http/transports/socket_sink.ts";
 import { StreamSink } from "../../lib/http/transports/stream_sink.ts";
-import {
-  ask,
-  errorCode,
-  LineReader,
-  MAIN,
-  msg,
-  openPlain,
-  openSocket,
-  publish,
-  RawConnection,
-  requestHead,
-  RUN,
-  serveHere,
-  spawnServer,
-  subscribe,
-  until,
-} from "../support/server.ts";
+import { ask, errorCode, LineReader, msg, publish, subscribe } from "../support/http.ts";
+import { RawConnection, requestHead } from "../support/raw.ts";
+import { MAIN, RUN, serveHere, spawnServer } from "../support/server.ts";
+import { openPlain, openSocket } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 
 const BROKEN = new Error("broken on purpose");
 

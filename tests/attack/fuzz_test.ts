@@ -15,20 +15,11 @@ import { Refusal } from "../../lib/core/refusal.ts";
 import { KNOWN, Params, readParams, type RequestLimits } from "../../lib/http/params.ts";
 import { readPublications } from "../../lib/http/publish.ts";
 import { subscribeRequest } from "../../lib/http/subscribe.ts";
-import {
-  bodiesOf,
-  msg,
-  openSocket,
-  publish,
-  RawConnection,
-  requestHead,
-  serveHere,
-  type SocketLike,
-  SocketReader,
-  subscribe,
-  until,
-  UPGRADE,
-} from "../support/server.ts";
+import { msg, publish, subscribe } from "../support/http.ts";
+import { RawConnection, requestHead, UPGRADE } from "../support/raw.ts";
+import { bodiesOf, serveHere } from "../support/server.ts";
+import { openSocket, type SocketLike, SocketReader } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 
 const V1 = "river.v1";
 const LIMITS: RequestLimits = {

@@ -5,21 +5,11 @@
  * @module
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import {
-  ask,
-  memoryOf,
-  msg,
-  openSocket,
-  publish,
-  RawConnection,
-  requestHead,
-  type ServerProcess,
-  spawnServer,
-  subscribe,
-  subscriberCount,
-  until,
-  UPGRADE,
-} from "../support/server.ts";
+import { ask, msg, publish, subscribe } from "../support/http.ts";
+import { RawConnection, requestHead, UPGRADE } from "../support/raw.ts";
+import { memoryOf, type ServerProcess, spawnServer, subscriberCount } from "../support/server.ts";
+import { openSocket } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 
 const MiB = 2 ** 20;
 

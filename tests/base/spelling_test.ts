@@ -1,16 +1,10 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { isNear, nearest } from "../../lib/base/spelling.ts";
 import { mayMean } from "../../lib/http/aliases.ts";
-import {
-  ask,
-  errorCode,
-  openSocket,
-  publish,
-  sendRaw,
-  serveHere,
-  subscribe,
-  UPGRADE,
-} from "../support/server.ts";
+import { ask, errorCode, publish, subscribe } from "../support/http.ts";
+import { sendRaw, UPGRADE } from "../support/raw.ts";
+import { serveHere } from "../support/server.ts";
+import { openSocket } from "../support/sockets.ts";
 
 for (
   const [name, meant] of [

@@ -12,8 +12,11 @@ import {
   startBrowser,
   type TestPage,
 } from "../support/browser.ts";
+import { curl } from "../support/curl.ts";
+import { msg, publish } from "../support/http.ts";
 import { Proxy, type ProxyOptions } from "../support/proxies.ts";
-import { curl, metric, msg, publish, serveHere, spawnServer, until } from "../support/server.ts";
+import { metric, serveHere, spawnServer } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 const TRANSPORTS = ["websocket", "stream", "longpoll"] as const;
 

@@ -8,7 +8,8 @@ import { mintToken } from "../../lib/access/tokens.ts";
 import { River, type RiverOptions, type Status, type Transport } from "../../static/client.js";
 import { Proxy } from "../support/proxies.ts";
 import { numbers, publishNow, TestClient, TRANSPORTS } from "../support/river_client.ts";
-import { serveHere, until } from "../support/server.ts";
+import { serveHere } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
 

@@ -2,6 +2,8 @@ import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "
 import manifest from "../../deno.json" with { type: "json" };
 import { LEEWAY_S, mintToken } from "../../lib/access/tokens.ts";
 import { River, version } from "../../static/client.js";
+import { curl } from "../support/curl.ts";
+import { msg } from "../support/http.ts";
 import { Proxy } from "../support/proxies.ts";
 import {
   type Heard,
@@ -11,7 +13,8 @@ import {
   throughProxy,
   TRANSPORTS,
 } from "../support/river_client.ts";
-import { curl, metric, msg, serveHere, spawnServer, until } from "../support/server.ts";
+import { metric, serveHere, spawnServer } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 /** Forgets what the session remembers of this server. */
 function forgetting({ url }: { url: string }): Disposable & { readonly text: string | null } {

@@ -1,17 +1,12 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { EventSource } from "eventsource";
 import { WebSocket as NpmWebSocket } from "ws";
-import {
-  curl,
-  CuttingProxy,
-  msg,
-  publish,
-  serveHere,
-  type SocketLike,
-  SocketReader,
-  subscribe,
-  until,
-} from "../support/server.ts";
+import { curl } from "../support/curl.ts";
+import { msg, publish, subscribe } from "../support/http.ts";
+import { CuttingProxy } from "../support/proxies.ts";
+import { serveHere } from "../support/server.ts";
+import { type SocketLike, SocketReader } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 
 /** What of the package `ws`, which carries no types, is used here. */
 interface NpmSocket extends SocketLike {

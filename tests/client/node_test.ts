@@ -4,9 +4,10 @@
  * @module
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { LineReader } from "../support/http.ts";
 import { NODE_VERSIONS } from "../support/node_versions.ts";
 import { Proxy } from "../support/proxies.ts";
-import { LineReader, serveHere } from "../support/server.ts";
+import { serveHere } from "../support/server.ts";
 
 const SCRIPT = new URL("../support/node_client.mjs", import.meta.url).pathname;
 

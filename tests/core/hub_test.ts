@@ -6,7 +6,8 @@ import { Batch } from "../../lib/core/message.ts";
 import { MemoryEngine } from "../../lib/engines/memory.ts";
 import { LateEngine } from "../support/late_engine.ts";
 import { RecordingSink, stoppedWheel } from "../support/recording_sink.ts";
-import { memoryLimits, until } from "../support/server.ts";
+import { memoryLimits } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 /** A hub that flushes when told to. */
 function makeHub(engine: Engine = new MemoryEngine(memoryLimits()), more?: Partial<HubOptions>) {

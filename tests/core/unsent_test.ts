@@ -2,8 +2,11 @@ import { assert, assertEquals } from "@std/assert";
 import { Hub } from "../../lib/core/hub.ts";
 import { Unsent } from "../../lib/core/unsent.ts";
 import { MemoryEngine } from "../../lib/engines/memory.ts";
+import { ask } from "../support/http.ts";
+import { RawConnection } from "../support/raw.ts";
 import { RecordingSink, stoppedWheel } from "../support/recording_sink.ts";
-import { ask, memoryLimits, metric, RawConnection, serveHere, until } from "../support/server.ts";
+import { memoryLimits, metric, serveHere } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 /** Queues of these lengths, and how often they were looked at. */
 function queuesOf(...lengths: number[]) {

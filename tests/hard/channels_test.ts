@@ -1,5 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import { ask, memoryOf, metric, publish, spawnServer, until } from "../support/server.ts";
+import { ask, publish } from "../support/http.ts";
+import { memoryOf, metric, spawnServer } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 const MiB = 2 ** 20;
 const CHANNELS = 1_000_000;

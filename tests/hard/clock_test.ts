@@ -1,5 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import { ask, spawnServer, until } from "../support/server.ts";
+import { ask } from "../support/http.ts";
+import { spawnServer } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 /** What faketime loads into a process so that it sees another time. */
 function preloaded(): string {

@@ -6,7 +6,9 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { encodeFrame, FrameClient, text } from "../support/frames.ts";
-import { ask, metric, publish, type ServerProcess, spawnServer, until } from "../support/server.ts";
+import { ask, publish } from "../support/http.ts";
+import { metric, type ServerProcess, spawnServer } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 /** How long one flood lasts, in milliseconds. */
 const FLOOD_MS = 300;

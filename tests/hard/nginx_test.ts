@@ -2,23 +2,12 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { EventSource } from "eventsource";
 import { openPage, serveSite, startBrowser } from "../support/browser.ts";
 import { encodeFrame, FrameClient, OP } from "../support/frames.ts";
-import {
-  ask,
-  metric,
-  msg,
-  openSocket,
-  publish,
-  RawConnection,
-  requestHead,
-  sendRaw,
-  type ServerProcess,
-  spawnServer,
-  subscribe,
-  subscriberCount,
-  until,
-  UPGRADE,
-} from "../support/server.ts";
+import { ask, msg, publish, subscribe } from "../support/http.ts";
+import { RawConnection, requestHead, sendRaw, UPGRADE } from "../support/raw.ts";
+import { metric, type ServerProcess, spawnServer, subscriberCount } from "../support/server.ts";
+import { openSocket } from "../support/sockets.ts";
 import { STREAM_MODULE } from "../support/stream_module.ts";
+import { until } from "../support/until.ts";
 
 /** The time limits of docs/operate.md, short enough for a test. */
 const SECONDS: Record<string, string> = { "10s": "1s", "30s": "2s", "60s": "4s" };

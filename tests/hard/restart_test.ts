@@ -7,14 +7,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { EventSource } from "eventsource";
 import { River, type Transport } from "../../static/client.js";
-import {
-  LineReader,
-  publish,
-  type ServerProcess,
-  SocketReader,
-  spawnServer,
-  until,
-} from "../support/server.ts";
+import { LineReader, publish } from "../support/http.ts";
+import { type ServerProcess, spawnServer } from "../support/server.ts";
+import { SocketReader } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 
 /** How many clients of each kind; two thousand in all. */
 const CROWD = { river: 300, events: 100, streams: 900, sockets: 700 };

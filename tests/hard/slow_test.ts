@@ -5,16 +5,9 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
-import {
-  ask,
-  descriptorsOf,
-  msg,
-  publish,
-  type ServerProcess,
-  spawnServer,
-  subscribe,
-  until,
-} from "../support/server.ts";
+import { ask, msg, publish, subscribe } from "../support/http.ts";
+import { descriptorsOf, type ServerProcess, spawnServer } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 const CONNECTIONS = 2000;
 /** Those that must be there before and after what is timed; a few descriptors come and go with other things. */

@@ -4,18 +4,16 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
+import { msg, publish, subscribe } from "../support/http.ts";
 import {
   descriptorsOf,
   memoryOf,
   metric,
-  msg,
-  openSocket,
-  publish,
   spawnServer,
-  subscribe,
   subscriberCount,
-  until,
 } from "../support/server.ts";
+import { openSocket } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 import { VISITS } from "../support/visits.ts";
 
 const MiB = 2 ** 20;

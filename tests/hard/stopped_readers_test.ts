@@ -4,18 +4,16 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
+import { LineReader, publish } from "../support/http.ts";
+import { RawConnection, requestHead } from "../support/raw.ts";
 import {
-  LineReader,
   memoryOf,
   metric,
-  publish,
-  RawConnection,
-  requestHead,
   type ServerProcess,
   spawnServer,
   subscriberCount,
-  until,
 } from "../support/server.ts";
+import { until } from "../support/until.ts";
 import { type Cut, MARK, type Resumed, type Run } from "./readers.ts";
 
 const MiB = 2 ** 20;

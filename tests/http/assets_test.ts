@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { ask, serveHere } from "../support/server.ts";
+import { ask } from "../support/http.ts";
+import { serveHere } from "../support/server.ts";
 
 const TYPES: [path: string, type: string, shared: boolean][] = [
   ["/", "text/html;charset=UTF-8", false],

@@ -4,18 +4,10 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
-import {
-  ask,
-  errorCode,
-  memoryOf,
-  metric,
-  publish,
-  RawConnection,
-  requestHead,
-  serveHere,
-  spawnServer,
-  until,
-} from "../support/server.ts";
+import { ask, errorCode, publish } from "../support/http.ts";
+import { RawConnection, requestHead } from "../support/raw.ts";
+import { memoryOf, metric, serveHere, spawnServer } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 const KiB = 1024;
 const MiB = 1024 * KiB;

@@ -1,7 +1,9 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { Refusal } from "../../lib/core/refusal.ts";
 import { contentOf, textOf } from "../../lib/http/content.ts";
-import { ask, errorCode, LineReader, sendRaw, serveHere, subscribe } from "../support/server.ts";
+import { ask, errorCode, LineReader, subscribe } from "../support/http.ts";
+import { sendRaw } from "../support/raw.ts";
+import { serveHere } from "../support/server.ts";
 
 const content = (type: string) => contentOf(new Headers({ "content-type": type }));
 

@@ -2,7 +2,9 @@ import { assert, assertEquals } from "@std/assert";
 import { TimerWheel } from "../../lib/base/timer_wheel.ts";
 import type { LogFields } from "../../lib/cli/log.ts";
 import { Warnings } from "../../lib/http/warnings.ts";
-import { ask, sendRaw, spawnServer, UPGRADE } from "../support/server.ts";
+import { ask } from "../support/http.ts";
+import { sendRaw, UPGRADE } from "../support/raw.ts";
+import { spawnServer } from "../support/server.ts";
 
 /** Warnings with a clock that is set by hand. */
 function warnings() {

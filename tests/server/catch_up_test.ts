@@ -7,15 +7,10 @@
 import { assertEquals } from "@std/assert";
 import type { RiverServer } from "../../lib/river.ts";
 import { River as Client } from "../../static/client.js";
-import {
-  ask,
-  msg,
-  openSocket,
-  serveHere,
-  subscribe,
-  type TestServer,
-  until,
-} from "../support/server.ts";
+import { ask, msg, subscribe } from "../support/http.ts";
+import { serveHere, type TestServer } from "../support/server.ts";
+import { openSocket } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 
 const CHANNELS = Array.from({ length: 20 }, (_, i) => `c${i}`);
 /** Messages of each channel: 64 KiB. */

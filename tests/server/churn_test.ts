@@ -5,20 +5,17 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { connect } from "node:net";
+import { ask, publish, subscribe } from "../support/http.ts";
+import { requestHead, UPGRADE } from "../support/raw.ts";
 import {
-  ask,
   descriptorsOf,
   memoryOf,
   metric,
-  publish,
-  requestHead,
   type ServerProcess,
   spawnServer,
-  subscribe,
   subscriberCount,
-  until,
-  UPGRADE,
 } from "../support/server.ts";
+import { until } from "../support/until.ts";
 import { VISITS } from "../support/visits.ts";
 
 const MiB = 2 ** 20;

@@ -4,7 +4,9 @@
  * @module
  */
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { errorCode, sendRaw, serveHere, UPGRADE } from "../support/server.ts";
+import { errorCode } from "../support/http.ts";
+import { sendRaw, UPGRADE } from "../support/raw.ts";
+import { serveHere } from "../support/server.ts";
 
 const CODES: [
   request: string,

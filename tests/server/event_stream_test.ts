@@ -8,7 +8,9 @@ import { assert, assertEquals } from "@std/assert";
 import { createParser } from "eventsource-parser";
 import fc from "fast-check";
 import type { RiverServer } from "../../lib/river.ts";
-import { afterRetry, serveHere, subscribe, type TestServer, until } from "../support/server.ts";
+import { afterRetry, subscribe } from "../support/http.ts";
+import { serveHere, type TestServer } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 type Server = TestServer & RiverServer & { errors: unknown[] };
 

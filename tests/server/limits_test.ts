@@ -5,17 +5,15 @@ import {
   ask,
   errorCode,
   LineReader,
-  metric,
   msg,
-  openSocket,
   publish,
   publishUntilCut,
-  RawConnection,
-  requestHead,
-  serveHere,
   subscribe,
-  until,
-} from "../support/server.ts";
+} from "../support/http.ts";
+import { RawConnection, requestHead } from "../support/raw.ts";
+import { metric, serveHere } from "../support/server.ts";
+import { openSocket } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 
 const HEAD = requestHead("POST /publish?name=x HTTP/1.1", { "Content-Length": "100" });
 

@@ -1,14 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
-import {
-  ask,
-  metric,
-  openSocket,
-  RawConnection,
-  type ServerProcess,
-  spawnServer,
-  subscriberCount,
-  until,
-} from "../support/server.ts";
+import { ask } from "../support/http.ts";
+import { RawConnection } from "../support/raw.ts";
+import { metric, type ServerProcess, spawnServer, subscriberCount } from "../support/server.ts";
+import { openSocket } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 
 const PUBLISHERS = 500;
 const EACH = 100;

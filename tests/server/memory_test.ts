@@ -4,14 +4,9 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
-import {
-  memoryOf,
-  openSocket,
-  RawConnection,
-  requestHead,
-  type ServerProcess,
-  spawnServer,
-} from "../support/server.ts";
+import { RawConnection, requestHead } from "../support/raw.ts";
+import { memoryOf, type ServerProcess, spawnServer } from "../support/server.ts";
+import { openSocket } from "../support/sockets.ts";
 
 const MiB = 2 ** 20;
 /** Bytes sent beside the data of one message: almost `--max-body`, or a head as large as may be. */

@@ -9,21 +9,10 @@ import { nameOf } from "../../lib/cli/option.ts";
 import { SERVER_OPTIONS } from "../../lib/cli/options.ts";
 import { MemoryEngine } from "../../lib/engines/memory.ts";
 import { createRiver } from "../../lib/river.ts";
-import {
-  ask,
-  errorCode,
-  MAIN,
-  memoryLimits,
-  metric,
-  msg,
-  openPlain,
-  publish,
-  RUN,
-  serveHere,
-  spawnServer,
-  subscribe,
-  until,
-} from "../support/server.ts";
+import { ask, errorCode, msg, publish, subscribe } from "../support/http.ts";
+import { MAIN, memoryLimits, metric, RUN, serveHere, spawnServer } from "../support/server.ts";
+import { openPlain } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 
 /** Gets JSON. */
 async function get(server: { url: string }, path: string): Promise<unknown> {

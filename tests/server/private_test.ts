@@ -1,6 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { ASSETS } from "../../lib/http/assets.ts";
-import { ask, publish, sendRaw, serveHere, UPGRADE } from "../support/server.ts";
+import { ask, publish } from "../support/http.ts";
+import { sendRaw, UPGRADE } from "../support/raw.ts";
+import { serveHere } from "../support/server.ts";
 
 /** Requests, and the status of each. All that any route answers is here. */
 const REQUESTS: [line: string, status: number][] = [

@@ -5,22 +5,11 @@ import {
   assertNotEquals,
   assertStringIncludes,
 } from "@std/assert";
-import {
-  type Answer,
-  ask,
-  curl,
-  errorCode,
-  metric,
-  msg,
-  publish,
-  RawConnection,
-  sendRaw,
-  serveHere,
-  subscribe,
-  until,
-  UNUSED,
-  UPGRADE,
-} from "../support/server.ts";
+import { curl } from "../support/curl.ts";
+import { type Answer, ask, errorCode, msg, publish, subscribe } from "../support/http.ts";
+import { RawConnection, sendRaw, UPGRADE } from "../support/raw.ts";
+import { metric, serveHere, UNUSED } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 const FORM = "application/x-www-form-urlencoded";
 const JSON_TYPE = "application/json";

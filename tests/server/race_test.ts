@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { Counter, race, TRANSPORTS } from "../support/race.ts";
-import { spawnServer, subscriberCount, until } from "../support/server.ts";
+import { spawnServer, subscriberCount } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 /** Nobody is cut and nothing is evicted because this process is slow to read. */
 const ROOM = ["--history", "10000000", "--max-memory", "4GiB", "--max-queue", "256MiB"];

@@ -3,24 +3,12 @@ import { mintToken } from "../../lib/access/tokens.ts";
 import { TimerWheel } from "../../lib/base/timer_wheel.ts";
 import { Hub, ShuttingDownError } from "../../lib/core/hub.ts";
 import { close, FrameClient, text } from "../support/frames.ts";
+import { ask, errorCode, msg, publish, subscribe } from "../support/http.ts";
 import { LateEngine } from "../support/late_engine.ts";
-import {
-  ask,
-  errorCode,
-  memoryLimits,
-  msg,
-  openPlain,
-  openSocket,
-  publish,
-  RawConnection,
-  requestHead,
-  sendRaw,
-  serveHere,
-  type ServerProcess,
-  spawnServer,
-  subscribe,
-  until,
-} from "../support/server.ts";
+import { RawConnection, requestHead, sendRaw } from "../support/raw.ts";
+import { memoryLimits, serveHere, type ServerProcess, spawnServer } from "../support/server.ts";
+import { openPlain, openSocket } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
 const TOKEN = await mintToken(SECRET, {

@@ -1,22 +1,19 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { CutError } from "../../lib/http/transports/stream_sink.ts";
+import { curl } from "../support/curl.ts";
 import {
   afterRetry,
   ask,
-  curl,
   LineReader,
   msg,
-  openPlain,
   publish,
   publishUntilCut,
-  RawConnection,
-  sendRaw,
-  serveHere,
   subscribe,
-  type TestServer,
-  until,
-  UPGRADE,
-} from "../support/server.ts";
+} from "../support/http.ts";
+import { RawConnection, sendRaw, UPGRADE } from "../support/raw.ts";
+import { serveHere, type TestServer } from "../support/server.ts";
+import { openPlain } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 
 const SEED = '["msg", {"channel": "public-channel", "seq": 1, "data": "hello-world-of-comet"}]\n';
 

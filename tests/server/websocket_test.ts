@@ -1,21 +1,9 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import {
-  ask,
-  errorCode,
-  metric,
-  msg,
-  openPlain,
-  openSocket,
-  publish,
-  publishUntilCut,
-  RawConnection,
-  requestHead,
-  sendRaw,
-  serveHere,
-  subscribe,
-  until,
-  UPGRADE,
-} from "../support/server.ts";
+import { ask, errorCode, msg, publish, publishUntilCut, subscribe } from "../support/http.ts";
+import { RawConnection, requestHead, sendRaw, UPGRADE } from "../support/raw.ts";
+import { metric, serveHere } from "../support/server.ts";
+import { openPlain, openSocket } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 
 const V1 = "river.v1";
 

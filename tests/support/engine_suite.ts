@@ -7,7 +7,8 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { BatchTooLargeError, type Engine, EngineFullError } from "../../lib/core/engine.ts";
 import type { Message } from "../../lib/core/message.ts";
 import type { MemoryLimits } from "../../lib/engines/memory.ts";
-import { memoryLimits, until } from "./server.ts";
+import { memoryLimits } from "./server.ts";
+import { until } from "./until.ts";
 
 /** More than any replay in the suite. */
 const ALL = 1e9;

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { RawConnection, requestHead, UPGRADE } from "./server.ts";
+import { RawConnection, requestHead, UPGRADE } from "./raw.ts";
 
 /** The opcodes that mean something. */
 export const OP = { more: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { requestHead } from "./server.ts";
+import { requestHead } from "./raw.ts";
 
 /** What a proxy does to what goes through it. */
 export interface ProxyOptions {
@@ -178,5 +178,57 @@ async function readHead(
     const text = String.fromCharCode(...bytes);
     const end = text.indexOf("\r\n\r\n");
     if (end >= 0) return { head: text.slice(0, end), rest: bytes.subarray(end + 4) };
+  }
+}
+
+/** A TCP proxy in front of a server, whose connections can be cut. */
+export class CuttingProxy implements AsyncDisposable {
+  readonly url: string;
+  readonly #listener: Deno.TcpListener;
+  readonly #port: number;
+  readonly #open = new Set<Deno.TcpConn>();
+  readonly #pumps: Promise<unknown>[] = [];
+  readonly #accepting: Promise<void>;
+
+  constructor({ port }: { port: number }) {
+    this.#port = port;
+    this.#listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    this.url = `http://127.0.0.1:${this.#listener.addr.port}`;
+    this.#accepting = this.#accept();
+  }
+
+  /** How many connections go through it. */
+  get size(): number {
+    return this.#open.size / 2;
+  }
+
+  /** Cuts every connection. New ones are let through. */
+  cut(): void {
+    for (const conn of this.#open) conn.close();
+    this.#open.clear();
+  }
+
+  async #accept(): Promise<void> {
+    for await (const client of this.#listener) {
+      const server = await Deno.connect({ hostname: "127.0.0.1", port: this.#port });
+      this.#open.add(client).add(server);
+      this.#pumps.push(this.#pump(client, server), this.#pump(server, client));
+    }
+  }
+
+  /** Copies until either side ends; then both do. */
+  async #pump(from: Deno.TcpConn, to: Deno.TcpConn): Promise<void> {
+    try {
+      await from.readable.pipeTo(to.writable, { preventClose: true });
+    } catch {
+      // It was cut.
+    }
+    for (const conn of [from, to]) if (this.#open.delete(conn)) conn.close();
+  }
+
+  async [Symbol.asyncDispose]() {
+    this.#listener.close();
+    this.cut();
+    await Promise.all([this.#accepting, ...this.#pumps]);
   }
 }

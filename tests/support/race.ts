@@ -5,14 +5,10 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
-import {
-  ask,
-  type LineReader,
-  openSocket,
-  RawConnection,
-  type ServerProcess,
-  subscribe,
-} from "./server.ts";
+import { ask, type LineReader, subscribe } from "./http.ts";
+import { RawConnection } from "./raw.ts";
+import type { ServerProcess } from "./server.ts";
+import { openSocket } from "./sockets.ts";
 
 /** Messages that each joiner reads. */
 const READ = 20;

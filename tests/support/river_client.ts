@@ -16,7 +16,8 @@ import {
   type Transport,
 } from "../../static/client.js";
 import { Proxy } from "./proxies.ts";
-import { serveHere, until } from "./server.ts";
+import { serveHere } from "./server.ts";
+import { until } from "./until.ts";
 
 /** All of them, best first. */
 export const TRANSPORTS: readonly Transport[] = ["websocket", "stream", "longpoll"];

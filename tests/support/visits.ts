@@ -3,15 +3,10 @@
  *
  * @module
  */
-import {
-  ask,
-  openSocket,
-  publish,
-  RawConnection,
-  requestHead,
-  type ServerProcess,
-  subscribe,
-} from "./server.ts";
+import { ask, publish, subscribe } from "./http.ts";
+import { RawConnection, requestHead } from "./raw.ts";
+import type { ServerProcess } from "./server.ts";
+import { openSocket } from "./sockets.ts";
 
 /** Ways to come and to go, some of them rude. */
 export const VISITS: ((server: ServerProcess, channel: string) => Promise<void>)[] = [

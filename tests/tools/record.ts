@@ -12,7 +12,7 @@
 import { parseArgs } from "node:util";
 import { bytesOf } from "../hard/strangers/harness.ts";
 import { encodeFrame, OP } from "../support/frames.ts";
-import { requestHead, UPGRADE } from "../support/server.ts";
+import { requestHead, UPGRADE } from "../support/raw.ts";
 
 const { values: { tree } } = parseArgs({ options: { tree: { type: "string", default: "." } } });
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { mintToken } from "../../../lib/access/tokens.ts";
-import { requestHead } from "../../support/server.ts";
+import { requestHead } from "../../support/raw.ts";
 import { bytesOf, ENDED, type Input, KEYED, LOCKED, post, type Row, SECRET } from "./harness.ts";
 
 const FORM = "application/x-www-form-urlencoded";

@@ -6,13 +6,9 @@
  */
 import { assertEquals } from "@std/assert";
 import { FrameClient } from "../../support/frames.ts";
-import {
-  ask,
-  publish,
-  RawConnection,
-  requestHead,
-  type ServerProcess,
-} from "../../support/server.ts";
+import { ask, publish } from "../../support/http.ts";
+import { RawConnection, requestHead } from "../../support/raw.ts";
+import type { ServerProcess } from "../../support/server.ts";
 import { bytesOf, ENDED, get, type Input, LONG, post, type Row } from "./harness.ts";
 
 const MiB = 2 ** 20;

@@ -6,15 +6,9 @@
  */
 import { assert } from "@std/assert";
 import { FrameClient, OP } from "../../support/frames.ts";
-import {
-  ask,
-  LineReader,
-  memoryOf,
-  RawConnection,
-  requestHead,
-  type ServerProcess,
-  spawnServer,
-} from "../../support/server.ts";
+import { ask, LineReader } from "../../support/http.ts";
+import { RawConnection, requestHead } from "../../support/raw.ts";
+import { memoryOf, type ServerProcess, spawnServer } from "../../support/server.ts";
 
 /** Whether there is time for everything: `deno task test:long`. */
 export const LONG = Deno.env.has("TEST_LONG");

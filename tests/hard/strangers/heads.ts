@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { requestHead, UPGRADE } from "../../support/server.ts";
+import { requestHead, UPGRADE } from "../../support/raw.ts";
 import { bytesOf, ENDED, get, type Input, KEYED, LOCKED, LONG, type Row, send } from "./harness.ts";
 
 /** Bytes of one address or header. */

@@ -4,7 +4,8 @@
  * @module
  */
 import { encodeFrame, type FrameParts, OP } from "../../support/frames.ts";
-import { publish, type ServerProcess } from "../../support/server.ts";
+import { publish } from "../../support/http.ts";
+import type { ServerProcess } from "../../support/server.ts";
 import { bytesOf, ENDED, type Input, LOCKED, OPEN, type Row } from "./harness.ts";
 
 /** Just under `--max-body`. */

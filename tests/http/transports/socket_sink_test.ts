@@ -6,8 +6,8 @@ import {
   PlainSocketSink,
   type SocketSink,
 } from "../../../lib/http/transports/socket_sink.ts";
-import { until } from "../../support/server.ts";
 import { sinkSuite, type SinkUnderTest } from "../../support/sink_suite.ts";
+import { until } from "../../support/until.ts";
 
 /** A sink on a real socket, and the frames that its client got. */
 async function socketSink(
