@@ -45,16 +45,12 @@ const NEAREST: Record<string, string[]> = {
   "http/transports/formats": ["core/message", "server/event_stream"],
   "http/transports/line_session": ["server/websocket", "server/limits", "access/tokens"],
   "http/transports/socket_session": ["server/websocket", "server/limits", "attack/faults"],
-  "cli/command": ["cli/config"],
+  "cli/option": ["cli/config", "cli/options"],
   "cli/descriptors": ["attack/descriptors"],
-  "cli/help": ["cli/config"],
-  "cli/injected": ["cli/config"],
   "cli/listener": ["attack/descriptors"],
-  "cli/option": ["cli/config"],
-  "cli/options": ["cli/config"],
   "cli/program": ["server/operate"],
   "cli/commands/serve": ["server/shutdown", "server/operate"],
-  "cli/commands/token": ["cli/config", "access/tokens"],
+  "cli/commands/token": ["access/tokens"],
 };
 
 const ROOT = new URL("../..", import.meta.url).pathname;

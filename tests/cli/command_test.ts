@@ -1,0 +1,38 @@
+import { assertEquals } from "@std/assert";
+import { COMMANDS } from "../../main.ts";
+import { errorOf, orderOf } from "../support/options.ts";
+
+for (
+  const [words, error] of [
+    [["start"], 'Unknown command "start"; try river help'],
+    [["Serve"], 'Unknown command "Serve"; did you mean serve?'],
+    [["tokne", "--operate"], 'Unknown command "tokne"; did you mean token?'],
+    [["hlep"], 'Unknown command "hlep"; did you mean help?'],
+    [["help", "tokens"], 'Unknown command "tokens"; did you mean token?'],
+    [["help", "token", "serve"], "Expected at most one command: river help COMMAND"],
+  ] as const
+) {
+  Deno.test(`readOrder() refuses the command "${words.join(" ")}"`, () => {
+    assertEquals(errorOf({ args: [...words] }), error);
+  });
+}
+
+Deno.test("readOptions() shows help or the version when asked, whatever else is set", () => {
+  const env = { RIVER_PORT: "many" };
+  for (const args of [["--help"], ["-h"], ["--port=many", "--help"], ["--version", "--help"]]) {
+    assertEquals(orderOf({ args, env }), { kind: "help", command: undefined });
+  }
+  for (const command of COMMANDS) {
+    for (const args of [[command.name, "--help"], ["help", command.name]]) {
+      assertEquals(orderOf({ args, env }), { kind: "help", command });
+    }
+    assertEquals(orderOf({ args: [command.name, "-V"], env }), { kind: "version" });
+  }
+  assertEquals(orderOf({ args: ["help"], env }), { kind: "help", command: undefined });
+  for (const args of [["--version"], ["-V"], ["--config=lost.toml", "--version"]]) {
+    assertEquals(orderOf({ args, env }), { kind: "version" });
+  }
+  for (const flag of ["--help", "--version"]) {
+    assertEquals(errorOf({ args: [flag, "extra"] }), 'Unknown argument "extra"; try --help');
+  }
+});
