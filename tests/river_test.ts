@@ -50,7 +50,7 @@ Deno.test("createRiver() holds requests to the limits and keys that it is given"
   await river.close();
 });
 
-Deno.test("createRiver() refuses requests once it drains, and its hub goes on until it is drained", async () => {
+Deno.test("createRiver() refuses requests once it drains, and its hub works until it is drained", async () => {
   const river = createRiver();
   await river.start();
   const stream = await river.handle(new Request("http://localhost/subscribe?name=x"));

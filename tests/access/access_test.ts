@@ -25,7 +25,7 @@ Deno.test("Access.grant() lets everybody do everything without a key", () => {
   }
 });
 
-Deno.test("Access guards with no empty key or secret: whoever shows nothing would hold it", () => {
+Deno.test("Access takes no empty key or secret: a client that shows nothing would hold it", () => {
   for (
     const options of [
       { publishKey: "" },

@@ -143,7 +143,7 @@ for (const [what, flags, header, lines] of WARNED) {
   });
 }
 
-Deno.test("a client elsewhere that has a proxy of its own is no reason to warn", async () => {
+Deno.test("a client elsewhere that has a proxy of its own is not a reason to warn", async () => {
   const other = Deno.networkInterfaces()
     .find(({ family, address }) => family === "IPv4" && !isLoopback(address))?.address;
   await using server = await spawnServer(["--host=0.0.0.0", "--open"]);

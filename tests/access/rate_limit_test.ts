@@ -46,7 +46,7 @@ Deno.test("RateLimit lets nobody save up: after any pause no more than a second'
   assertEquals(passed, 10);
 });
 
-Deno.test("RateLimit beyond its room forgets who was idle longest, not who came first", () => {
+Deno.test("RateLimit beyond its room forgets the client that was idle longest, not the one that came first", () => {
   const { limit } = limitOf(1, 3);
   for (const address of ["a", "b", "c", "a", "d"]) limit.spend(address, 10);
   const held = ["a", "b", "c", "d"].filter((address) => limit.wait(address) > 0);
@@ -59,7 +59,7 @@ Deno.test("RateLimit of 0 lets everything pass and remembers nobody", () => {
   assertEquals([limit.enabled, limit.wait("a"), limit.size], [false, 0, 0]);
 });
 
-Deno.test("RateLimit forgets who has paid, and beyond its room who was idle longest", () => {
+Deno.test("RateLimit forgets clients that have paid, and beyond its room the one that was idle longest", () => {
   const { clock, limit } = limitOf(1, 3);
   for (const address of ["a", "b", "c", "d"]) limit.spend(address, 10);
   assertEquals([limit.size, limit.wait("a"), limit.wait("d")], [3, 0, 10_000]);

@@ -189,7 +189,7 @@ Deno.test("Tokens.read() refuses a token that it knew when it has expired", asyn
   await assertRejects(async () => await tokens.read(soon), BadTokenError, "expired");
 });
 
-// Whoever makes tokens may have another clock.
+// The maker of a token may have another clock.
 const CLOCKS: [what: string, claim: string, seconds: number][] = [
   ["begins in 4 s", "nbf", LEEWAY_S - 1],
   ["was made in 4 s", "iat", LEEWAY_S - 1],
@@ -592,7 +592,7 @@ for (const origin of ["https://evil.test", "null"]) {
   });
 }
 
-Deno.test("a cookie of another name is no token, however its name ends", async () => {
+Deno.test("a cookie of another name is not a token, however its name ends", async () => {
   await using server = await serveHere(...GUARDED);
   const good = token({ publish: ["*"] });
   for (
@@ -705,7 +705,7 @@ Deno.test("neither logs nor answers show a token, a key or a secret", async () =
   }
 });
 
-Deno.test("who shows a token that nobody knows yet, and leaves, leaves nothing behind", async () => {
+Deno.test("a client that shows a token for the first time, and leaves, leaves nothing behind", async () => {
   await using server = await serveHere(...GUARDED);
   for (let i = 0; i < 20; i++) {
     const fresh = token({ subscribe: ["x"] }, { jti: String(i) });

@@ -169,7 +169,7 @@ const FOREIGN_IDS = ["abc", "-1", "1e3", "1478833333:0", "1,2", "%%", "\u00e9", 
 
 for (const value of FOREIGN_IDS) {
   const what = value.length > 100 ? "very long" : value;
-  Deno.test(`an event id of another server (${what}) is no error, but a gap and all of the history`, async () => {
+  Deno.test(`an event id of another server (${what}) is not an error: it gets a gap and all of the history`, async () => {
     await using server = await serveHere();
     const epoch = (await publish(server, "x", "1")).epoch;
     const expected = `["open", {"channel": "x", "cursor": "0-0"}]\n` +
@@ -187,7 +187,7 @@ for (const value of FOREIGN_IDS) {
   });
 }
 
-Deno.test("an EventSource that comes from another server gets a gap for each channel, and goes on", async () => {
+Deno.test("an EventSource that comes from another server gets a gap for each channel, and stays connected", async () => {
   await using server = await serveHere();
   const { epoch } = await publish(server, "x", "x1");
   const headers = { accept: "text/event-stream", "Last-Event-ID": "1478833333:0" };
@@ -258,7 +258,7 @@ for (const [what, type, body, code] of PUBLICATIONS) {
 }
 
 for (const head of ["Content-Length: 10", "Transfer-Encoding: chunked"]) {
-  Deno.test(`a body (${head}) whose client goes away is no error of ours`, async () => {
+  Deno.test(`a body (${head}) whose client goes away is not an error of the server`, async () => {
     await using server = await serveHere();
     using watcher = await RawConnection.open(server);
     for (const path of ["publish", "subscribe"]) {
@@ -536,7 +536,7 @@ const HANDSHAKES: [
   ["no key", "GET", { "Sec-WebSocket-Key": "" }, 400, undefined],
   ["a short key", "GET", { "Sec-WebSocket-Key": "YQ==" }, 400, undefined],
   [
-    "a key that is no base64",
+    "a key that is not base64",
     "GET",
     { "Sec-WebSocket-Key": "!!!!!!!!!!!!!!!!!!!!!!==" },
     400,
@@ -667,7 +667,7 @@ Deno.test("a preflight names the methods and headers that are allowed", async ()
   assertEquals(headers.get("access-control-max-age"), "600");
 });
 
-Deno.test("who sends no Origin gets no CORS headers", async () => {
+Deno.test("a request without Origin gets no CORS headers", async () => {
   await using server = await serveHere("--origin", "*");
   const { headers } = await ask(`${server.url}/publish?name=x&data=a`);
   assertEquals(headers.get("access-control-allow-origin"), null);

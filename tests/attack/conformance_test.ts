@@ -1,7 +1,7 @@
 /**
  * WebSockets by the letter of RFC 6455, in the order of the Autobahn test suite: frames, pings,
  * reserved bits, opcodes, fragments, UTF-8, lengths, the closing handshake. The client writes its
- * frames by hand. Whatever it does, the socket of somebody else, an npm `ws`, goes on.
+ * frames by hand. Whatever it does, another client's socket, an npm `ws`, keeps working.
  *
  * @module
  */
@@ -108,7 +108,7 @@ class Pair implements AsyncDisposable {
     await this.assertOthersUnharmed();
   }
 
-  /** The client is no subscriber any more; the other is, and gets the next message. */
+  /** The client is not a subscriber any more. The other is, and gets the next message. */
   async assertOthersUnharmed(): Promise<void> {
     const { server, other } = this;
     await until(() => server.hub.subscribers("x") === 1);
@@ -139,7 +139,7 @@ function cut(message: string, size: number): FrameParts[] {
   return fragments(...pieces);
 }
 
-/** One, two, three and four bytes, and the ends of each range; what is no character, but may be sent. */
+/** One, two, three and four bytes, and the ends of each range; and code points that are not characters, but may be sent. */
 const SAMPLE =
   "aκ€😀\0\x7f\u0080\u07ff\u0800\ud7ff\ue000\ufffd\ufffe\uffff\u{10000}\u{10ffff}\ufeff";
 
@@ -199,7 +199,7 @@ for (const { kind, protocol, message } of KINDS) {
   Deno.test(`${kind}: an empty message is one`, async () => {
     await using pair = await Pair.open(protocol);
     await pair.client.send(text(""), ...fragments("", ""), text(message("a")));
-    // A frame without lines is a sign of life in river.v1.
+    // A frame without lines is a heartbeat in river.v1.
     const expected = protocol ? [msg("x", 1, "a")] : [
       msg("x", 1, ""),
       msg("x", 2, ""),
@@ -470,7 +470,7 @@ async function closeCode(client: FrameClient): Promise<number> {
 for (const { kind, protocol, message } of KINDS) {
   for (const [what, only, flags, offence, code] of OFFENCES) {
     if (only !== undefined && only !== kind) continue;
-    Deno.test(`${kind}: ${what} is closed with ${code}, and is no subscriber before it is answered`, async () => {
+    Deno.test(`${kind}: ${what} is closed with ${code}, and is not a subscriber before it is answered`, async () => {
       await using pair = await Pair.open(protocol, ...flags);
       const { server, client } = pair;
       await client.send(...offence(message));
@@ -516,13 +516,13 @@ for (const { kind, protocol, message } of KINDS) {
     assertEquals(await pair.other.line(), msg("x", 3, "b"));
   });
 
-  Deno.test(`${kind}: a client that never answers our close is no subscriber at once, its connection is counted as stuck`, async () => {
+  Deno.test(`${kind}: a client that never answers our close stops being a subscriber at once, its connection is counted as stuck`, async () => {
     await using server = await serveHere("--client-timeout", "200ms");
     using client = await FrameClient.open(server, "name=x", protocol);
     assertEquals(await closeCode(client), 1000);
     assertEquals([server.hub.size, await subscriberCount(server)], [0, 0]);
     assertEquals(await metric(server, "river_connections_stuck"), 1);
-    // The runtime ends it at the first sign of life that is no ping.
+    // The runtime ends it at the first frame that is not a ping.
     await client.send({ op: OP.ping, payload: "p" }, { op: OP.pong });
     for (let frame = await client.frame(); frame; frame = await client.frame()) {
       assertEquals(frame.op, OP.pong);

@@ -17,7 +17,7 @@ function descriptors(pid: number): number {
   return [...Deno.readDirSync(`/proc/${pid}/fd`)].length;
 }
 
-Deno.test("a server without free descriptors lives, goes on with its streams, and accepts again", async () => {
+Deno.test("a server without free descriptors lives, serves its streams, and accepts again", async () => {
   await using server = await spawnServer([], { nofile: DESCRIPTORS });
   await using reader = await subscribe(server, "name=x");
   // Kept alive: the one way in while nothing new is accepted.

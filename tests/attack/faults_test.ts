@@ -1,5 +1,5 @@
 /**
- * Something of ours breaks: who asked gets 500 or is closed, everybody else goes on.
+ * Something of ours breaks. The client that asked gets 500 or is closed. Everybody else is served.
  *
  * @module
  */

@@ -131,7 +131,7 @@ const anyJson = fc.oneof(
   anyText,
 );
 
-Deno.test("Params.addJson() takes texts for text, and refuses all that is no object of them", () => {
+Deno.test("Params.addJson() takes strings, and refuses everything that is not an object of strings", () => {
   let read = 0;
   fc.assert(
     fc.property(anyJson, (text) => {
@@ -322,7 +322,7 @@ Deno.test("any callback is the path of a function or refused, and runs nothing b
       }
       assertEquals(refusal, undefined);
       taken++;
-      // Words of the language are no names of functions: a script with one does nothing.
+      // Words of the language are not names of functions: a script with one does nothing.
       const called: unknown[] = [];
       const last = (value: unknown) => void called.push(value);
       const [global, ...rest] = parts;
@@ -525,7 +525,7 @@ Deno.test("any frames leave a socket alive or closed with the code of the first 
         else if (size > (lines ? 200 : 50)) expected = 1009;
         else if (!lines) published++;
         socket.socket.send(frame as string);
-        // Whoever goes on may miss the close.
+        // A client that keeps sending may miss the close.
         if (expected !== undefined) break;
       }
       if (expected !== undefined) assertEquals((await socket.closed).code, expected);
@@ -544,7 +544,7 @@ Deno.test("any frames leave a socket alive or closed with the code of the first 
 
 // HTTP, written by hand.
 
-/** A value of a header; some are no text. */
+/** A value of a header. Some are not text. */
 const anyValue = fc.oneof(
   fc.stringMatching(/^[!-~]([ -~]{0,20}[!-~])?$/),
   fc.string({

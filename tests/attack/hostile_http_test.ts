@@ -57,7 +57,7 @@ async function published(server: ServerProcess): Promise<Record<string, number>>
   );
 }
 
-/** Somebody who comes now can subscribe and publish. */
+/** A client that comes now can subscribe and publish. */
 async function assertAlive(server: ServerProcess): Promise<void> {
   await using lines = await subscribe(server, "name=alive");
   const { seq } = await publish(server, "alive", "yes");
@@ -154,7 +154,7 @@ Deno.test("a head that can be read in two ways gets 400 and the end, and nothing
   await assertAlive(server);
 });
 
-Deno.test("a length given twice is refused, and is no way around --max-body", async () => {
+Deno.test("a length given twice is refused, and is not a way around --max-body", async () => {
   await using server = await spawnServer();
   const twice = (length: number) =>
     `${POST}Content-Length: ${length}\r\n`.repeat(1) +
@@ -172,7 +172,7 @@ Deno.test("a length given twice is refused, and is no way around --max-body", as
 });
 
 const BAD_CHUNKS: [what: string, chunks: string][] = [
-  ["a size that is no number", "zz\r\nabc\r\n0\r\n\r\n"],
+  ["a size that is not a number", "zz\r\nabc\r\n0\r\n\r\n"],
   ["a negative size", "-3\r\nabc\r\n0\r\n\r\n"],
   ["a size with a prefix", "0x3\r\nabc\r\n0\r\n\r\n"],
   ["no size", "\r\nabc\r\n0\r\n\r\n"],
@@ -247,7 +247,7 @@ const CARRIERS: [what: string, request: string, status: number][] = [
   ["a refused body", `PUT /publish?name=x HTTP/1.1\r\nHost: x\r\n${CLOSE}${LENGTH}`, 405],
 ];
 
-Deno.test("a request in the body of another is data: one publish at the most", async () => {
+Deno.test("a request in the body of another is data: at most one publish", async () => {
   await using server = await spawnServer();
   let count = 0;
   for (const [what, request, status] of CARRIERS) {
@@ -286,7 +286,7 @@ const HOSTS: [what: string, fields: string, status: number][] = [
   ["one with spaces", "Host: a b\r\n", 400],
   ["one with a user", "Host: u@a\r\n", 400],
   ["a list", "Host: a, b/c\r\n", 400],
-  ["bytes that are no text", "Host: \xff\xfe\r\n", 400],
+  ["bytes that are not text", "Host: \xff\xfe\r\n", 400],
   ["one of 10,000 characters and a slash", `Host: ${"a".repeat(10_000)}/\r\n`, 400],
   ["a path", "Host: x/publish?name=smuggled&data=1#\r\n", 400],
   ["a path that takes the target for data", "Host: x/publish?name=smuggled&data=\r\n", 400],
@@ -350,7 +350,7 @@ Deno.test("other methods on /subscribe get 405 with Allow, and leave no subscrib
     assertStringIncludes(answer.toLowerCase(), "\r\nallow: get, post, options\r\n", method);
     assertEquals(answer.endsWith("\r\n\r\n"), method === "HEAD", "only HEAD has no body");
   }
-  // What follows CONNECT is no path.
+  // The target of CONNECT is not a path.
   for (
     const [target, status] of [["/subscribe?name=x", 400], ["subscribe", 405], [
       "x:80",
@@ -439,7 +439,7 @@ for (
 }
 
 // The runtime keeps what comes after a request until it is answered, however long that takes: see
-// docs/limits.md. All that can be shown here is that it lets go of it.
+// docs/limits.md. This can only show that the memory is released.
 Deno.test("what a subscriber sends after its request is kept no longer than its connection", async () => {
   await using server = await spawnServer(["--heartbeat", "100ms"]);
   for (let i = 0; i < 3; i++) {

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { SLICE_MS, turn } from "../../lib/base/turn.ts";
 
-Deno.test("turn() lets a server answer others while long work goes on", async () => {
+Deno.test("turn() lets a server answer others during long work", async () => {
   let slices = 0;
   const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, () => {
     return new Response(String(slices));

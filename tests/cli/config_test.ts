@@ -267,7 +267,7 @@ Deno.test("readOptions() names the flag whose value is an empty word, as an unse
   assertEquals(errorOf({ args: ["--open", ""] }), 'Unknown argument ""; try --help');
 });
 
-Deno.test("readOptions() refuses words that are no command", () => {
+Deno.test("readOptions() refuses words that are not commands", () => {
   const refused: [string[], string][] = [
     [["serve", "serve"], "serve"],
     [["--open", "serve"], "serve"],
@@ -357,7 +357,7 @@ for (
   });
 }
 
-Deno.test("readOptions() says on one line where a file is no TOML", () => {
+Deno.test("readOptions() says on one line where a file is not TOML", () => {
   for (const file of ["port = 1\nport = = 2", "{", "port", '"port', "port = 1 2", "\0"]) {
     const error = errorOf({ args: ["--config=river.toml"], file });
     assertMatch(error, /^Cannot parse the config file "river\.toml": .+$/);

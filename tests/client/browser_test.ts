@@ -216,7 +216,7 @@ for (const transport of TRANSPORTS) {
   );
 
   inBrowser(
-    `over ${transport}, a page survives the death of the server: it reports the restart and goes on`,
+    `over ${transport}, a page survives the death of the server: it reports the restart and continues`,
     async () => {
       await using site = serveSite();
       const flags = ["--origin", site.origin];

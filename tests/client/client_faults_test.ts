@@ -374,7 +374,7 @@ for (const transport of ["websocket", "stream"] as const) {
   });
 }
 
-Deno.test("a socket that sends signs of life, but never answers, is given up", async () => {
+Deno.test("a socket that sends heartbeats, but never answers, is given up", async () => {
   await using server = serveStrangely((_, request) => {
     const { socket, response } = Deno.upgradeWebSocket(request, { protocol: "river.v1" });
     const timer = setInterval(() => socket.readyState === socket.OPEN && socket.send(""), 20);
@@ -429,7 +429,12 @@ for (
     ["200 with null", 4, () => new Response("null"), /Bad answer/],
     ["200 with a list", 4, () => new Response("[]"), /Bad answer/],
     ["200 with an absurd number", 4, () => new Response('{"seq": 1e300}'), /Bad answer/],
-    ["an error that is no object", 1, () => new Response('{"error": 5}', { status: 400 }), /400/],
+    [
+      "an error that is not an object",
+      1,
+      () => new Response('{"error": 5}', { status: 400 }),
+      /400/,
+    ],
     ["an answer that does not come", 4, () => new Promise(() => {}), /did not answer within 10 s/],
     [
       "an answer that does not end",
@@ -517,7 +522,7 @@ for (const transport of TRANSPORTS) {
     await Promise.all(good.map((one) => one.opened(joined + 1)));
     publishNow(server, "good1");
     await good[0].reaches(3);
-    // Who comes later to a channel that is refused hears of it too.
+    // A later subscriber to a refused channel hears of it too.
     await client.hear("evil").errors.until(({ length }) => length === 1);
     assertEquals(client.river.status, { state: "open", transport });
     for (const { errors } of good) assertEquals(errors.items, []);
@@ -635,7 +640,7 @@ Deno.test("a token function that throws is asked again, and the status says why 
   assertEquals(client.statuses.items.every(({ transport }) => transport !== "stream"), true);
 });
 
-Deno.test("a token function that does not answer is given 15 s, and null is no token", async () => {
+Deno.test("a token function that does not answer is given 15 s, and null is not a token", async () => {
   await using server = await serveHere();
   using _ = hurry(50);
   let asked = 0;

@@ -100,7 +100,7 @@ for (const transport of TRANSPORTS) {
     assertEquals([heard.gaps.items.length, from, to, reason], [1, 2, 4, "evicted"]);
   });
 
-  Deno.test(`over ${transport}, a restarted server is told as a gap, and it goes on`, async () => {
+  Deno.test(`over ${transport}, a restarted server is reported as a gap, and messages follow`, async () => {
     await using all = await throughProxy([], { transports });
     await using other = await serveHere();
     const { server, proxy, client } = all;
@@ -151,7 +151,7 @@ for (const transport of TRANSPORTS) {
     }
   });
 
-  Deno.test(`over ${transport}, who comes later and wants more does not disturb who is there under load`, async () => {
+  Deno.test(`over ${transport}, a subscriber that comes later and wants more does not disturb the others under load`, async () => {
     await using server = await serveHere("--history", "10000");
     using client = new TestClient(server, { transports });
     const heard = [client.hear("x", { seq: 0 })];
@@ -458,7 +458,7 @@ Deno.test("a token from a function that stays wrong is refused after two tries",
   assertEquals([asked, all.proxy.count("/publish")], [2, 2]);
 });
 
-/** A server that wants a token of who subscribes. */
+/** A server that wants a token from every subscriber. */
 function serveGuarded(good: string) {
   const tokens: (string | null)[] = [];
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async (request) => {

@@ -129,7 +129,7 @@ Deno.test("EventSource that was cut before its first message misses nothing", as
   await using proxy = new CuttingProxy(server);
   using listener = new Listener(`${proxy.url}/subscribe?name=x`);
   await until(() => server.hub.subscribers("x") === 1);
-  // A sign of life, which tells the position.
+  // A heartbeat, which carries the position.
   await new Promise((resolve) => setTimeout(resolve, 500));
   proxy.cut();
   await until(() => server.hub.subscribers("x") === 0);

@@ -29,7 +29,7 @@ for (
   Deno.test(`parseCursor() reads ${text}`, () => assertEquals(parseCursor(text), cursor));
 }
 
-Deno.test("parseCursor() refuses what is no position and shows it", () => {
+Deno.test("parseCursor() refuses a text that is not a position, and shows it", () => {
   const refused = [
     ...["", "abc", "-1", "+1", "1e3", "1.0", "0x1", " 1", "1 ", "1\n", "1\0", "१", "NaN"],
     ...["9007199254740992", "18446744073709551616", "00000000000000001"],

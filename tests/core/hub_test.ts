@@ -120,7 +120,7 @@ Deno.test("Hub delivers all that it can once more is pending than one request pu
   assertEquals(sink.seqs.length, 200_000);
 });
 
-Deno.test("Hub hands over in the middle of a crowd, and goes on with the others in the next turn", async () => {
+Deno.test("Hub stops in the middle of a crowd, and delivers to the others in the next turn", async () => {
   await using river = makeHub();
   const { hub, flush, flushes } = river;
   const sinks = Array.from({ length: 600 }, () => new RecordingSink());
@@ -209,7 +209,7 @@ Deno.test("Hub lets nobody be skipped when subscribers come and go during a flus
   assertEquals(newcomer.seqs, [2]);
 });
 
-Deno.test("Hub goes on when a sink throws, and closes that subscriber alone", async () => {
+Deno.test("Hub survives a sink that throws, and closes that subscriber alone", async () => {
   await using river = makeHub();
   const { hub, flush, errors } = river;
   const [broken, well] = [new RecordingSink(), new RecordingSink()];
@@ -373,7 +373,7 @@ Deno.test("Hub lets a watch that fails late end its own subscription, not the on
   assertEquals([sink.seqs, errors], [[1], []]);
 });
 
-Deno.test("Hub tells everybody in a channel whose watch fails, and watches it anew for who comes then", async () => {
+Deno.test("Hub tells everybody in a channel whose watch fails, and watches it anew for the next subscriber", async () => {
   const engine = new MemoryEngine(memoryLimits());
   await using river = makeHub(engine);
   const { hub, flush } = river;
@@ -383,7 +383,7 @@ Deno.test("Hub tells everybody in a channel whose watch fails, and watches it an
   const join = async () => await hub.subscribe(connect(), [{ channel: "a" }]);
   const early = [join(), join()];
   const sink = new RecordingSink();
-  // At once when it fails, before those who joined have heard of it.
+  // At once when it fails, before the subscribers that joined have heard of it.
   const late = watch.promise.catch(() => {
     Reflect.deleteProperty(engine, "watch");
     return hub.subscribe(hub.connect(sink), [{ channel: "a" }]);

@@ -339,7 +339,7 @@ Deno.test("Gap escapes the channel's name for scripts in JSONP only", () => {
   assert(wire(gap, jsonp("cb")).includes('{"channel": "\\"\\u2029", "from": 1,'));
 });
 
-Deno.test("Format names its content type and a heartbeat that is no message", () => {
+Deno.test("Format names its content type and a heartbeat that is not a message", () => {
   const shown = [river, raw, sse, sseOfMany(new Map()), jsonp("cb")]
     .map(({ contentType, heartbeat }) => [contentType, heartbeat]);
   assertEquals(shown, [

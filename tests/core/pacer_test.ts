@@ -62,7 +62,7 @@ for (
   });
 }
 
-Deno.test("pacer: nobody waits who comes after the pause", async () => {
+Deno.test("pacer: a publisher that comes after the pause does not wait", async () => {
   const { flush, pass, waits } = makePacer();
   await flush(10, 6);
   pass(3);
@@ -70,7 +70,7 @@ Deno.test("pacer: nobody waits who comes after the pause", async () => {
   assertEquals(waits, []);
 });
 
-Deno.test("pacer: who comes near the end of the pause waits for what is left of it", async () => {
+Deno.test("pacer: a publisher that comes near the end of the pause waits for the rest of it", async () => {
   const { flush, pacer, pass, waits } = makePacer();
   await flush(10, 6);
   pass(2.5);

@@ -109,7 +109,7 @@ Deno.test("--max-unsent: those that take nothing keep nobody from a short histor
   await hub.close();
 });
 
-Deno.test("--max-unsent: the beginnings of many histories cut nobody but the longest queues", async () => {
+Deno.test("--max-unsent: the beginnings of many histories cut only the longest queues", async () => {
   const hub = makeHub(8_000_000);
   for (let i = 0; i < 100; i++) hub.publish({ channel: "a", data: "x".repeat(5000) });
   const joined = Array.from({ length: 100 }, () => joinClogged(hub, "a"));
@@ -159,7 +159,7 @@ Deno.test("--max-unsent: readers that take nothing do not fill memory with histo
     }, 20_000);
     assert(most < 8 * 2 ** 20, `${most} bytes are unsent`);
     assertEquals(server.hub.size, 40);
-    // Somebody who reads gets what is published.
+    // A subscriber that reads gets what is published.
     const live = ask(`${server.url}/subscribe?name=live&limit=1`);
     await until(() => server.hub.subscribers("live") === 1);
     server.hub.publish({ channel: "live", data: "hi" });

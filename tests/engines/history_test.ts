@@ -130,7 +130,7 @@ Deno.test("History.trim() of a history without messages does nothing", () => {
   assertEquals(stateOf(history), EMPTY);
 });
 
-Deno.test("History lets go of what it forgets", () => {
+Deno.test("History releases the messages that it forgets", () => {
   v8.setFlagsFromString("--expose-gc");
   const gc: () => void = vm.runInNewContext("gc");
   const history = new Counted();

@@ -34,7 +34,7 @@ Deno.test("a million distinct channels: one more is refused, idle ones are freed
   await fill("a", CHANNELS);
   assertEquals(await metric(server, "river_channels"), CHANNELS);
   assertEquals((await ask(`${server.url}/publish?name=more&data=a`)).status, 503);
-  // Who only watches does not count against what was published to.
+  // Channels that are only watched do not count against those published to.
   assertEquals((await ask(`${server.url}/subscribe?name=more&timeout=1`)).status, 204);
   assertEquals((await publish(server, "a0", "alive")).seq, 2);
   const full = await memoryOf(server, "VmRSS");

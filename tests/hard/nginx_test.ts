@@ -268,7 +268,7 @@ Deno.test("nginx as docs/operate.md sets it up refuses with 502 what is not an e
       assertEquals([path, answer.status], [path, 502]);
     }
   }
-  // A receipt and a healthy server are no event streams, whatever is asked for.
+  // A receipt and a health check are not event streams, whatever `Accept` asks for.
   const headers = { accept: "text/event-stream" };
   for (const path of ["publish?name=x&data=/subscribe", "healthz", "subscribe.txt"]) {
     assertEquals([path, (await ask(`${nginx.url}/${path}`, { headers })).status], [path, 502]);

@@ -79,7 +79,7 @@ class Reader {
     });
     this.closed = new Promise((resolve) => this.#socket.on("close", () => resolve()));
     this.closed.then(() => {
-      // Nobody who reads is to be cut, unless this process is given too little time to read.
+      // No reader may be cut, unless this process gets too little time to read.
       if (run.left > 0) answer({ cut: this.seq });
       run.left = 0;
     });
@@ -179,7 +179,7 @@ if (import.meta.main) {
       commands = commands.slice(end + 1);
       if (command === "run") {
         const [first, messages, start, rate] = words.map(Number);
-        // Who only counts learns here what number the next message has.
+        // A reader that only counts learns here which number the next message has.
         for (const reader of readers) reader.seq = first - 1;
         histogram = new Uint32Array(SLOTS);
         const done = new Promise<void>((resolve) => whenDone = resolve);

@@ -12,7 +12,7 @@ import { type ServerProcess, spawnServer } from "../support/server.ts";
 import { SocketReader } from "../support/sockets.ts";
 import { until } from "../support/until.ts";
 
-/** How many clients of each kind; two thousand in all. */
+/** How many clients of each kind: two thousand together. */
 const CROWD = { river: 300, events: 100, streams: 900, sockets: 700 };
 /** What the clients of static/client.js may use, in turn. */
 const TRANSPORTS: (readonly Transport[] | undefined)[] = [
@@ -29,7 +29,7 @@ const PACE_MS = 200;
 const BEFORE = 5;
 /** How long the server is away: long enough for clients to fail, and to wait longer each time. */
 const AWAY_MS = 1000;
-/** How long a simple client waits at the most when nobody told it, in milliseconds. */
+/** How long a simple client waits at most when nobody told it, in milliseconds. */
 const SIMPLE_WAIT_MS = 2000;
 /** Arrivals are counted in buckets of so many milliseconds. */
 const BUCKET_MS = 250;
@@ -307,7 +307,7 @@ for (const signal of ["SIGKILL", "SIGTERM"] as const) {
     const { code } = await first.end(signal);
     if (signal === "SIGTERM") {
       assertEquals(code, 0, await first.stderr());
-      // Nothing that was accepted is lost, but for who was between two polls.
+      // Nothing that was accepted is lost, except for a client between two polls.
       const { seq } = publisher;
       for (const client of [clients.events, clients.streams, clients.sockets].flat()) {
         await until(() => client.last("busy") >= seq);
@@ -331,7 +331,7 @@ for (const signal of ["SIGKILL", "SIGTERM"] as const) {
     for (const kind of ["river", "events", "streams", "sockets"] as const) {
       console.log(`${kind}, arrivals each ${BUCKET_MS} ms: ${buckets(times(clients[kind]))}`);
     }
-    // Who was not told waits as it likes; static/client.js is ours.
+    // A client that was not told waits as it likes. static/client.js is ours.
     const most = Math.max(...buckets(times(clients.river)));
     assert(most < CROWD.river / 2, `${most} in ${BUCKET_MS} ms`);
     const { seq } = await publish(second, "busy", "last");

@@ -33,7 +33,7 @@ interface Reader extends AsyncDisposable {
   next(): Promise<string | undefined>;
 }
 
-Deno.test(`${SECONDS} seconds of churn end at the baseline, and those who stay miss nothing`, async () => {
+Deno.test(`${SECONDS} seconds of churn end at the baseline, and readers that stay miss nothing`, async () => {
   await using server = await spawnServer(["--history-ttl=5s", "--id-ttl=5s", "--heartbeat=2s"]);
   const readers: Reader[] = [];
   for (let i = 0; i < STEADY; i++) {
@@ -72,7 +72,7 @@ Deno.test(`${SECONDS} seconds of churn end at the baseline, and those who stay m
   let visits = 0;
   let messages = 0;
 
-  /** One message to those who stay, which they all must get next. */
+  /** One message to those that stay: they all must get it next. */
   async function steady(): Promise<void> {
     const { seq } = await publish(server, "steady", `m${++messages}`);
     assertEquals(seq, messages);
@@ -96,7 +96,7 @@ Deno.test(`${SECONDS} seconds of churn end at the baseline, and those who stay m
     await Promise.all([Promise.all(visitors).finally(() => over = true), talk]);
   }
 
-  /** Waits until only those who stay are left. */
+  /** Waits until only those that stay are left. */
   async function settle(): Promise<void> {
     await until(async () => await subscriberCount(server) === readers.length, 10_000);
     await until(async () => await metric(server, "river_connections") === readers.length, 10_000);

@@ -36,7 +36,7 @@ for (const [path, type, shared] of TYPES) {
   });
 }
 
-Deno.test("an asset is sent again to whoever knows another version, and not to whoever knows this one", async () => {
+Deno.test("an asset is sent again to a client that has another version, and not to one that has this version", async () => {
   await using server = await serveHere();
   const { headers } = await ask(`${server.url}/river.css`);
   const etag = headers.get("etag")!;

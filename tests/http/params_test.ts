@@ -399,7 +399,7 @@ Deno.test("Params.addJson() takes nothing from prototypes", () => {
   assertEquals(Object.hasOwn(Object.prototype, "name"), false);
 });
 
-Deno.test("parseObject() reads objects and names its text when it is none", () => {
+Deno.test("parseObject() reads objects, and quotes a text that is not an object", () => {
   for (const text of [' {"a":1} ', '\ufeff{"a":1}', '\ufeff\n{"a":1}']) {
     assertEquals(parseObject(text, "the frame"), { a: 1 });
   }

@@ -60,7 +60,7 @@ Deno.test("clients that come and go leave no subscriber, no file descriptor and 
   assert(!log.includes("error"), log);
 });
 
-Deno.test("sockets that are reset right after their handshake are no subscribers, and are counted", async () => {
+Deno.test("sockets that are reset right after their handshake are not subscribers, and are counted", async () => {
   await using server = await spawnServer(["--heartbeat", "500ms", "--grace", "1s"]);
   const handshake = requestHead("GET /websocket?name=x HTTP/1.1", UPGRADE);
   for (let i = 0; i < 10; i++) {

@@ -294,7 +294,7 @@ Deno.test("in a stream of many channels every id holds all positions, and resume
   }
 });
 
-Deno.test("positions, signs of life and the delay at shutdown are told as such, wherever their bytes are cut", async () => {
+Deno.test("positions, heartbeats and the delay at shutdown are recognized as such, wherever their bytes are cut", async () => {
   const server = await serveHere("--heartbeat", "100ms");
   const controller = new AbortController();
   const { signal } = controller;

@@ -26,7 +26,7 @@ Deno.test("--body-timeout answers a slow body with 408 and publishes nothing", a
   assertEquals(answer.headers.get("connection"), "close");
   assertEquals(await metric(server, 'river_refusals_total{status="408"}'), 1);
   assertEquals(await server.engine.info("x"), undefined);
-  // The rest of the body comes too late, and is no request of its own.
+  // The rest of the body comes too late, and is not a request of its own.
   await slow.write("b".repeat(99) + HEAD + "c".repeat(100));
   await slow.rest();
   assertEquals(await server.engine.info("x"), undefined);

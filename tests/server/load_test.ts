@@ -12,7 +12,7 @@ const TOTAL = PUBLISHERS * EACH;
 /** Times that the same load is put on the same server. */
 const RUNS = 4;
 
-/** How many readers of each kind; fifty in all. */
+/** How many readers of each kind: fifty together. */
 const READERS = { stream: 16, sse: 12, raw: 6, plain: 4, lines: 10, poll: 2 };
 
 /** Publishes over one kept connection, and notes under which seq each message was accepted. */
@@ -113,7 +113,7 @@ function eachLine(text: string, take: (line: string) => void): string {
 /** Gives each whole event to `take`; returns what is left over. */
 function eachEvent(text: string, take: (event: string) => void): string {
   const events = text.split("\n\n");
-  // The first one is no event, but the position at which the stream starts.
+  // The first one is not an event: it is the position at which the stream starts.
   for (const event of events.slice(0, -1)) if (event.includes("\ndata: ")) take(event);
   return events[events.length - 1];
 }

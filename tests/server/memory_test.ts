@@ -12,7 +12,7 @@ const MiB = 2 ** 20;
 /** Bytes sent beside the data of one message: almost `--max-body`, or a head as large as may be. */
 const BODY = 1_000_000;
 const HEAD = 60_000;
-/** Bytes sent in all. */
+/** All bytes sent. */
 const SENT = 400 * MiB;
 /** What garbage that is not yet collected may take of it. */
 const NOISE = 100 * MiB;

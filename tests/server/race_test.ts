@@ -17,14 +17,14 @@ const AWAY = 50;
 /** Reconnects of each reader. */
 const RECONNECTS = 30;
 
-Deno.test("who reconnects every 50 ms at about 1,000 messages a second misses nothing and gets nothing twice", async () => {
+Deno.test("a client that reconnects every 50 ms at about 1,000 messages per second misses nothing and gets nothing twice", async () => {
   await using server = await spawnServer(ROOM);
   const counter = new Counter(
     server,
     10,
     () => new Promise((resolve) => setTimeout(resolve, 10)),
   );
-  // Each visit goes on where the one before ended, and checks that every message is the next one.
+  // Each visit starts where the one before ended, and checks that every message is the next one.
   const ends = await Promise.all(
     Object.values(TRANSPORTS).map(async (join) => {
       let from = 0;

@@ -115,7 +115,7 @@ Deno.test("clients are told to come back at different times", async () => {
   assert(new Set(reasons).size > 10, reasons.join());
 });
 
-Deno.test("whoever waits for the end a second time waits for the same", async () => {
+Deno.test("a second drain waits for the same end as the first", async () => {
   await using server = await serveHere();
   await using socket = await openSocket(server, "name=x", "river.v1");
   await socket.line();

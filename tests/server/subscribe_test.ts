@@ -87,7 +87,7 @@ Deno.test("seq and limit replay exactly what came after, and end", async () => {
   await until(() => server.hub.size === 0);
 });
 
-Deno.test("what is no longer kept is announced by a gap before the first message", async () => {
+Deno.test("messages that are no longer kept are announced by a gap before the first message", async () => {
   await using server = await serveHere();
   const epoch = await fill(server, "x", 1000);
   const { text: body } = await ask(`${server.url}/subscribe?name=x&seq=1&limit=100`);
@@ -122,7 +122,7 @@ Deno.test("a position of another epoch is announced by a gap, and all that is ke
   assertEquals(await lines.take(4), [gap("x", 3, 0, epoch, "restart"), ...filled("x", 1, 3)]);
 });
 
-Deno.test("who gave no position is told of no gap", async () => {
+Deno.test("a subscriber that gave no position is told of no gap", async () => {
   await using server = await serveHere("--history", "1");
   await fill(server, "x", 3);
   await using lines = await subscribe(server, "name=x");
@@ -409,7 +409,7 @@ Deno.test("an event stream of several channels, one of them from now on, has com
   ]);
 });
 
-Deno.test("format=river.v1 says where each channel starts, then goes on as river", async () => {
+Deno.test("format=river.v1 says where each channel starts, then continues as river", async () => {
   await using server = await serveHere("--history", "2");
   const [a, b] = [await fill(server, "a", 2), await fill(server, "b", 3)];
   await using lines = await subscribe(
@@ -536,7 +536,7 @@ const HEARTBEATS: [query: string, sign: string][] = [
 ];
 
 for (const [query, sign] of HEARTBEATS) {
-  Deno.test(`--heartbeat: a silent subscription "${query}" gets a sign of life that is no message`, async () => {
+  Deno.test(`--heartbeat: a silent subscription "${query}" gets a heartbeat that is not a message`, async () => {
     await using server = await serveHere("--heartbeat", "100ms");
     using connection = await RawConnection.open(server);
     const target = `/subscribe?name=x${query}&limit=1`;

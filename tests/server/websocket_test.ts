@@ -266,7 +266,7 @@ for (const protocol of [undefined, V1]) {
   });
 }
 
-Deno.test("river.v1 gets an empty frame as a sign of life", async () => {
+Deno.test("river.v1 gets an empty frame as a heartbeat", async () => {
   await using server = await serveHere("--heartbeat", "100ms");
   await using socket = await openSocket(server, "", V1);
   assertEquals([await socket.frame(), await socket.frame()], ["", ""]);
@@ -293,7 +293,7 @@ Deno.test("--publish-key: river.v1 without it gets an error, and the socket live
   assertEquals(await socket.line(), msg("x", 1, "b"));
 });
 
-Deno.test("a socket that was taken for lost, and closes all the same, is counted no more", async () => {
+Deno.test("a socket that was counted as lost, but closes after all, is no longer counted", async () => {
   // Lost is a socket whose state says for a whole heartbeat that it is still opening.
   const { upgradeWebSocket } = Deno;
   Deno.upgradeWebSocket = (...args) => {
@@ -418,7 +418,7 @@ Deno.test("--max-inbox: a socket with more waiting is closed with 1013, others g
   await using other = await openSocket(server, "", V1);
   const socket = await openSocket(server, "", V1);
   socket.send(...LONG, ...LONG, ...LONG, ...LONG);
-  // The last one: a client that goes on sending may miss the close.
+  // The last one: a client that keeps sending may miss the close.
   socket.send(pub("x", "too much"));
   other.send(pub("y", "", "mine"));
   const { code, reason } = await socket.closed;

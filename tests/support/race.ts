@@ -14,7 +14,7 @@ import { openSocket } from "./sockets.ts";
 const READ = 20;
 /** Joiners at a time. */
 const CROWD = 32;
-/** How far behind the last receipt a joiner starts, at the most. */
+/** How far behind the last receipt a joiner starts, at most. */
 const BEHIND = 12;
 
 /** Takes one message after the other; the data of each is its seq. */

@@ -63,7 +63,7 @@ export function sinkSuite(name: string, make: () => Promise<SinkUnderTest>): voi
     assertEquals(await test.received(), ["a", "b", "", "c"]);
   });
 
-  Deno.test(`${name} sends heartbeats that are no messages`, async () => {
+  Deno.test(`${name} sends heartbeats that are not messages`, async () => {
     await using test = await make();
     const { sink } = test;
     sink.open("c", { epoch: "e", seq: 0 });

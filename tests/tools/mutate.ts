@@ -294,7 +294,9 @@ function report(verdicts: Verdict[]): void {
   for (const { mutant } of survivors) console.log(`\nSURVIVED ${titleOf(mutant)}`);
   for (const equivalent of equivalents) {
     if (options.only !== "" || places.flat().some((mutant) => isSame(equivalent, mutant))) continue;
-    console.log(`\nequivalents.json names what is no mutant any more: ${equivalent.edit}`);
+    console.log(
+      `\nequivalents.json names an edit that is not a mutant any more: ${equivalent.edit}`,
+    );
   }
   const minutes = Math.round((performance.now() - started) / 60_000);
   console.log(

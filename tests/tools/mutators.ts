@@ -27,7 +27,7 @@ interface Site {
   readonly texts: readonly string[];
 }
 
-/** Operators, and those that they are mistaken for. */
+/** Operators, and those that are mistaken for them. */
 const OPERATORS: Record<string, readonly string[]> = {
   "===": ["!=="],
   "!==": ["==="],
@@ -54,7 +54,7 @@ const OPERATORS: Record<string, readonly string[]> = {
   "--": ["++"],
 };
 
-/** Methods, and those that they are mistaken for. */
+/** Methods, and those that are mistaken for them. */
 const METHODS: Record<string, string> = {
   some: "every",
   every: "some",
@@ -208,7 +208,7 @@ function isFunctionOrClass({ type }: AnyNode): boolean {
   return /Function|^Class/.test(type);
 }
 
-/** Whether the function goes on without it. */
+/** Whether the function continues without it. */
 function isEarly(node: AnyNode, [block, around]: readonly AnyNode[]): boolean {
   return block.type !== "BlockStatement" || !isFunctionOrClass(around) ||
     block.body.at(-1) !== node;

@@ -14,7 +14,7 @@ const TEXT = "text/plain";
 /** Just under `--max-body`. */
 const SIZE = 1_048_000;
 
-/** A text of `unit` again and again, of `size` bytes at the most, between `before` and `after`. */
+/** A text of `unit` again and again, of at most `size` bytes, between `before` and `after`. */
 function filled(unit: string, before = "", after = "", size = SIZE): string {
   const length = new TextEncoder().encode(unit).length;
   return before + unit.repeat(Math.floor((size - before.length - after.length) / length)) + after;

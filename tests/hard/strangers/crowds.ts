@@ -163,7 +163,7 @@ const operators: [name: string, input: (n: number) => Input, expected: number[]]
   ["the metrics", () => repeated(get("/metrics"), 100), [200]],
 ];
 
-/** Serves who comes then. */
+/** Serves a client that comes then. */
 async function publishes(server: ServerProcess): Promise<void> {
   await publish(server, "somebody-new", "hi");
 }

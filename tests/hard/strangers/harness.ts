@@ -28,12 +28,12 @@ const PER_CONNECTION = 96 * 1024;
 const PER_CHANNEL = 1024;
 /** By how much the heap may differ between two runs. */
 const NOISE = 96 * MiB;
-/** Bytes that are sent at once where memory is measured, and connections at the most. */
+/** Bytes that are sent at once where memory is measured, and the most connections. */
 const SENT = 32 * MiB;
 const MOST_CONNECTIONS = 64;
 /** What the server does with an input after its answer has this long to show, in milliseconds. */
 const SETTLE_MS = 10;
-/** An answer that takes longer is none, in milliseconds. */
+/** An answer that takes longer counts as none, in milliseconds. */
 const ANSWER_MS = 30_000;
 /** The same for a WebSocket: the runtime answers the ping before river has carried out what came before it. */
 const SOCKET_SETTLE_MS = 200;
@@ -60,7 +60,7 @@ export interface Row {
   readonly flags?: readonly string[];
   /** What is there before the first input; disposed of at the end. */
   setup?(server: ServerProcess): Promise<AsyncDisposable | void>;
-  /** Who is there anew for each input, and goes after it. */
+  /** The readers that are connected anew for each input, and leave after it. */
   crowd?(server: ServerProcess): Promise<AsyncDisposable>;
   /** The input of the nth try. */
   readonly hostile: (n: number) => Input;
@@ -251,7 +251,7 @@ function check(row: Row, statuses: number[]): void {
 export const KEY = "the-key-of-the-strangers-tests";
 /** Signs tokens where the server was started with it. */
 export const SECRET = "the-secret-of-the-strangers-tests";
-/** Flags of a server that wants to know who publishes, and of one that wants to know who does anything. */
+/** Flags of a server that wants a key from publishers, and of one that wants a token from everybody. */
 export const KEYED: readonly string[] = ["--publish-key", KEY];
 export const LOCKED: readonly string[] = [...KEYED, "--token-secret", SECRET];
 

@@ -34,7 +34,7 @@ function oneFrame(text: string, socket: Input["socket"] = LINES): Input {
   return { bytes: encodeFrame({ op: OP.text, payload: text }), socket };
 }
 
-/** A text of lines from `make`, of the size of a frame at the most. */
+/** A text of lines from `make`, of at most the size of a frame. */
 function linesOf(make: (i: number) => string, size = SIZE): string {
   const all: string[] = [];
   for (let i = 0, length = 0; length < size - 1000; i++) {
@@ -260,7 +260,7 @@ export const sockets: Row[] = [
     memory: 64 * 2 ** 20,
   },
   {
-    name: "a frame of messages that come back to who sent them",
+    name: "a frame of messages that come back to their sender",
     hostile: () =>
       oneFrame(
         linesOf(() => command("pub", { channel: "a", data: "" })),

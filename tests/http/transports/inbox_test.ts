@@ -89,7 +89,7 @@ Deno.test("Inbox counts what waits, and no longer what is carried out", () => {
   assertEquals(bench.inboxes.bytes, 0);
 });
 
-Deno.test("Inbox goes on where a frame was stopped, and keeps the order of frames", () => {
+Deno.test("Inbox continues where a frame was stopped, and keeps the order of frames", () => {
   const bench = new Bench(1_000_000);
   const inbox = bench.socket("");
   bench.spend();

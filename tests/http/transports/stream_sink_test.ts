@@ -200,7 +200,7 @@ Deno.test("StreamSink.begun() waits for the first bytes, or for the end", async 
   await Promise.all([written.body.cancel(), ended.body.cancel()]);
 });
 
-Deno.test("StreamSink lets go of what a slow reader has not taken", async () => {
+Deno.test("StreamSink releases what a slow reader has not taken", async () => {
   const sink = streamSink(river);
   for (let i = 0; i < 10; i++) sink.write(message("x"));
   sink.close("slow");
