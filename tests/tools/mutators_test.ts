@@ -1,5 +1,8 @@
 import { assertEquals } from "@std/assert";
+import equivalents from "./equivalents.json" with { type: "json" };
 import { mutantsOf } from "./mutators.ts";
+
+const ROOT = new URL("../../", import.meta.url);
 
 /** The edits of a source, without the unchanged text around them. */
 function edits(source: string): string[] {
@@ -51,4 +54,13 @@ Deno.test("mutantsOf() says where an edit is, and what else may have its place",
     [[3, "A.b"]],
   ]);
   assertEquals(places[1][0].source, source.replace("!c", "c"));
+});
+
+Deno.test("equivalents.json names edits that can be made", () => {
+  const stale = equivalents.filter(({ file, within, edit }) => {
+    const mutants = mutantsOf(file, Deno.readTextFileSync(new URL(file, ROOT))).flat();
+    // The tool numbers edits that a function has more than once.
+    return !mutants.some((each) => each.within === within && edit.startsWith(each.edit));
+  });
+  assertEquals(stale.map(({ file, edit }) => `${file}: ${edit}`), []);
 });
