@@ -1,11 +1,11 @@
 /**
- * A list in the order of the last touch. Its items hold the links themselves, so that finding, moving
- * and removing one costs the same however many there are, or have been.
+ * A list in the order of the last touch. Its items hold the links themselves, so finding, moving
+ * and removing one costs the same, however many there are or have been.
  *
  * @module
  */
 
-/** What an item of a chain has to have: both belong to the chain. */
+/** The links of an item. They belong to its chain. */
 export interface Linked<T> {
   /** The item that was touched before this one. */
   older: T | undefined;
@@ -24,12 +24,12 @@ export class Chain<T extends Linked<T>> {
     return this.#size;
   }
 
-  /** The item that was not touched for the longest time; undefined if there is none. */
+  /** The item that was touched longest ago. Undefined if there is none. */
   get oldest(): T | undefined {
     return this.#oldest;
   }
 
-  /** Whether the item is in this chain; it must not be in another one. */
+  /** Whether the item is in this chain. It must not be in another one. */
   has(item: T): boolean {
     return item.older !== undefined || item === this.#oldest;
   }

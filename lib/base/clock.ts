@@ -1,34 +1,34 @@
 /**
  * The clock for durations, and the names of epochs.
  *
- * Durations are measured by the monotonic clock: the wall clock may be set, forwards or back, while a
- * message has an hour to live. On Linux it is CLOCK_MONOTONIC, which stands still while the machine
- * sleeps: after a sleep everything lives longer by as much. What is a time by nature, such as the end
- * of a token, is compared with `Date.now()`.
+ * Durations are measured by the monotonic clock, because the wall clock may be set while a message
+ * has an hour to live. On Linux it is CLOCK_MONOTONIC, which stands still while the machine sleeps.
+ * So everything lives longer by the time of the sleep. A point in time, such as the end of a token,
+ * is compared with `Date.now()`.
  *
  * @module
  */
 
-/** The longest time that a timer of the runtime can wait, in milliseconds; beyond it, it fires at once. */
+/** Longest delay of a timer, in milliseconds. With a longer one the runtime fires at once. */
 export const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** Random digits in the name of an epoch. */
 const RANDOM_DIGITS = 5;
 
 /**
- * Whole milliseconds since the process started, by a clock that nobody can set. For weeks the numbers
- * are small enough for the runtime to keep them in an object, where others are objects of their own.
+ * Whole milliseconds since the process started, by a clock that nobody can set. The runtime keeps
+ * such small integers inside an object, without an allocation of their own, for weeks.
  */
 export function sinceStart(): number {
   return Math.trunc(performance.now());
 }
 
 /**
- * Names for epochs: `0-9a-z`, at most 32 characters, in the order of their making, none of them twice.
- * All begin with the time of the start in milliseconds and five random digits, both to the base 36: so
- * no other process has the same ones, not even one that starts in the same millisecond, or after the
- * clock was set back. All but the first end with a number that counts up; the count of its digits comes
- * before it, so that texts sort as the numbers do.
+ * Makes names for epochs: `0-9a-z`, at most 32 characters, sorted in the order of their making,
+ * none of them twice. All begin with the time of the start in milliseconds and five random digits,
+ * both in base 36. So no other process makes the same names, even if it starts in the same
+ * millisecond, or after the clock was set back. All except the first end with a number that counts
+ * up. The number of its digits comes before it, so that the texts sort as the numbers do.
  *
  * @param start When the process started, in milliseconds since 1970.
  */

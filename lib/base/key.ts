@@ -1,20 +1,21 @@
 /**
- * Keys for maps of what strangers name.
+ * Keys for maps whose names are chosen by strangers.
  *
  * @module
  */
 
-/** The key of a text in a map: the same for the same text, and different in every process. */
+/** The key of a text in a map. It is the same for the same text, and differs between processes. */
 export type Key = string & { readonly seeded: true };
 
 /** Sixteen random characters: the runtime's hash reads sixteen at a time. */
 const SEED = crypto.randomUUID().replaceAll("-", "").slice(0, 16);
 
 /**
- * The key under which a map may keep what belongs to `text`.
+ * The key for `text` in a map.
  *
- * The runtime hashes strings with a seed that is the same in every process, and numbers without any. So
- * names can be made that all fall into one bucket, and then each of them costs as much as all before it.
+ * The runtime hashes strings with a seed that is the same in every process, and numbers without
+ * one. So a stranger can choose names that all fall into one bucket, and each then costs as much as
+ * all before it.
  */
 export function keyOf(text: string): Key {
   return SEED + text as Key;

@@ -1,5 +1,5 @@
 /**
- * A map that forgets what was set longest ago.
+ * A map that forgets the entry that was set longest ago.
  *
  * @module
  */
@@ -7,9 +7,9 @@ import { Chain, type Linked } from "./chain.ts";
 
 /** A key and its value, as `Recents` keeps them. */
 export interface Recent<K, V> {
-  /** What the value is found by. */
+  /** The key. */
   readonly key: K;
-  /** What was set last. */
+  /** The value that was set last. */
   readonly value: V;
 }
 
@@ -18,8 +18,8 @@ interface Entry<K, V> extends Recent<K, V>, Linked<Entry<K, V>> {
 }
 
 /**
- * Values by key, at most so many. Finding and forgetting the oldest costs the same however many were
- * forgotten: a `Map` would walk over all keys that were deleted before its first one.
+ * Values by key, at most so many. Finding and forgetting the oldest costs the same, however many
+ * were forgotten. A plain `Map` would walk over all deleted keys to reach its first one.
  */
 export class Recents<K, V> {
   readonly #max: number;
@@ -36,7 +36,7 @@ export class Recents<K, V> {
     return this.#entries.size;
   }
 
-  /** What was set longest ago; undefined if there is nothing. */
+  /** The entry that was set longest ago. Undefined if there is none. */
   get oldest(): Recent<K, V> | undefined {
     return this.#chain.oldest;
   }
@@ -46,7 +46,10 @@ export class Recents<K, V> {
     return this.#entries.get(key)?.value;
   }
 
-  /** Sets the value of a key, which becomes the newest. Forgets the oldest key if there are too many. */
+  /**
+   * Sets the value of a key, which becomes the newest. Forgets the oldest key if there are too
+   * many.
+   */
   set(key: K, value: V): void {
     const known = this.#entries.get(key);
     if (known !== undefined) {
@@ -59,7 +62,7 @@ export class Recents<K, V> {
     if (this.#entries.size > this.#max) this.delete(this.#chain.oldest!.key);
   }
 
-  /** Forgets a key; does nothing if it is not kept. */
+  /** Forgets a key. Does nothing if it is not there. */
   delete(key: K): void {
     const entry = this.#entries.get(key);
     if (entry === undefined) return;

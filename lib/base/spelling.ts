@@ -1,23 +1,25 @@
 /**
- * Names that are nearly others: misspelt, or spelt with other case and hyphens.
+ * Misspelt names, and names in another case or with other hyphens.
  *
  * @module
  */
 import { levenshteinDistance } from "@std/text/levenshtein-distance";
 
-/** Characters that the name of a misspelt parameter may have. */
+/** Longest name that counts as a misspelt parameter, in characters. */
 const MAX_LENGTH = 24;
-/** Characters of a name for which a near one is looked for: a comparison takes the square of them. */
+/**
+ * Longest name that is compared with others, in characters. A comparison takes the square of them.
+ */
 const MAX_COMPARED = 64;
 
-/** The name without what spellings differ in: case, hyphens and underscores. */
+/** The name in lower case, without hyphens and underscores. */
 export function plainName(name: string): string {
   return name.replaceAll(/[-_]/g, "").toLowerCase();
 }
 
 /**
- * Whether a name that means nothing is most likely meant as another. Names of up to three letters, and
- * `jsonp` beside `json`, are too near to names that mean something elsewhere.
+ * Whether an unknown name most likely means another. Names of up to three letters, and `jsonp`
+ * (which `json` is near), are too close to names that other software uses.
  */
 export function isNear(name: string, meant: string): boolean {
   if (name.length > MAX_LENGTH) return false;
@@ -28,8 +30,8 @@ export function isNear(name: string, meant: string): boolean {
 }
 
 /**
- * The name that a misspelt one most likely means: the nearest, or one that begins with it. Undefined if
- * none is near.
+ * The name that a misspelt one most likely means: the nearest one, or one that begins with it.
+ * Undefined if none is near.
  */
 export function nearest(name: string, names: readonly string[]): string | undefined {
   const plain = plainName(name);

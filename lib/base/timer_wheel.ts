@@ -1,13 +1,13 @@
 /**
- * One timer for all subscribers: heartbeats and deadlines cost a slot in a wheel instead of a
- * timer each.
+ * One timer for all subscribers. A heartbeat or deadline costs a slot in a wheel instead of a
+ * timer.
  *
  * @module
  */
 
-/** Something that wants to be called at a time. */
+/** Something to call at a certain time. */
 export interface Timed {
-  /** When, in the wheel's milliseconds. Belongs to the wheel while it is set. */
+  /** When to call it, in milliseconds of the wheel. Belongs to the wheel while it is set. */
   due: number;
   /** Called once, at `due` or up to one tick later. */
   onDue(): void;
@@ -15,7 +15,7 @@ export interface Timed {
 
 const SLOTS = 256;
 
-/** A hashed timer wheel. What is due beyond one turn of it waits in its slot for another turn. */
+/** A hashed timer wheel. Items that are due after more than one turn wait in their slot. */
 export class TimerWheel {
   readonly #tickMs: number;
   readonly #clock: () => number;
@@ -23,13 +23,13 @@ export class TimerWheel {
   #tick: number;
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  /** The time of the last tick in milliseconds: coarse, but free to read. */
+  /** The time of the last tick, in milliseconds. Coarse, but free to read. */
   now: number;
 
   /**
-   * A wheel with nothing set, that does not tick yet.
+   * A wheel with nothing set. It does not tick yet.
    *
-   * @param options `tickMs` is the resolution, `clock` gives milliseconds that never go back.
+   * @param options `tickMs` is the resolution. `clock` returns milliseconds that never go back.
    */
   constructor(
     { tickMs = 100, clock = () => performance.now() }: { tickMs?: number; clock?: () => number } =
@@ -46,28 +46,28 @@ export class TimerWheel {
     this.#timer ??= setInterval(() => this.advance(), this.#tickMs);
   }
 
-  /** Stops ticking; what is set stays set. */
+  /** Stops ticking. Items stay set. */
   stop(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
   }
 
-  /** Calls `timed` in `delayMs`, at the earliest. It must not be set already. */
+  /** Calls `timed` after at least `delayMs`. It must not be set already. */
   set(timed: Timed, delayMs: number): void {
     timed.due = this.#clock() + delayMs;
     this.#insert(timed);
   }
 
-  /** Forgets `timed`; does nothing when it is not set. */
+  /** Forgets `timed`. Does nothing if it is not set. */
   clear(timed: Timed): void {
     this.#slots[this.#slotOf(timed)].delete(timed);
   }
 
-  /** Calls everything that is due by the clock. */
+  /** Calls everything that is due. */
   advance(): void {
     this.now = this.#clock();
     const tick = Math.floor(this.now / this.#tickMs);
-    // After a long sleep one turn visits every slot.
+    // After a long pause, one turn visits every slot.
     const from = Math.max(this.#tick + 1, tick - SLOTS + 1);
     this.#tick = tick;
     for (let at = from; at <= tick; at++) {

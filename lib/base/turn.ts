@@ -4,14 +4,14 @@
  * @module
  */
 
-/** Milliseconds that work may go on for before it must wait for a turn. */
+/** Longest work without a turn for others, in milliseconds. */
 export const SLICE_MS = 5;
 
 const waiting: (() => void)[] = [];
 
 /**
- * Resolves when it is the caller's turn to go on. All long work shares one turn per round of the event loop,
- * so that much of it delays others no more than a little.
+ * Resolves when it is the caller's turn to continue. All long work shares one turn per round of the
+ * event loop, so that a lot of it delays others no more than a little.
  */
 export function turn(): Promise<void> {
   return new Promise((resolve) => {
@@ -20,9 +20,9 @@ export function turn(): Promise<void> {
 }
 
 /**
- * Calls back once the network has been looked at. After `setImmediate` it might not have been: while one
- * follows another, Deno 2.9.6 looks at the network every 61st turn only (tokio's event interval), so nobody
- * would be heard meanwhile.
+ * Calls back once the runtime has looked at the network. After `setImmediate` it might not have:
+ * while one immediate follows another, Deno 2.9.6 looks at the network only every 61st turn
+ * (tokio's event interval), so no client would be heard meanwhile.
  */
 export function afterOthers(action: () => void): ReturnType<typeof setTimeout> {
   return setTimeout(action, 0);

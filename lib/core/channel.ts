@@ -1,6 +1,6 @@
 /**
- * One channel with local subscribers: collects what is published until it is delivered, in batches
- * that are the same for everybody.
+ * One channel with local subscribers. It collects messages until they are delivered, in batches
+ * that all subscribers share.
  *
  * @module
  */
@@ -17,7 +17,7 @@ export interface ChannelOwner {
   release(channel: Channel): void;
 }
 
-/** A channel that somebody here listens to. */
+/** A channel that has subscribers in this process. */
 export class Channel implements Feed {
   /** Name of the channel. */
   readonly name: string;
@@ -27,8 +27,8 @@ export class Channel implements Feed {
   /** Where in `#pending` the next batch starts. */
   #next = 0;
   /**
-   * Pending while the engine has not confirmed that it relays the channel. If it cannot, this is rejected
-   * for good: nobody can join the channel any more.
+   * Pending until the engine confirms that it relays the channel. If the engine cannot, the promise
+   * is rejected, and nobody can join this channel any more.
    */
   watching: Promise<void> | undefined;
 
@@ -43,7 +43,7 @@ export class Channel implements Feed {
     return this.#subscriptions.size;
   }
 
-  /** Adds a subscription; it gets what is flushed from now on. */
+  /** Adds a subscription. It gets every batch that is flushed from now on. */
   join(subscription: Subscription): void {
     this.#subscriptions.add(subscription);
   }
@@ -57,12 +57,12 @@ export class Channel implements Feed {
     return this.#owner.since(this.name, cursor, maxBytes);
   }
 
-  /** Those that are to get each batch. */
+  /** The subscriptions that get each batch. */
   subscriptions(): SetIterator<Subscription> {
     return this.#subscriptions.values();
   }
 
-  /** Takes a message to deliver; true if nothing was pending before. */
+  /** Takes a message to deliver. True if nothing was pending before. */
   push(message: Message): boolean {
     return this.#pending.push(message) === 1;
   }
@@ -73,10 +73,10 @@ export class Channel implements Feed {
   }
 
   /**
-   * Takes the next batch of what was pushed; there must be something.
+   * Takes the next batch of pending messages. There must be at least one.
    *
-   * @param most Messages that it may have.
-   * @param mostBytes Cost that it may have, unless it is one message.
+   * @param most At most so many messages.
+   * @param mostBytes At most this cost, unless the batch is one message.
    */
   take(most: number, mostBytes: number): Batch {
     const messages = this.#pending;
@@ -84,7 +84,7 @@ export class Channel implements Feed {
     const { epoch } = messages[start];
     let cost = messages[start].bytes + MESSAGE_COST;
     let end = start + 1;
-    // A channel that was reset meanwhile has another epoch, which is a batch of its own.
+    // If the channel was reset meanwhile, its new epoch begins a batch of its own.
     for (; end < messages.length && end - start < most && messages[end].epoch === epoch; end++) {
       cost += messages[end].bytes + MESSAGE_COST;
       if (cost > mostBytes) break;

@@ -7,9 +7,9 @@ import { quote } from "./refusal.ts";
 
 /** "I have seen everything up to and including `seq`." */
 export interface Cursor {
-  /** Absent when the client only knows the number; then the channel's present epoch is meant. */
+  /** Absent if the client knows only the number. It then means the channel's present epoch. */
   readonly epoch?: string;
-  /** Number of the last message seen; 0 before the first. */
+  /** Number of the last message seen, 0 before the first. */
   readonly seq: number;
 }
 
@@ -39,8 +39,8 @@ export function parseCursor(text: string): Cursor {
 }
 
 /**
- * Parses a comma list of positions, one a channel. An empty item in a list of several means
- * that the channel has none.
+ * Parses a comma-separated list of positions, one per channel. In a list of several, an empty item
+ * means that the channel has no position.
  *
  * @throws {RangeError} If one is malformed, or there are not exactly `count`.
  */
@@ -56,14 +56,15 @@ export function parseCursors(text: string, count: number): (Cursor | undefined)[
 }
 
 /**
- * Where a client stands that gives a position of another server: in an epoch that no channel ever had. So it
- * is told of a restart, and gets what is kept from the beginning.
+ * The position of a client that comes from another server: in an epoch that no channel ever had. So
+ * the client is told of a restart, and gets all of the history.
  */
 export const ELSEWHERE: Position = { epoch: "0", seq: 0 };
 
 /**
- * Reads the id of the last event, which browsers send by themselves and from wherever it came: what is not
- * a position of ours is one `ELSEWHERE`, and so are all of a list that has not `count` items.
+ * Reads the id of the last event. Browsers send it by themselves, whichever server it came from. An
+ * id that is not a position of ours counts as `ELSEWHERE`. If the list does not have `count` items,
+ * all of them do.
  */
 export function parseEventIds(text: string, count: number): (Cursor | undefined)[] {
   const items = text.split(",", count + 1);
@@ -79,7 +80,7 @@ export function parseEventIds(text: string, count: number): (Cursor | undefined)
   });
 }
 
-/** Prints a position; a bare number where the epoch is not known. */
+/** Prints a position, or a bare number if the epoch is not known. */
 export function printCursor({ epoch, seq }: Cursor): string {
   return epoch === undefined ? String(seq) : `${epoch}-${seq}`;
 }

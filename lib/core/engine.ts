@@ -1,5 +1,5 @@
 /**
- * The contract of an engine: it numbers messages, keeps the recent ones and relays them to those who watch.
+ * The contract of an engine. An engine numbers messages, keeps the recent ones, and relays them.
  * `tests/support/engine_suite.ts` holds every engine to it.
  *
  * @module
@@ -7,35 +7,35 @@
 import type { Cursor, Position } from "./cursor.ts";
 import type { Message } from "./message.ts";
 
-/** A message to be published. */
+/** A message to publish. */
 export interface Publication {
   /** Name of the channel. */
   readonly channel: string;
-  /** The text to publish. */
+  /** Its text. */
   readonly data: string;
-  /** A repeat of the same id within the time that ids are kept is answered, but not published. */
+  /** A repeat of the same id, while ids are kept, is answered but not published. */
   readonly id?: string;
 }
 
-/** What a publisher gets: the message is numbered and stored. */
+/** The answer to a publisher: the message is numbered and stored. */
 export interface Receipt {
   /** The channel published to. */
   readonly channel: string;
-  /** The number that the message has. */
+  /** The number of the message. */
   readonly seq: number;
   /** The epoch that `seq` belongs to. */
   readonly epoch: string;
-  /** How many subscribers of this process it went out to. */
+  /** How many subscribers of this process get it. */
   readonly subscribers: number;
 }
 
-/** The answer to "what came after my position?" */
+/** The answer to the question: what came after my position? */
 export interface Replay {
   /** The present epoch of the channel. */
   readonly epoch: string;
-  /** Seq of the last message numbered, 0 before the first. */
+  /** Seq of the last message that was numbered, 0 before the first. */
   readonly head: number;
-  /** Messages after the position, oldest first, without holes; maybe not all that there are. */
+  /** Messages after the position, oldest first, without holes. Not necessarily all of them. */
   readonly messages: readonly Message[];
 }
 
@@ -43,25 +43,25 @@ export interface Replay {
 export interface ChannelInfo extends Position {
   /** Name of the channel. */
   readonly channel: string;
-  /** `oldest` is a seq; null when nothing is kept. */
+  /** `oldest` is a seq, or null if nothing is kept. */
   readonly history: { messages: number; bytes: number; oldest: number | null };
 }
 
 /** One page of channels. */
 export interface ChannelPage {
-  /** The channels of this page, `limit` at the most. */
+  /** The channels of this page, at most `limit`. */
   readonly channels: ChannelInfo[];
-  /** Where the next page starts; null on the last one. */
+  /** Where the next page starts. Null on the last one. */
   readonly next: string | null;
 }
 
-/** What an engine has done and what it holds. */
+/** What an engine has done, and what it holds. */
 export interface Usage {
   /** Messages numbered since the start. */
   readonly published: number;
   /** Channels known. */
   readonly channels: number;
-  /** Of these, the ones that hold nothing and are known only because they are watched. */
+  /** Channels of these that hold nothing, and are known only because they are watched. */
   readonly onlyWatched: number;
   /** Messages kept. */
   readonly messages: number;
@@ -71,7 +71,7 @@ export interface Usage {
   readonly held: number;
 }
 
-/** Why an engine cannot do its work just now. */
+/** Why an engine cannot do its work at the moment. */
 export interface Unready {
   /** Stable, in snake_case: `starting`, for example. */
   readonly reason: string;
@@ -79,7 +79,7 @@ export interface Unready {
   readonly since: number;
 }
 
-/** What an engine needs from the process that it serves. */
+/** The process that an engine serves. */
 export interface Local {
   /** Takes a message for the subscribers of this process. Never throws. */
   deliver(message: Message): void;
@@ -88,11 +88,12 @@ export interface Local {
 }
 
 /**
- * Where messages are numbered and kept. `tests/support/engine_suite.ts` holds every engine to these rules.
+ * Where messages are numbered and kept. `tests/support/engine_suite.ts` holds every engine to these
+ * rules.
  *
- * Answers MAY be given at once or as a promise; the hot path is synchronous with an engine that
- * answers at once. A promise MUST be settled before long, whatever happens. Calls about one channel MUST take effect in the order in which they were made.
- * An error MUST leave the channel as it was.
+ * An engine MAY answer at once or with a promise. If it answers at once, the hot path makes no
+ * promise. A promise MUST be settled before long, whatever happens. Calls about one channel MUST
+ * take effect in the order in which they were made. An error MUST leave the channel as it was.
  *
  * @example An engine that counts what passes through it, in a river
  * ```ts
@@ -128,55 +129,56 @@ export interface Engine {
   /**
    * Numbers and keeps a message.
    *
-   * - MUST give each message of a channel and epoch the seq one above the one before, from 1.
-   * - A channel that starts over MUST get an epoch that it never had, of `0-9a-z`, and that sorts
-   *   after those it had.
-   * - MUST have stored it before it answers: `since` finds it from then on, within the limits.
-   * - MUST hand it to `local.deliver` if the channel is watched: once, in the order of seq, and not
+   * - MUST number the messages of a channel and epoch from 1, one more for each.
+   * - A channel that starts over MUST get an epoch that it never had. Epochs consist of `0-9a-z`,
+   *   and a later epoch of a channel sorts after its earlier ones.
+   * - MUST store the message before it answers: from then on `since` finds it, within the limits.
+   * - MUST pass it to `local.deliver` if the channel is watched: once, in the order of seq, and not
    *   before `since` finds it.
-   * - MUST answer a repeated `id` of a channel with the first receipt and number nothing.
+   * - MUST answer a repeated `id` of a channel with the first receipt, and number nothing.
    * - MUST throw `EngineFullError` if there is no room for another channel.
    */
   publish(channel: string, data: string, id?: string): Promise<Receipt> | Receipt;
 
   /**
-   * Numbers and keeps several messages in order, each as `publish` does; the receipts are in the same
-   * order.
+   * Numbers and keeps several messages in order, each as `publish` does. The receipts are in the
+   * same order.
    *
-   * - MUST number, keep and deliver all of them, or none if it throws. Nothing else MUST take effect in
-   *   between.
+   * - MUST number, keep and deliver all of them, or none if it throws. No other call MUST take
+   *   effect in between.
    * - MUST throw `EngineFullError` if there is no room for all of the channels.
-   * - MUST throw `BatchTooLargeError` if they would take so much memory that the history of others had
-   *   to go for them, beyond a share that the engine grants.
+   * - MUST throw `BatchTooLargeError` if they would take more memory than the engine grants to one
+   *   request, so that they would evict the history of others.
    */
   publishAll(publications: readonly Publication[]): Promise<Receipt[]> | Receipt[];
 
   /**
-   * What came after a position.
+   * The messages after a position.
    *
    * - Without a cursor: MUST answer with the head and no messages.
-   * - A cursor of another epoch, or none of this channel's: MUST answer as for `{seq: 0}`.
-   * - MUST answer with the oldest messages after the cursor that are kept, at least one if there is
-   *   any, and about `maxBytes` at the most. MUST NOT leave out a message in between.
-   * - A cursor beyond the head MUST be answered without messages.
+   * - With a cursor of an epoch that is not the channel's: MUST answer as for `{seq: 0}`.
+   * - MUST answer with the oldest kept messages after the cursor: at least one if there is any, and
+   *   roughly `maxBytes` at most. MUST NOT leave out a message in between.
+   * - With a cursor beyond the head: MUST answer without messages.
    */
   since(channel: string, cursor: Cursor | undefined, maxBytes: number): Promise<Replay> | Replay;
 
   /**
-   * Starts relaying a channel. MUST be in force once it has answered. MUST keep the channel's
-   * epoch and seq from then on until `unwatch`. MUST throw `EngineFullError` if there is no room.
+   * Starts relaying a channel. Once it has answered, every message MUST be relayed. From then on,
+   * until `unwatch`, the engine MUST NOT forget the channel's epoch and seq. MUST throw
+   * `EngineFullError` if there is no room.
    */
   watch(channel: string): Promise<void> | void;
 
-  /** Stops relaying a channel; MAY forget it when its history is gone. */
+  /** Stops relaying a channel. The engine MAY forget the channel when its history is gone. */
   unwatch(channel: string): Promise<void> | void;
 
   /** The state of a channel; undefined if it is not known. */
   info(channel: string): Promise<ChannelInfo | undefined> | ChannelInfo | undefined;
 
   /**
-   * Known channels whose name starts with `prefix`, `limit` at the most. A channel that is known
-   * all the time MUST come up once as the pages are followed. MUST NOT hold up the process.
+   * Known channels whose name starts with `prefix`, at most `limit`. A channel that is known all
+   * the time MUST appear exactly once on the pages. MUST NOT hold up the process.
    *
    * @param after `next` of the page before. MUST throw a `RangeError` if it is malformed.
    */
@@ -188,16 +190,16 @@ export interface Engine {
    */
   reset(channel: string): Promise<ChannelInfo | undefined> | ChannelInfo | undefined;
 
-  /** What was numbered here and what is held, for the metrics. */
+  /** What it has done and what it holds, for the metrics. */
   usage(): Usage;
 
   /**
-   * Why it can neither publish nor replay just now; undefined if it can. MUST answer at once. MAY be
+   * Why it cannot publish or replay at the moment; undefined if it can. MUST answer at once. MAY be
    * called before `start` has answered.
    */
   ready(): Unready | undefined;
 
-  /** Lets go of everything. MUST NOT call `local` afterwards. */
+  /** Releases everything. MUST NOT call `local` afterwards. */
   close(): Promise<void> | void;
 }
 
@@ -207,7 +209,7 @@ export class EngineFullError extends Error {
   override name = "EngineFullError";
 }
 
-/** The messages of one request would take more memory than one request may. */
+/** The messages of one request would take more memory than one request is granted. */
 export class BatchTooLargeError extends Error {
   /** Names the error in logs and stack traces. */
   override name = "BatchTooLargeError";

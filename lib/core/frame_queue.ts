@@ -1,22 +1,22 @@
 /**
- * The frames that a socket has not sent, counted: the runtime tells bytes only.
+ * Counts the frames that a socket has not sent. The runtime tells only bytes.
  *
  * @module
  */
 
-/** What each frame that waits to be sent costs the runtime beside its text, in bytes. */
+/** Bytes that the runtime takes for each unsent frame, beside its text. */
 export const FRAME_COST = 1024;
 
-/** Sizes of what was written since everything was last seen sent, oldest first. */
+/** The writes since the socket last had nothing unsent, oldest first. */
 export class FrameQueue {
-  /** Frames and bytes of each write, from `#at` up to `#end`. Written over, never given up. */
+  /** Frames and bytes of each write, from `#at` up to `#end`. The array is reused. */
   readonly #writes: number[] = [];
   #at = 0;
   #end = 0;
   #frames = 0;
   #bytes = 0;
 
-  /** Notes a write of so many frames, which have so many bytes together. */
+  /** Notes a write of so many frames with so many bytes together. */
   push(frames: number, bytes: number): void {
     this.#writes[this.#end++] = frames;
     this.#writes[this.#end++] = bytes;
@@ -24,7 +24,7 @@ export class FrameQueue {
     this.#bytes += bytes;
   }
 
-  /** How many frames are unsent if so many bytes are, counting writes as a whole. */
+  /** How many frames are unsent if so many bytes are. A write counts as a whole. */
   count(unsent: number): number {
     if (unsent === 0) {
       this.#at =

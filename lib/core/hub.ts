@@ -1,5 +1,6 @@
 /**
- * Joins the engine to the channels: publish, subscribe, and one flush for all that came meanwhile.
+ * Connects the engine to the channels: publish, subscribe, and one flush per turn of the event
+ * loop.
  *
  * @module
  */
@@ -17,17 +18,17 @@ import { Subscriber, type SubscriberContext, type SubscriberOptions } from "./su
 import { Subscription } from "./subscription.ts";
 import { Unsent } from "./unsent.ts";
 
-/** Nothing can be published any more: nobody would get it, and the history ends with the process. */
+/** Publishing is over: nobody would get the message, and its history would end with the process. */
 export class ShuttingDownError extends Error {
   /** Names the error in logs and stack traces. */
   override name = "ShuttingDownError";
 }
 
-/** A channel to join, from a position or from now on. */
-export interface Wish {
+/** A channel to join. */
+export interface Join {
   /** Name of the channel. */
   readonly channel: string;
-  /** Where to start; without one, with what is published from now on. */
+  /** Where to start. Without it, the next message published is the first. */
   readonly cursor?: Cursor;
 }
 
@@ -37,23 +38,23 @@ export interface HubOptions {
   readonly engine: Engine;
   /** Times the heartbeats and lifetimes of subscribers. */
   readonly wheel: TimerWheel;
-  /** Bytes that a subscriber may have unsent when its next message comes. */
+  /** Most bytes that a subscriber may have unsent when its next message comes. */
   readonly maxQueue: number;
-  /** Bytes that all subscribers together may have unsent; without it there is no limit. */
+  /** Most bytes that all subscribers together may have unsent. Without it there is no limit. */
   readonly maxUnsent?: number;
   /** Silence after which a subscriber is sent a heartbeat. */
   readonly heartbeat: number;
-  /** Takes what happens; without it nothing is counted. */
+  /** Counts what happens. Without it, nothing is counted. */
   readonly metrics?: Metrics;
-  /** Takes errors that nobody waits for. */
+  /** Takes errors of actions that nobody awaits. */
   readonly report?: (error: unknown) => void;
-  /** Runs a flush, once, soon after what is ready now; only tests change it. */
+  /** Runs a flush once, soon. Only tests replace it. */
   readonly schedule?: (flush: Flush) => void;
 }
 
-/** How often sinks with unsent history are looked at, in milliseconds. */
+/** How often subscribers that wait for room are looked at, in milliseconds. */
 const RETRY_MS = 10;
-/** How long one turn hands out history, in milliseconds. */
+/** How long one turn sends history, in milliseconds. */
 const RESUME_MS = 8;
 
 /** The channels of this process. */
@@ -63,7 +64,7 @@ export class Hub implements ChannelOwner, Local {
   readonly #schedule: (flush: Flush) => void;
   readonly #channels = new Map<Key, Channel>();
   readonly #subscribers = new Set<Subscriber>();
-  /** Those that wait for room to send history. */
+  /** Subscribers whose history waits for room. */
   readonly #behind = new Set<Subscriber>();
   readonly #outbox: Outbox;
   readonly #unsent: Unsent;
@@ -71,7 +72,7 @@ export class Hub implements ChannelOwner, Local {
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
 
-  /** A hub without channels and subscribers; `start()` joins it to the engine. */
+  /** A hub without channels and subscribers. `start()` connects it to the engine. */
   constructor(options: HubOptions) {
     this.#engine = options.engine;
     const { wheel, maxQueue, heartbeat, metrics = noMetrics, report = () => {} } = options;
@@ -95,7 +96,7 @@ export class Hub implements ChannelOwner, Local {
     this.#schedule = options.schedule ?? ((flush) => pacer.schedule(flush));
   }
 
-  /** Starts the engine; must be called before anything else. */
+  /** Starts the engine. Must be called before anything else. */
   start(): Promise<void> | void {
     return this.#engine.start(this);
   }
@@ -123,7 +124,7 @@ export class Hub implements ChannelOwner, Local {
     return this.#engine.publishAll(publications);
   }
 
-  /** The last check before the engine: whatever was waited for until now, a body or a token, is over. */
+  /** The last check before the engine: any wait for a body or a token is over by now. */
   #checkOpen(): void {
     if (this.#closed) throw new ShuttingDownError("Cannot publish: the server is shutting down");
   }
@@ -138,20 +139,20 @@ export class Hub implements ChannelOwner, Local {
   }
 
   /**
-   * Joins channels: all of them first, then tells where each starts, then come their histories, then
-   * they are live. With an engine that
-   * answers at once, so does this.
+   * Joins channels. First it joins all of them, then it tells where each starts, then it sends
+   * their histories, then they are live. Returns a promise only if the engine answers later.
    *
-   * @throws {EngineFullError} If there is no room for a channel; then the subscriber has joined
+   * @throws {EngineFullError} If there is no room for a channel. The subscriber has then joined
    * none of them.
    */
-  subscribe(subscriber: Subscriber, wishes: readonly Wish[]): Promise<void> | void {
+  subscribe(subscriber: Subscriber, joins: readonly Join[]): Promise<void> | void {
     if (subscriber.closed !== undefined) return;
     const joined: { subscription: Subscription; channel: Channel }[] = [];
-    // By subscription: under the name there may be another one by the time that an engine answers.
+    // By subscription, not by name: when the engine answers, the name may have another
+    // subscription.
     const undo = () => joined.filter(({ subscription }) => subscriber.leave(subscription)).length;
     try {
-      for (const { channel: name, cursor } of wishes) {
+      for (const { channel: name, cursor } of joins) {
         const channel = this.#channels.get(keyOf(name)) ?? this.#open(name);
         const subscription = new Subscription(subscriber, channel, cursor);
         joined.push({ subscription, channel });
@@ -170,7 +171,7 @@ export class Hub implements ChannelOwner, Local {
     const catchUp = () => all(joined.map(({ subscription }) => subscription.catchUp()));
     if (opened === undefined) return catchUp();
     return opened.then(catchUp).catch((error) => {
-      // A client that has left all of it meanwhile need not be told.
+      // A client that has left all of the channels meanwhile need not be told.
       if (undo() > 0) throw error;
     });
   }
@@ -205,15 +206,15 @@ export class Hub implements ChannelOwner, Local {
   }
 
   /**
-   * Goes on with the history of those that have room again, for some milliseconds: others get a turn before
-   * the rest. A timer calls it.
+   * Sends history to subscribers that have room again, for some milliseconds. Then others get a
+   * turn before the rest. A timer calls it.
    */
   resume(): void {
     const end = performance.now() + RESUME_MS;
     let late = false;
     for (const subscriber of this.#behind) {
       if (!subscriber.hasRoom) continue;
-      // If there is more than fits, it comes again behind the others.
+      // If there is more history than fits, the subscriber waits again, behind the others.
       this.#behind.delete(subscriber);
       subscriber.resume();
       late = performance.now() >= end;
@@ -233,22 +234,22 @@ export class Hub implements ChannelOwner, Local {
     this.#retryTimer = setTimeout(() => this.resume(), ms);
   }
 
-  /** Whether publications are refused, because the end has begun. */
+  /** Whether publications are refused, because the server shuts down. */
   get closed(): boolean {
     return this.#closed;
   }
 
   /**
-   * Refuses publications from now on. Ends every subscriber once what is pending has been sent: at once if
-   * nothing is, else after some turns, as those who read must not be cut for it. A subscriber that comes
-   * later is ended at once.
+   * Refuses publications from now on. Ends every subscriber once all pending messages are sent.
+   * That takes some turns if there are many: a subscriber that reads must not be cut for a burst. A
+   * subscriber that connects later is ended at once.
    */
   drain(): void {
     this.#closed = true;
     if (this.#outbox.empty) this.#end();
   }
 
-  /** Sends what is still pending, in one go, ends every subscriber and lets the engine go. */
+  /** Sends all pending messages at once, ends every subscriber and closes the engine. */
   async close(): Promise<void> {
     this.#closed = true;
     while (!this.#outbox.empty) this.#outbox.flush();
@@ -262,7 +263,7 @@ export class Hub implements ChannelOwner, Local {
     this.#unsent.stop();
   }
 
-  /** Takes a channel out of the map; false if another one, or none, has its place there. */
+  /** Removes a channel from the map. False if the map does not hold this channel. */
   #forget(channel: Channel): boolean {
     const key = keyOf(channel.name);
     return this.#channels.get(key) === channel && this.#channels.delete(key);
@@ -274,11 +275,11 @@ export class Hub implements ChannelOwner, Local {
     this.#channels.set(keyOf(name), channel);
     if (watched instanceof Promise) {
       channel.watching = watched.then(() => channel.watching = undefined, (error) => {
-        // Out of the way of whoever comes next. Those who joined it wait for this promise.
+        // The next subscriber must get a new channel. Those that joined this one await the promise.
         this.#forget(channel);
         throw error;
       });
-      // Nobody may be waiting: all may have left, or failed to join something else.
+      // Perhaps nobody awaits it: all may have left, or failed to join another channel.
       channel.watching.catch(() => {});
     }
     return channel;
@@ -290,7 +291,7 @@ export class Hub implements ChannelOwner, Local {
     this.#schedule(() => this.#flush());
   }
 
-  /** Delivers what one turn may; the rest comes in the next. */
+  /** Delivers as much as one turn may. The rest follows in the next turn. */
   #flush(): number {
     this.#scheduled = false;
     const messages = this.#outbox.flush();
@@ -299,7 +300,7 @@ export class Hub implements ChannelOwner, Local {
     return messages;
   }
 
-  /** Does something whose failure nobody waits for. */
+  /** Does something that nobody awaits. */
   #background(action: () => Promise<void> | void): void {
     try {
       action()?.catch(this.#context.report);
@@ -309,7 +310,7 @@ export class Hub implements ChannelOwner, Local {
   }
 }
 
-/** Resolves when all of these have; nothing if there is nothing to wait for. */
+/** Resolves when all of these have. Undefined if none of them is a promise. */
 function all(waits: readonly (Promise<void> | void)[]): Promise<void> | void {
   const promises = waits.filter((wait) => wait !== undefined);
   if (promises.length > 0) return Promise.all(promises).then(() => {});

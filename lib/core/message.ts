@@ -1,17 +1,17 @@
 /**
- * The message, the gap and river lines. Encoding is pure: nothing here writes anywhere.
+ * The message, the gap and river lines. Encoding is pure: nothing here writes anything.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 
-/** One published message, numbered. Immutable, shared by everybody it is delivered to. */
+/** A published and numbered message. It is immutable: all subscribers share it. */
 export interface Message {
   /** Name of the channel. */
   readonly channel: string;
-  /** Names the run of numbers that `seq` belongs to; a channel that starts over has a new one. */
+  /** The run of numbers that `seq` belongs to. A channel that starts over has a new epoch. */
   readonly epoch: string;
-  /** 1 for the first message of an epoch, then one more for each. */
+  /** 1 for the first message of an epoch, then one more for each message. */
   readonly seq: number;
   /** The text that was published. */
   readonly data: string;
@@ -21,40 +21,40 @@ export interface Message {
   readonly time: number;
 }
 
-/** What a message costs on the wire beside its data, in bytes: its line, a short name, a number. */
+/** Bytes that a message takes on the wire beside its data: its line, a short name, a number. */
 export const MESSAGE_COST = 64;
 
-/** Why a position could not be resumed without loss. */
+/** Why a subscription could not resume from its position without loss. */
 export type GapReason = "evicted" | "restart" | "ahead" | "slow";
 
 /**
- * One way to put frames on the wire. The ones without parameters are shared constants, so that a
- * batch can keep one encoding for all who use them.
+ * One way to write frames. Formats without parameters are shared constants, so that a batch can
+ * keep one encoding for all subscribers that use them.
  */
 export interface Format {
   /** The `Content-Type` of a response in this format. */
   readonly contentType: string;
-  /** What is sent after a silence, so that nobody in between takes the connection for dead. */
+  /** Sent after a silence, so that no proxy takes the connection for dead. */
   readonly heartbeat: string;
-  /** Takes note of the position at which a channel starts, and gives what is to be sent for it. */
+  /** Takes note of the position at which a channel starts, and returns the text to send for it. */
   open?(channel: string, position: string): string;
   /** The messages of a batch, encoded. */
   messages(batch: Batch): string;
-  /** A gap, encoded; empty where the format does not show gaps. */
+  /** A gap, encoded. Empty if the format does not show gaps. */
   gap(gap: Gap): string;
-  /** Messages in one write at most, where each takes much more than its data; none: any number. */
+  /** Most messages per write, if each takes much more than its data. Without it, any number. */
   readonly atOnce?: number;
 }
 
-/** Something a subscriber is sent. */
+/** Something that a subscriber is sent. */
 export interface Frame {
-  /** River lines, one a message, without line ends. */
+  /** River lines, one per message, without line ends. */
   readonly lines: readonly string[];
   /** All river lines, `\n` between them and none at the end. */
   readonly text: string;
   /** UTF-8 bytes of `text`. */
   readonly textBytes: number;
-  /** The frame in a format; every call with the same format gives the same bytes. */
+  /** The frame in a format. Every call with the same format returns the same bytes. */
   bytes(format: Format): Uint8Array<ArrayBuffer>;
 }
 
@@ -62,9 +62,9 @@ const utf8 = new TextEncoder();
 
 const NO_PARTS: readonly Batch[] = [];
 
-/** Some messages of one channel and epoch, in order, without holes; encoded once per format. */
+/** Messages of one channel and epoch, in order, without holes. Encoded once per format. */
 export class Batch implements Frame {
-  /** The messages in the order of seq; at least one. */
+  /** At least one message, in the order of seq. */
   readonly messages: readonly Message[];
   #lines: string[] | undefined;
   #text: string | undefined;
@@ -122,7 +122,7 @@ export class Batch implements Frame {
     return this.#textBytes ??= utf8Length(this.text);
   }
 
-  /** About the bytes that the batch takes on the wire. */
+  /** Roughly the bytes that the batch takes on the wire. */
   get cost(): number {
     let cost = 0;
     for (const { bytes } of this.messages) cost += bytes + MESSAGE_COST;
@@ -144,7 +144,7 @@ export class Batch implements Frame {
     return bytes;
   }
 
-  /** The batch in batches of at most so many messages; every call with the same number gives the same. */
+  /** The batch in parts of at most `most` messages. Equal calls return the same parts. */
   parts(most: number): readonly Batch[] {
     if (this.messages.length <= most) return [this];
     if (this.#most !== most) {
@@ -155,23 +155,23 @@ export class Batch implements Frame {
     return this.#parts;
   }
 
-  /** The messages from `start` up to but without `end`, as indexes; at least one must be left. */
+  /** The messages from index `start` up to, but without, `end`. At least one must be left. */
   slice(start: number, end?: number): Batch {
     return new Batch(this.messages.slice(start, end));
   }
 }
 
-/** Tells a subscriber that what came after its position cannot be had. */
+/** Tells a subscriber that messages after its position are gone. */
 export class Gap implements Frame {
   /** Name of the channel. */
   readonly channel: string;
   /** The seq that should have come next. */
   readonly from: number;
-  /** The position from which the stream goes on: the next message is `to + 1`. */
+  /** The position at which the stream continues: the next message is `to + 1`. */
   readonly to: number;
-  /** Epoch of `to` and of what follows. */
+  /** Epoch of `to` and of the messages that follow. */
   readonly epoch: string;
-  /** Why the position could not be resumed. */
+  /** Why the messages are gone. */
   readonly reason: GapReason;
 
   /** A gap that starts at seq `from` and ends at the position of `epoch` and `to`. */
@@ -183,7 +183,7 @@ export class Gap implements Frame {
     this.reason = reason;
   }
 
-  /** What the wire forms hold, in their order. */
+  /** The fields of all its forms, in their order. */
   get fields(): Record<string, string | number> {
     const { channel, from, to, epoch, reason } = this;
     return { channel, from, to, epoch, reason };

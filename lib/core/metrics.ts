@@ -1,19 +1,19 @@
 /**
- * What happens, as events.
+ * Events that are counted.
  *
  * @module
  */
 import type { GapReason } from "./message.ts";
 
-/** Takes events. Calls are made on the hot path: they must be cheap and must not throw. */
+/** Counts events. The hot path calls it, so calls must be cheap and must not throw. */
 export interface Metrics {
   /** Messages were handed to a sink. */
   delivered(messages: number): void;
   /** A subscriber was told of a gap. */
   gap(reason: GapReason): void;
-  /** A subscriber came. */
+  /** A subscriber connected. */
   connected(transport: string): void;
-  /** A subscriber went. */
+  /** A subscriber left or was closed. */
   disconnected(transport: string, reason: string): void;
   /** A request was refused with this status. */
   refused(status: number): void;
@@ -21,7 +21,7 @@ export interface Metrics {
   acceptFailed(): void;
 }
 
-/** Takes no notice. */
+/** Counts nothing. */
 export const noMetrics: Metrics = {
   delivered() {},
   gap() {},

@@ -1,5 +1,5 @@
 /**
- * What a channel's name, an idempotency key and the data of a message may be.
+ * The rules for channel names, idempotency keys and the data of a message.
  *
  * @module
  */
@@ -10,13 +10,13 @@ import { badParameter, quote, Refusal } from "./refusal.ts";
 export const MAX_NAME = 255;
 
 /**
- * Holds a channel name or idempotency key to its rules: 1 to 255 bytes, no control characters.
+ * Checks a channel name or an idempotency key: 1 to 255 bytes, no control characters.
  *
  * @throws {Refusal} 400 naming `parameter`.
  */
 export function checkName(parameter: string, value: string): void {
   if (value === "") throw badParameter(parameter, "it is empty");
-  // No code unit takes more than three bytes, so that few names have to be measured.
+  // A code unit takes at most three bytes, so only long names have to be measured.
   const bytes = value.length * 3 > MAX_NAME ? utf8Length(value) : 0;
   if (bytes > MAX_NAME) {
     throw badParameter(parameter, `${bytes} bytes, but ${MAX_NAME} are allowed: ${quote(value)}`);
@@ -37,12 +37,12 @@ function hasControl(text: string): boolean {
 }
 
 /**
- * Holds a message's data to its rules.
+ * Checks the data of a message.
  *
  * @throws {Refusal} 413 if it is too large, 400 if it is not Unicode.
  */
 export function checkData(parameter: string, data: string, max: number): void {
-  // No code unit takes more than three bytes, so that few strings have to be measured.
+  // A code unit takes at most three bytes, so only long texts have to be measured.
   if (data.length * 3 > max) {
     const bytes = utf8Length(data);
     if (bytes > max) {

@@ -1,6 +1,6 @@
 /**
- * What is yet to be delivered, and to whom: sent in parts, so that neither a large batch nor a large
- * crowd holds the event loop.
+ * The messages that wait for delivery. They are delivered in parts, so that neither a large batch
+ * nor many subscribers hold the event loop.
  *
  * @module
  */
@@ -11,14 +11,17 @@ import type { Subscription } from "./subscription.ts";
 
 /** Most messages delivered in one turn. */
 const TURN_MESSAGES = 256;
-/** The shares of `maxQueue` that their data may be, and what their frames cost where each has its own. */
+/**
+ * Most bytes of data in one turn, and most bytes of frames if each message has its own: shares of
+ * `maxQueue`.
+ */
 const TURN_BYTES_SHARE = 1 / 8;
 const TURN_FRAMES_SHARE = 1 / 4;
 /** How long one turn delivers, in milliseconds. */
 const TURN_MS = 8;
 /**
- * Messages, or bytes of them, that may be pending before a turn delivers all that it can, for as
- * long as `FLOOD_MS`: more than one request publishes to one channel. Else what comes in faster would pile up.
+ * If more messages or bytes than this are pending, a turn delivers all that it can in `FLOOD_MS`.
+ * Otherwise messages that come in faster would pile up. One request to one channel stays below.
  */
 const FLOOD_MESSAGES = 65_536;
 const FLOOD_BYTES = 16 * 1024 * 1024;
@@ -30,20 +33,20 @@ const CLOCK_EVERY = 256;
 export class Outbox {
   readonly #maxMessages: number;
   readonly #maxBytes: number;
-  /** Each once, in the order in which they are served. */
+  /** Channels with pending messages, each once, in the order in which they are served. */
   #channels: Channel[] = [];
-  /** Messages in the channels, and their bytes. */
+  /** Pending messages of all channels, and their bytes. */
   #messages = 0;
   #bytes = 0;
-  /** The batch that is being delivered, and those that have yet to get it. */
+  /** The batch that is being delivered, and the subscriptions that have yet to get it. */
   #batch: Batch | undefined;
   #rest: Iterator<Subscription> & Iterable<Subscription> = new Set<Subscription>().values();
 
   /**
    * An outbox with nothing in it.
    *
-   * @param maxQueue Bytes that a subscriber may have unsent. A turn delivers a part of that, so that
-   * a reader that takes what it is sent is never cut for one large publish.
+   * @param maxQueue Bytes that a subscriber may have unsent. A turn delivers only a part of that,
+   * so that a subscriber that reads is never cut for one large publish.
    */
   constructor({ maxQueue }: { maxQueue: number }) {
     const frames = Math.max(1, Math.floor(maxQueue * TURN_FRAMES_SHARE / FRAME_COST));
@@ -56,7 +59,7 @@ export class Outbox {
     return this.#channels.length === 0 && this.#batch === undefined;
   }
 
-  /** Takes a message that is to be delivered to a channel's subscribers. */
+  /** Takes a message for the subscribers of a channel. */
   push(channel: Channel, message: Message): void {
     this.#messages++;
     this.#bytes += message.bytes + MESSAGE_COST;
@@ -65,7 +68,7 @@ export class Outbox {
 
   /**
    * Delivers as much as one turn may, and returns how many messages each channel had, on average. A
-   * channel that has more is served again after the others.
+   * channel with more messages is served again after the others.
    */
   flush(): number {
     const flooded = this.#messages > FLOOD_MESSAGES || this.#bytes > FLOOD_BYTES;
@@ -97,13 +100,14 @@ export class Outbox {
     return batches === 0 ? 0 : messages / batches;
   }
 
-  /** Goes on with the batch at hand; false if time is over before all have it. */
+  /** Continues with the batch at hand. False if time is over before all subscriptions have it. */
   #deliver(end: number): boolean {
     const batch = this.#batch;
     if (batch === undefined) return true;
     const weight = batch.messages.length;
     let unwatched = 0;
-    // A set may change while it is walked: who leaves is not called, nobody else is skipped.
+    // A Set may change during iteration: members that are removed are not visited, no others are
+    // skipped.
     for (const subscription of this.#rest) {
       subscription.deliver(batch);
       unwatched += weight;

@@ -1,11 +1,11 @@
 /**
- * Why something is not done. A refusal is thrown anywhere while a request is looked at, and made into
- * a response or a line in one place per transport.
+ * Why something is not done. Any code that handles a request may throw a refusal. Each transport
+ * turns refusals into answers in one place.
  *
  * @module
  */
 
-/** Seconds after which a client may try again when there was no room. */
+/** `Retry-After` when there was no room, in seconds. */
 export const RETRY_AFTER = "5";
 
 /** Why a request is refused, for people (`message`) and for programs (`code`). */
@@ -39,17 +39,17 @@ export class Refusal extends Error {
   }
 }
 
-/** 400 for a parameter that is there, but wrong. */
+/** 400 for a parameter that is given, but wrong. */
 export function badParameter(name: string, message: string): Refusal {
   return new Refusal(400, "bad_parameter", `Bad parameter "${name}": ${message}`);
 }
 
-/** 500 for what is nobody's fault but ours; the log knows more. */
+/** 500 for a fault of the server. The log has the details. */
 export function internalError(): Refusal {
   return new Refusal(500, "internal_error", "Something broke; see the server's log");
 }
 
-/** A value as an error message shows it: quoted, escaped, and cut when it is long. */
+/** A value as error messages show it: quoted, escaped, and cut if it is long. */
 export function quote(value: string): string {
   return JSON.stringify(value.length > 64 ? value.slice(0, 64) + "…" : value);
 }

@@ -1,5 +1,6 @@
 /**
- * The contract of a sink: what a transport implements. `tests/support/sink_suite.ts` holds every sink to it.
+ * The contract of a sink, which every transport implements. `tests/support/sink_suite.ts` holds
+ * every sink to it.
  *
  * @module
  */
@@ -8,28 +9,28 @@ import type { Frame } from "./message.ts";
 
 /** Why a subscriber was closed. */
 export type CloseReason =
-  /** It got all it asked for. */
+  /** It got everything that it asked for. */
   | "done"
   /** The client went away. */
   | "gone"
-  /** It was ended for what its client sent. */
+  /** Its client sent something that is not allowed. */
   | "refused"
-  /** Its time was over. */
+  /** Its lifetime was over. */
   | "timeout"
-  /** Its token was good until now. */
+  /** Its token expired. */
   | "expired"
-  /** More was unsent than is allowed. */
+  /** It had more unsent than is allowed. */
   | "slow"
   /** The server is shutting down. */
   | "shutdown"
-  /** Something broke on our side. */
+  /** Something broke in the server. */
   | "error";
 
 /**
- * What a transport implements. `tests/support/sink_suite.ts` holds every sink to these rules.
+ * The writing end of a transport. `tests/support/sink_suite.ts` holds every sink to these rules.
  *
- * A sink MUST NOT block, MUST NOT keep or change what it is given beyond sending it, and MUST NOT
- * throw because its client went away. After `close` every other call MUST be harmless.
+ * A sink MUST NOT block. It MUST NOT change a frame, and MUST NOT keep it once it is sent. It MUST
+ * NOT throw because its client went away. After `close` every other call MUST be harmless.
  *
  * @example A sink that prints lines, as a subscriber of a river
  * ```ts
@@ -75,14 +76,14 @@ export interface Sink {
   readonly once: boolean;
 
   /**
-   * Messages that it may be given between two looks at its queue: fewer than any number where each
-   * takes much more than its data.
+   * Most messages that it may be given between two calls of `exceeds`. `Infinity`, unless each
+   * message takes much more than its data.
    */
   readonly atOnce: number;
 
   /**
    * MUST tell whether more than `limit` bytes are unsent: taken by the sink, but not by the
-   * transport. Asked before every message: MUST be cheap.
+   * transport. It is called before every message, so it MUST be cheap.
    */
   exceeds(limit: number): boolean;
 
@@ -90,20 +91,21 @@ export interface Sink {
   readonly held: number;
 
   /**
-   * A channel was joined; what follows on it comes after `position`. Called once a channel, before
+   * A channel was joined. Its messages come after `position`. Called once per channel, before
    * anything else about the channel.
    */
   open(channel: string, position: Position): void;
 
   /**
-   * MUST send the frame after all frames before it, whole or not at all. MUST return about how many
-   * bytes that takes, 0 if there was nothing to send: a format may have no words for a gap.
+   * MUST send the frame after all frames before it, whole or not at all. MUST return roughly how
+   * many bytes it takes. That is 0 if there was nothing to send, because the format does not show
+   * gaps.
    */
   write(frame: Frame): number;
 
-  /** MUST send something that the client takes for no message. */
+  /** MUST send something that the client does not take for a message. */
   heartbeat(): void;
 
-  /** Ends the transport, telling the client why as well as it can. MUST be idempotent. */
+  /** Ends the transport, and tells the client why as well as it can. MUST be idempotent. */
   close(reason: CloseReason): void;
 }

@@ -12,17 +12,17 @@ import type { Subscription } from "./subscription.ts";
 
 /** What all subscribers of a hub share. Times are in milliseconds. */
 export interface SubscriberContext {
-  /** Where its heartbeats and the end of its life are set. */
+  /** Times heartbeats and lifetimes. */
   readonly wheel: TimerWheel;
-  /** Takes what is delivered and what is lost. */
+  /** Counts deliveries and losses. */
   readonly metrics: Metrics;
-  /** Takes an error that closed the subscriber. */
+  /** Takes an error that closed a subscriber. */
   readonly report: (error: unknown) => void;
-  /** Bytes that may be unsent when the next message comes. */
+  /** At most so many bytes may be unsent when the next message comes. */
   readonly maxQueue: number;
   /** Silence after which a heartbeat is sent. */
   readonly heartbeat: number;
-  /** Counts what all subscribers together have unsent, and says when there is no room for history. */
+  /** Counts the unsent bytes of all subscribers, and tells when history has to wait. */
   readonly unsent: { wrote(bytes: number): void; readonly full: boolean };
   /** Calls `subscriber.resume()` once its sink has room again. */
   readonly whenRoom: (subscriber: Subscriber) => void;
@@ -32,69 +32,70 @@ export interface SubscriberContext {
 
 /** What one subscriber asks for. */
 export interface SubscriberOptions {
-  /** What the metrics count it under. */
+  /** The label under which the metrics count it. */
   readonly transport?: string;
-  /** Messages after which it is done. */
+  /** It is done after so many messages. */
   readonly limit?: number;
-  /** How long it may live, in milliseconds. */
+  /** How long it lives at most, in milliseconds. */
   readonly lifetime?: number;
-  /** Why it is closed then. */
-  readonly lastly?: "timeout" | "expired";
+  /** Why it is closed at the end of its lifetime. */
+  readonly endReason?: "timeout" | "expired";
 }
 
-/** Most bytes of history handed to a sink in one go, and the share of `maxQueue` that may be. */
+/** Most bytes of history in one write, and the most as a share of `maxQueue`. */
 const HISTORY_PIECE = 64 * 1024;
 const HISTORY_PIECE_SHARE = 1 / 16;
 /**
- * Unsent bytes beyond which a sink gets no more history for now, and the share of `maxQueue` that
- * may be. The rest is for live messages of other channels.
+ * While more bytes than this are unsent, a sink gets no more history. Also as a share of
+ * `maxQueue`. The rest of the queue is for live messages of other channels.
  */
 const HISTORY_WINDOW = 256 * 1024;
 const HISTORY_WINDOW_SHARE = 1 / 4;
 
 /**
- * Bytes of history that the runtime may hold beside the queue while a client takes nothing: 0.4 MiB
- * in small chunks, 1.3 MiB in chunks of 64 KiB (Deno 2.9.6). Live messages take none, as all
- * subscribers share their bytes.
+ * Bytes of history that the runtime holds beside the queue while a client reads nothing: 0.4 MiB in
+ * small chunks, 1.3 MiB in chunks of 64 KiB (Deno 2.9.6). Live messages take nothing more, because
+ * all subscribers share their bytes.
  */
 const RUNTIME_HOLDS = 1024 * 1024;
 
 /** One client's subscriptions, and the sink that they share. */
 export class Subscriber implements Timed {
-  /** What the metrics count it under. */
+  /** The label under which the metrics count it. */
   readonly transport: string;
-  /** Messages that are written between two looks at the queue. */
+  /** Most messages per write. The queue is looked at before each. */
   readonly atOnce: number;
   readonly #sink: Sink;
   readonly #context: SubscriberContext;
   readonly #endsAt: number;
-  readonly #lastly: CloseReason;
+  readonly #endReason: CloseReason;
   #subscriptions: Subscription[] = [];
-  /** Those that wait for room to send their history, in turn. */
+  /** Subscriptions whose history waits for room, in the order of their turns. */
   #behind: Subscription[] | undefined;
-  /** The runtime may hold history of it. */
+  /** Whether the runtime may hold some of its history. */
   #holds = false;
-  /** Bytes of history that it was sent. */
+  /** Bytes of history sent so far. */
   #history = 0;
   #left: number;
   #lastWrite: number;
   #written = false;
   #reason: CloseReason | undefined;
 
-  /** An answer with history is under way. Belongs to the subscription that asked. */
+  /** Whether an answer with history is awaited. Set by the subscription that asked. */
   asking = false;
 
   /** Belongs to the timer wheel. */
   due = 0;
 
-  /** A subscriber without subscriptions that sends through `sink`; its lifetime starts now. */
+  /** A subscriber without subscriptions that sends through `sink`. Its lifetime starts now. */
   constructor(
     sink: Sink,
     context: SubscriberContext,
     options: SubscriberOptions = {},
   ) {
     const { wheel, heartbeat } = context;
-    const { transport = "", limit = Infinity, lifetime = Infinity, lastly = "timeout" } = options;
+    const { transport = "", limit = Infinity, lifetime = Infinity, endReason = "timeout" } =
+      options;
     this.transport = transport;
     this.#sink = sink;
     this.atOnce = sink.atOnce;
@@ -102,11 +103,11 @@ export class Subscriber implements Timed {
     this.#left = limit;
     this.#lastWrite = wheel.now;
     this.#endsAt = wheel.now + lifetime;
-    this.#lastly = lastly;
+    this.#endReason = endReason;
     wheel.set(this, Math.min(heartbeat, lifetime));
   }
 
-  /** Undefined as long as it is open. */
+  /** Why it was closed; undefined while it is open. */
   get closed(): CloseReason | undefined {
     return this.#reason;
   }
@@ -123,18 +124,19 @@ export class Subscriber implements Timed {
 
   /** Adds a subscription that has yet to catch up. */
   add(subscription: Subscription): void {
-    // A list of one takes less memory than one that was pushed to, and most have one.
+    // Most have one subscription, and a list made with one item takes less memory than one pushed
+    // to.
     if (this.#subscriptions.length === 0) this.#subscriptions = [subscription];
     else this.#subscriptions.push(subscription);
   }
 
-  /** Leaves a channel; false if it was not subscribed to it. */
+  /** Leaves a channel. False if it was not subscribed to it. */
   remove(channel: string): boolean {
     const subscription = this.find(channel);
     return subscription !== undefined && this.leave(subscription);
   }
 
-  /** Ends one of its subscriptions; false if it was not, or is no longer, one of them. */
+  /** Ends one of its subscriptions. False if it does not have this subscription. */
   leave(subscription: Subscription): boolean {
     const index = this.#subscriptions.indexOf(subscription);
     if (index >= 0) this.#subscriptions.splice(index, 1);
@@ -144,30 +146,31 @@ export class Subscriber implements Timed {
     return index >= 0;
   }
 
-  /** Bytes of history that may be sent in one go. */
+  /** Most bytes of history in one write. */
   get historyPiece(): number {
     return Math.min(HISTORY_PIECE, this.#context.maxQueue * HISTORY_PIECE_SHARE);
   }
 
-  /** Whether it may be sent more history now: all its channels share the room, one at a time. */
+  /** Whether there is room for more history. All its channels share the room, one at a time. */
   get hasRoom(): boolean {
-    if (this.asking || this.#stuffed) return false;
-    // The first piece does not wait: those that take nothing must not keep others from a short history.
+    if (this.asking || this.#historyFull) return false;
+    // The first piece never waits: readers that take nothing must not keep others from a short
+    // history.
     return this.#history < this.historyPiece / 2 || !this.#context.unsent.full;
   }
 
-  /** As much history is unsent as may be. */
-  get #stuffed(): boolean {
+  /** Whether as much history is unsent as is allowed. */
+  get #historyFull(): boolean {
     return this.#exceeds(Math.min(HISTORY_WINDOW, this.#context.maxQueue * HISTORY_WINDOW_SHARE));
   }
 
   /**
-   * Calls `subscription.catchUp()` when there is room, after those that came before.
+   * Calls `subscription.catchUp()` once there is room, after the subscriptions that asked before.
    *
    * @param started Whether some of its history was sent.
    */
   awaitRoom(subscription: Subscription, started: boolean): void {
-    // The kernel takes the first pieces.
+    // The first pieces fit into the buffers of the kernel.
     if (started && !this.#holds && this.#history > 2 * this.historyPiece) {
       this.#holds = true;
       this.#context.unsent.wrote(RUNTIME_HOLDS);
@@ -178,8 +181,8 @@ export class Subscriber implements Timed {
   }
 
   /**
-   * Sends history as long as there is room. A channel that does not get all of its history in waits
-   * behind the others.
+   * Sends history while there is room. A channel with more history than fits waits behind the
+   * others.
    */
   resume(): void {
     const waiting = this.#behind;
@@ -191,20 +194,20 @@ export class Subscriber implements Timed {
     } else if (!this.asking) this.#context.whenRoom(this);
   }
 
-  /** Whether no more is unsent than is allowed; else it is closed for that. */
+  /** Whether at most `maxQueue` bytes are unsent. If not, it closes the subscriber. */
   keepsUp(): boolean {
     if (!this.#exceeds(this.#context.maxQueue)) return true;
     this.close("slow");
     return false;
   }
 
-  /** Bytes that it holds because they are unsent. */
+  /** Bytes of memory that its unsent messages take. */
   get unsent(): number {
     if (this.#reason !== undefined) return 0;
     return this.#sink.held + (this.#holds ? RUNTIME_HOLDS : 0);
   }
 
-  /** Takes note of what its sink was given by others: the answers to its client, in bytes. */
+  /** Counts bytes that others gave to its sink: the answers to its client. */
   sent(bytes: number): void {
     this.#context.unsent.wrote(bytes);
   }
@@ -220,7 +223,7 @@ export class Subscriber implements Timed {
     this.write(batch);
   }
 
-  /** Sends messages; ends the subscriber when it has what it asked for or is too far behind. */
+  /** Sends messages. Closes the subscriber if it has all it asked for, or is too slow. */
   write(batch: Batch): void {
     if (batch.messages.length <= this.atOnce) return this.#write(batch);
     for (const part of batch.parts(this.atOnce)) {
@@ -255,7 +258,7 @@ export class Subscriber implements Timed {
     this.#lastWrite = this.#context.wheel.now;
   }
 
-  /** An answer is complete: ends the subscriber if it wanted no more than one. */
+  /** Called when an answer is complete. Closes the subscriber if it wanted only one. */
   settle(): void {
     if (!this.#sink.once || !this.#written) return;
     if (this.#subscriptions.every(({ live }) => live)) this.close("done");
@@ -263,10 +266,10 @@ export class Subscriber implements Timed {
 
   onDue(): void {
     const { wheel, heartbeat } = this.#context;
-    if (wheel.now >= this.#endsAt) return this.close(this.#lastly);
+    if (wheel.now >= this.#endsAt) return this.close(this.#endReason);
     if (wheel.now - this.#lastWrite >= heartbeat) {
-      // A client that took none of its history for so long will not take a heartbeat either.
-      if (this.#behind !== undefined && this.#stuffed) return this.close("slow");
+      // A client that took none of its history for so long would not take a heartbeat either.
+      if (this.#behind !== undefined && this.#historyFull) return this.close("slow");
       this.#guard(() => this.#sink.heartbeat());
       if (this.#reason !== undefined) return;
       this.#lastWrite = wheel.now;
@@ -290,7 +293,7 @@ export class Subscriber implements Timed {
     this.#context.onClose?.(this, reason);
   }
 
-  /** Closes after an error that it had no part in. */
+  /** Closes it after an error that its client did not cause. */
   fail(error: unknown): void {
     this.#context.report(error);
     this.close("error");
@@ -305,7 +308,7 @@ export class Subscriber implements Timed {
     }
   }
 
-  /** A sink that breaks costs its own subscriber and nobody else. */
+  /** If a sink throws, only its own subscriber is closed. */
   #guard(action: () => void): void {
     if (this.#reason !== undefined) return;
     try {

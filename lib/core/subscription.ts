@@ -1,6 +1,6 @@
 /**
- * A subscription: catching up, then live. Here, once for all transports, history is joined to the live
- * stream without gap, repeat or reorder.
+ * A subscription: first it catches up, then it is live. This is the one place, for all transports,
+ * where history is joined to live messages without gap, repeat or reordering.
  *
  * @module
  */
@@ -15,7 +15,7 @@ export interface Feed {
   readonly name: string;
   /** As `Engine.since`. */
   since(cursor: Cursor | undefined, maxBytes: number): Promise<Replay> | Replay;
-  /** Removes the subscription; does nothing if it is gone already. */
+  /** Removes the subscription. Does nothing if it is not there. */
   leave(subscription: Subscription): void;
 }
 
@@ -23,7 +23,7 @@ export interface Feed {
 export class Subscription {
   readonly #subscriber: Subscriber;
   readonly #feed: Feed;
-  /** Only who gave a position is told of gaps. */
+  /** Whether the client gave a position. Only then is it told of gaps. */
   readonly #resumes: boolean;
   #cursor: Cursor | undefined;
   #epoch = "";
@@ -31,15 +31,15 @@ export class Subscription {
   #opened = false;
   #replayed = false;
   #ended = false;
-  /** Caught up: the next message comes from the live stream. */
+  /** Whether it has caught up: its next message is a live one. */
   live = false;
-  /** What was published while we wait for an answer, which may not hold it. */
+  /** Batches that arrived while an answer is awaited. The answer may not include them. */
   #meanwhile: Batch[] | undefined;
 
   /**
-   * A place of `subscriber` in the channel of `feed`, yet to catch up.
+   * A place of `subscriber` in the channel of `feed`. It has yet to catch up.
    *
-   * @param cursor Where to start; without one, with what is published from now on.
+   * @param cursor Where to start. Without it, the next message published is the first.
    */
   constructor(subscriber: Subscriber, feed: Feed, cursor?: Cursor) {
     this.#subscriber = subscriber;
@@ -53,10 +53,10 @@ export class Subscription {
     return this.#feed.name;
   }
 
-  /** Takes what was just published. */
+  /** Takes a batch that was just published. */
   deliver(batch: Batch): void {
     if (!this.live) {
-      // Unless an answer is under way, the next piece of history will have it.
+      // If no answer is awaited, the next piece of history will include the batch.
       this.#meanwhile?.push(batch);
     } else if (batch.first === this.#seq + 1 && batch.epoch === this.#epoch) {
       this.#seq = batch.last;
@@ -68,8 +68,8 @@ export class Subscription {
   }
 
   /**
-   * Tells the client the position at which it starts. Without a cursor it is live from then on. A
-   * promise only with an engine that answers later.
+   * Tells the client the position at which it starts. Without a cursor the subscription is live
+   * from then on. Returns a promise only if the engine answers later.
    */
   open(): Promise<void> | void {
     if (this.#cursor === undefined) return this.catchUp();
@@ -88,16 +88,16 @@ export class Subscription {
   }
 
   /**
-   * Sends history until there is no more, then goes live in the same turn; goes on later if there is
-   * no room for it. A promise only with an engine that answers later.
+   * Sends history until there is no more, then goes live in the same turn. If the sink is full, it
+   * continues later. Returns a promise only if the engine answers later.
    */
   catchUp(): Promise<void> | void {
     const subscriber = this.#subscriber;
-    // An answer that is under way does it.
+    // An answer is awaited, and will continue from there.
     if (this.#meanwhile !== undefined) return;
     try {
       while (!this.#ended && !this.live) {
-        // Where there is no history to send, there is nothing to wait for.
+        // Without a cursor there is no history to send, so nothing has to wait for room.
         if (this.#cursor !== undefined && !subscriber.hasRoom) {
           return subscriber.awaitRoom(this, this.#replayed);
         }
@@ -125,7 +125,7 @@ export class Subscription {
     if (history) subscriber.resume();
   }
 
-  /** An answer failed: of no concern to a subscriber that has left the channel meanwhile. */
+  /** An answer failed. That does not concern a subscriber that has left the channel meanwhile. */
   #fail(error: unknown): void {
     if (!this.#ended) this.#subscriber.fail(error);
   }
@@ -143,13 +143,13 @@ export class Subscription {
     this.#subscriber.open(this.channel, position);
   }
 
-  /** Takes a piece of history, and goes live if it is the last. */
+  /** Takes a piece of history, and goes live if it is the last one. */
   #take({ epoch, head, messages }: Replay): void {
     const meanwhile = this.#meanwhile;
     this.#meanwhile = undefined;
     if (this.#ended) return;
     const subscriber = this.#subscriber;
-    // The rest is asked for again when there is room.
+    // The rest is asked for again once there is room.
     if (messages.length > subscriber.atOnce) messages = messages.slice(0, subscriber.atOnce);
     const next = messages.length > 0 ? messages[0].seq : head + 1;
     const asked = this.#cursor ?? { epoch, seq: head };
@@ -166,7 +166,7 @@ export class Subscription {
     if (this.#ended || this.#seq < head) return;
     this.live = true;
     for (const batch of meanwhile ?? []) {
-      // The one before may have been all that was wanted.
+      // The batch before may have been the last one that the client wanted.
       if (this.#ended) return;
       this.deliver(batch);
     }
@@ -179,9 +179,11 @@ export class Subscription {
     if (next > asked.seq + 1) return this.#replayed ? "slow" : "evicted";
   }
 
-  /** The batch is not what comes next: the channel started over, or the engine's relay slipped. */
+  /**
+   * The batch is not the next one: the channel started over, or the engine's relay lost something.
+   */
   #realign(batch: Batch): void {
-    // Relayed before a reset that we know of: epochs sort by age.
+    // It was relayed before a reset that we know of: epochs sort by age.
     if (batch.epoch < this.#epoch) return;
     if (batch.epoch === this.#epoch && batch.last <= this.#seq) return;
     if (batch.epoch === this.#epoch && batch.first <= this.#seq) {

@@ -1,29 +1,32 @@
 /**
- * What all subscribers together have unsent, held to a limit.
+ * The unsent bytes of all subscribers together, held to a limit.
  *
  * @module
  */
 
-/** A subscriber as far as its queue goes. */
+/** The queue of a subscriber. */
 export interface Queue {
-  /** Bytes that it holds because they are unsent. */
+  /** Bytes of memory that its unsent messages take. */
   readonly unsent: number;
-  /** Ends it: too much is unsent. */
+  /** Closes the subscriber, because too much is unsent. */
   close(reason: "slow"): void;
 }
 
 /** Share of the limit that history may fill. The rest is for live messages. */
 const HISTORY_SHARE = 3 / 4;
-/** Share of the limit to which queues are cut once it is exceeded. */
+/** Once the limit is exceeded, queues are cut until this share of it is left. */
 const CUT_TO = 0.9;
-/** Milliseconds between two looks at all queues, and how many times longer than a look at least. */
+/**
+ * Least time between two looks at all queues: in milliseconds, and in times of how long a look
+ * takes.
+ */
 const LOOK_MS = 10;
 const LOOK_SPACING = 20;
 
 /**
- * Adds up what is written, which costs nothing. Only when that is more than there was room for at
- * the last look are all queues looked at again, from a timer: by then the runtime has written what
- * it could, so that a queue holds nothing but what its client does not take.
+ * Adds up the bytes that are written, which costs nothing. Only if they exceed the room that was
+ * left at the last look, a timer looks at all queues again. By then the runtime has written what it
+ * could, so a queue holds only bytes that its client has not taken.
  */
 export class Unsent {
   readonly #limit: number;
@@ -34,33 +37,33 @@ export class Unsent {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #spacing = LOOK_MS;
 
-  /** Holds the queues together to `limit` bytes. */
+  /** Holds all these queues together to `limit` bytes. */
   constructor(limit: number, queues: Iterable<Queue>) {
     this.#limit = limit;
     this.#queues = queues;
   }
 
-  /** Whether history has to wait. It may have to for some milliseconds longer than necessary. */
+  /** Whether history has to wait. It may wait some milliseconds longer than necessary. */
   get full(): boolean {
     if (this.#unsent + this.#written < this.#limit * HISTORY_SHARE) return false;
     this.#lookSoon();
     return true;
   }
 
-  /** Takes note of bytes that were written to a queue. */
+  /** Counts bytes that were written to a queue. */
   wrote(bytes: number): void {
     this.#written += bytes;
     if (this.#unsent + this.#written > this.#limit) this.#lookSoon();
   }
 
-  /** Looks at all queues: bytes that are unsent now. */
+  /** Looks at all queues, and returns the bytes that are unsent now. */
   count(): number {
     this.#unsent = this.#written = 0;
     for (const { unsent } of this.#queues) this.#unsent += unsent;
     return this.#unsent;
   }
 
-  /** Looks at no queue any more. */
+  /** Stops looking at the queues. */
   stop(): void {
     clearTimeout(this.#timer);
   }
@@ -78,7 +81,7 @@ export class Unsent {
     this.#spacing = Math.max(LOOK_MS, (performance.now() - start) * LOOK_SPACING);
   }
 
-  /** Closes those that have most unsent. */
+  /** Closes the subscribers that have the most unsent bytes. */
   #cut(): void {
     const longest = [...this.#queues].map((queue) => ({ queue, unsent: queue.unsent }))
       .sort((a, b) => b.unsent - a.unsent);

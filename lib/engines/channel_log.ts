@@ -7,7 +7,7 @@ import type { Linked } from "../base/chain.ts";
 import { channelCost, heldBytes, MESSAGE_OVERHEAD, type SharedText } from "./cost.ts";
 import { History, type KeptMessage } from "./history.ts";
 
-/** A channel with its history: one object, as there may be millions. */
+/** A channel with its history. One object, because there may be millions. */
 export class ChannelLog extends History implements Linked<ChannelLog> {
   /** The channel's name. */
   readonly channel: string;
@@ -19,7 +19,10 @@ export class ChannelLog extends History implements Linked<ChannelLog> {
   seq = 0;
   /** Whether its messages are relayed. */
   watched = false;
-  /** When it was last published to or left by its last subscriber, or up to `MemoryEngine.#touchMs` before. */
+  /**
+   * When it was last published to, or left by its last subscriber. May lag by up to
+   * `MemoryEngine.#touchMs`.
+   */
   touched = 0;
   /** As `Linked` says. */
   older: ChannelLog | undefined;
@@ -34,14 +37,15 @@ export class ChannelLog extends History implements Linked<ChannelLog> {
     this.order = order;
   }
 
-  /** Bytes of memory that it takes without its messages. */
+  /** Bytes of memory that it takes, apart from its messages. */
   get cost(): number {
     return channelCost(this.channel);
   }
 }
 
 /**
- * The next message of a channel. Most share no text, so they have no field for it: there may be millions.
+ * The next message of a channel. Most share no text, so they have no field for it: there may be
+ * millions.
  *
  * @param bytes Bytes of the data in UTF-8.
  * @param time When it is published, in milliseconds of the engine's clock.

@@ -1,5 +1,5 @@
 /**
- * What history takes of memory, in bytes, as the runtime holds it. `tests/engines/cost_test.ts` measures it.
+ * How many bytes of memory history takes in the runtime. `tests/engines/cost_test.ts` measures it.
  *
  * @module
  */
@@ -7,54 +7,54 @@ import { type Key, keyOf } from "../base/key.ts";
 import { BatchTooLargeError, type Publication } from "../core/engine.ts";
 import { utf8Length } from "../core/message.ts";
 
-/** What a kept message takes beyond its data: the object, its slot, the head of the text. */
+/** Bytes that a kept message takes beyond its data: the object, its slot, the head of the text. */
 export const MESSAGE_OVERHEAD = 128;
 
-/** What a channel takes beyond its name and its messages. */
+/** Bytes that a channel takes beyond its name and its messages. */
 const CHANNEL_OVERHEAD = 224;
 
 /**
  * Bytes that the characters of a text take: one each, or two each if any of them is not Latin-1.
  *
- * @param bytes Bytes of the text in UTF-8: as many as characters if all are ASCII.
+ * @param bytes Bytes of the text in UTF-8. If all characters are ASCII, there are as many bytes.
  */
 export function heldBytes(text: string, bytes: number): number {
   return bytes === text.length || !/[^\0-\xff]/.test(text) ? text.length : 2 * text.length;
 }
 
-/** Bytes that a channel takes without its messages: its name is there twice, once as a key. */
+/** Bytes that a channel takes without its messages. Its name is held twice, once as a key. */
 export function channelCost(name: string): number {
   return CHANNEL_OVERHEAD + 2 * heldBytes(name, utf8Length(name));
 }
 
-/** A text that several kept messages share: it counts once, as long as any of them is kept. */
+/** A text that several kept messages share. It counts once, while any of them is kept. */
 export class SharedText {
   /** Bytes that the text takes. */
   readonly held: number;
-  /** How many kept messages have it. */
+  /** How many kept messages share it. */
   keepers = 0;
 
-  /** A text of so many bytes that no message has yet. */
+  /** A text of so many bytes, which no message shares yet. */
   constructor(held: number) {
     this.held = held;
   }
 }
 
-/** What all histories of an engine keep together. */
+/** The sums over all histories of an engine. */
 export class Holdings {
   /** Messages. */
   messages = 0;
   /** UTF-8 bytes of their data. */
   bytes = 0;
-  /** Bytes of memory that all of it takes. */
+  /** Bytes of memory that they take. */
   held = 0;
 }
 
 /**
- * Holds the messages of one request to their share of memory.
+ * Checks that the messages of one request take no more than their share of memory.
  *
- * @param most Bytes that they may take if all are kept.
- * @param isKnown Whether the channel counts already, so that it costs nothing new.
+ * @param most Most bytes that they may take if all are kept.
+ * @param isKnown Whether a channel counts already, so that it costs nothing new.
  * @throws {BatchTooLargeError} If they would take more.
  */
 export function checkShare(
@@ -62,7 +62,7 @@ export function checkShare(
   most: number,
   isKnown: (channel: string) => boolean,
 ): void {
-  // An upper bound that looks into no text: nearly all requests are far below it.
+  // An upper bound that reads no text. Nearly all requests are far below it.
   let bound = publications.length * (MESSAGE_OVERHEAD + channelCost(""));
   for (const { channel, data } of publications) bound += 4 * channel.length + 2 * data.length;
   if (bound <= most) return;

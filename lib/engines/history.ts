@@ -8,27 +8,29 @@ import { type Holdings, MESSAGE_OVERHEAD, type SharedText } from "./cost.ts";
 
 /** A message as a history keeps it. */
 export interface KeptMessage extends Message {
-  /** Bytes of memory that it takes; without its data if that is shared. */
+  /** Bytes of memory that it takes, without its data if that is shared. */
   readonly cost: number;
-  /** What it shares with messages of other channels; most share nothing, and have no such field. */
+  /**
+   * The text that it shares with messages of other channels. Most share none, and lack the field.
+   */
   readonly shared?: SharedText;
 }
 
-/** Slots below which a ring that has become too large is left as it is. */
-const FEW = 32;
+/** A ring of at most so many slots never shrinks. */
+const SMALL_RING = 32;
 
-/** The ring of who has no ring: shared, and never written to. */
+/** Placeholder shared by all histories of at most one message. Never written to. */
 const NO_SLOTS: (KeptMessage | undefined)[] = [];
 
 /**
- * A bounded run of messages with consecutive seq. Adding and evicting cost the same however many
- * are kept.
+ * A bounded run of messages with consecutive seq. Adding and evicting cost the same, however many
+ * messages are kept.
  */
 export class History {
   /**
-   * A ring: the message of a seq is in the slot of its last bits. The length is a power of two, or 0
-   * for at most one message, which is `#only`. Most channels have one: without a ring it takes less
-   * memory, and fewer places of it to look at.
+   * A ring: the low bits of a seq say which slot its message is in. Its length is a power of two,
+   * or 0 for at most one message, which is then `#only`. Most channels keep one message. Without a
+   * ring it takes less memory, and fewer reads of it.
    */
   #slots = NO_SLOTS;
   #only: KeptMessage | undefined;
@@ -58,10 +60,10 @@ export class History {
   }
 
   /**
-   * Adds the next message, and forgets the oldest ones first so that there are at most `most`. Its seq
-   * must be one more than the last kept.
+   * Adds the next message, and first forgets the oldest ones so that at most `most` are kept. Its
+   * seq must be one more than that of the newest.
    *
-   * @param holdings Brought up to date: what all histories keep together, this one among them.
+   * @param holdings The sums over all histories, this one included. They are updated.
    */
   push(message: KeptMessage, most: number, holdings: Holdings): void {
     if (most < 1) return this.trim(0, Infinity, holdings);
@@ -83,7 +85,7 @@ export class History {
   /**
    * Forgets messages until at most `count` are left, all of them accepted after `time`.
    *
-   * @param holdings Brought up to date, as by `push`.
+   * @param holdings Updated, as by `push`.
    */
   trim(count: number, time: number, holdings: Holdings): void {
     const { length } = this;
@@ -93,8 +95,8 @@ export class History {
   }
 
   /**
-   * The messages after `seq`, oldest first: as many as fit into `maxBytes`, but at least one if
-   * there is one.
+   * The messages after `seq`, oldest first: as many as fit into `maxBytes`, but at least one if any
+   * is kept.
    */
   after(seq: number, maxBytes: number): Message[] {
     const messages: Message[] = [];
@@ -109,7 +111,7 @@ export class History {
     return messages;
   }
 
-  /** Forgets the oldest message; there must be one. */
+  /** Forgets the oldest message. There must be one. */
   #drop(holdings: Holdings): void {
     const { bytes, cost, shared } = this.oldest!;
     this.#bytes -= bytes;
@@ -129,7 +131,7 @@ export class History {
       return;
     }
     let fitting = this.#slots.length;
-    while (fitting > FEW && this.#length * 4 <= fitting) fitting /= 2;
+    while (fitting > SMALL_RING && this.#length * 4 <= fitting) fitting /= 2;
     if (fitting < this.#slots.length) this.#resize(fitting);
   }
 

@@ -26,36 +26,36 @@ import { ChannelLog, messageOf } from "./channel_log.ts";
 import { checkShare, heldBytes, Holdings, SharedText } from "./cost.ts";
 import type { KeptMessage } from "./history.ts";
 
-/** What the memory engine keeps. */
+/** The limits of the memory engine. */
 export interface MemoryLimits {
-  /** Messages a channel. */
+  /** Messages kept per channel. */
   readonly history: number;
-  /** Milliseconds a message is kept. */
+  /** Milliseconds that a message is kept. */
   readonly historyTtl: number;
-  /** Bytes of memory that history may take, channels included. */
+  /** Most bytes of memory that history takes, channels included. */
   readonly maxMemory: number;
-  /** Channels that were published to, at a time; as many may be only watched. */
+  /** Channels that were published to, at a time. As many more may be only watched. */
   readonly maxChannels: number;
-  /** Idempotency keys remembered in all. */
+  /** Idempotency keys remembered. */
   readonly maxIds: number;
-  /** Milliseconds an idempotency key is remembered. */
+  /** Milliseconds that an idempotency key is remembered. */
   readonly idTtl: number;
 }
 
 /** The share of all memory that the messages of one request may take. */
 const BATCH_SHARE = 1 / 4;
 /**
- * How exactly the order of last touches is kept, as a share of the time that history is kept, and at the
- * most in milliseconds. Moving a channel to the end of the list touches the memory of two others: on
- * every publish that would cost as much as the publish where there are very many.
+ * The order of last touches may be wrong by this share of the time that history is kept, and at
+ * most by so many milliseconds. Moving a channel to the end of the list touches the memory of two
+ * others. With very many channels, doing so on every publish would double its cost.
  */
 const TOUCH_SHARE = 1 / 64;
 const MAX_TOUCH_MS = 60_000;
-/** How often channels past their time are looked for, in milliseconds. */
+/** How often expired channels are looked for, in milliseconds. */
 const SWEEP_MS = 1000;
-/** Channels dropped, or keys forgotten, in one go; more wait for the next turn of the event loop. */
+/** Most channels dropped and keys forgotten per turn of the event loop. */
 const SWEEP_BATCH = 1000;
-/** Channels looked at by `list` before others get a turn. */
+/** Channels that `list` looks at before others get a turn. */
 const LIST_BATCH = 10_000;
 
 /** Keeps everything in this process. Answers at once. */
@@ -64,11 +64,11 @@ export class MemoryEngine implements Engine {
   readonly #touchMs: number;
   readonly #now: () => number;
   readonly #newEpoch: () => string;
-  /** All channels: those that were published to, and those that are only watched. */
+  /** All channels: published to, or only watched. */
   readonly #logs = new Map<Key, ChannelLog>();
   /**
-   * The channels that count against the limits: all but those that are watched and keep nothing. Nothing
-   * can be gained by forgetting those, and they must not keep others out.
+   * The channels that count against the limits: all except those that are watched and keep nothing.
+   * Forgetting those would free nothing, and they must not keep others out.
    */
   readonly #chain = new Chain<ChannelLog>();
   /** By channel and key. */
@@ -78,9 +78,9 @@ export class MemoryEngine implements Engine {
   #created = 0;
   #published = 0;
   /**
-   * The epoch of channels to come. Channels share it until one that had messages is dropped or reset:
+   * The epoch of new channels. They share it until a channel that had messages is dropped or reset:
    * only then could a name come back with numbers that were used before. So a position in a channel
-   * that never had a message stays good when the channel is dropped and made again.
+   * that never had a message stays valid when the channel is dropped and made again.
    */
   #epoch: string;
   #timer: ReturnType<typeof setInterval> | undefined;
@@ -89,8 +89,8 @@ export class MemoryEngine implements Engine {
   /**
    * An engine without channels, held to `limits`.
    *
-   * @param options `now` gives milliseconds that never go back, `newEpoch` a name that sorts after those
-   * it gave before.
+   * @param options `now` returns milliseconds that never go back. `newEpoch` returns a name that
+   * sorts after all names before it.
    */
   constructor(
     limits: MemoryLimits,
@@ -120,12 +120,12 @@ export class MemoryEngine implements Engine {
     const share = this.#limits.maxMemory * BATCH_SHARE;
     checkShare(publications, share, (channel) => this.#counts(channel));
     this.#checkRoom(publications);
-    // Nothing below can fail, or what was published before it would stay.
+    // Nothing below may fail: what was published before the failure would stay.
     const now = this.#now();
     let last: string | undefined;
     let shared: SharedText | undefined;
     return publications.map(({ channel, data, id }, i) => {
-      // One text for several channels comes as one publication after the other.
+      // One text for several channels comes as consecutive publications.
       if (data !== last) shared = undefined;
       if (shared === undefined && publications[i + 1]?.data === data) {
         shared = new SharedText(heldBytes(data, utf8Length(data)));
@@ -178,7 +178,7 @@ export class MemoryEngine implements Engine {
     if (!/^[0-9]{1,15}$/.test(after)) {
       throw new RangeError(`Cannot continue the list after ${JSON.stringify(after)}`);
     }
-    // A map is walked in the order of creation, and goes on rightly while it changes.
+    // A Map is iterated in the order of insertion, also if it changes meanwhile.
     const channels: ChannelInfo[] = [];
     let looked = 0;
     let last = Number(after);
@@ -197,7 +197,7 @@ export class MemoryEngine implements Engine {
     if (log === undefined) return undefined;
     log.trim(0, Infinity, this.#holdings);
     log.seq = 0;
-    // From here on it is as any other channel without messages.
+    // From here on it is like any other channel without messages.
     log.epoch = this.#epoch = this.#newEpoch();
     this.#leave(log);
     return this.#describe(log);
@@ -222,8 +222,8 @@ export class MemoryEngine implements Engine {
   }
 
   /**
-   * Drops what is past its time. The list is in the order of the last touch, so only what goes is
-   * looked at, and at most `SWEEP_BATCH` of it in one turn.
+   * Drops expired channels and keys, at most `SWEEP_BATCH` per turn. The list is in the order of
+   * the last touch, so this looks only at those that are dropped, and at one more.
    */
   sweep(): void {
     const now = this.#now();
@@ -235,14 +235,15 @@ export class MemoryEngine implements Engine {
     for (let log = this.#chain.oldest; log !== undefined; log = this.#chain.oldest) {
       if (log.touched > now - this.#limits.historyTtl || --budget < 0) break;
       this.#expire(log);
-      // Published to after it was touched, but not much: the others can wait as long.
+      // `touched` lags by up to `#touchMs`, so this channel is not idle yet. All behind it were
+      // touched later, so stop here.
       if (log.length > 0) break;
       this.#leave(log);
     }
     if (budget < 0) this.#sweeping = afterOthers(() => this.sweep());
   }
 
-  /** Channels that are watched and keep nothing. */
+  /** How many channels are watched and keep nothing. */
   get #onlyWatched(): number {
     return this.#logs.size - this.#chain.size;
   }
@@ -261,7 +262,7 @@ export class MemoryEngine implements Engine {
     }
     const bytes = utf8Length(data);
     const log = this.#admit(channel);
-    // From the number to the receipt nothing may fail, or the number would be used and nobody told.
+    // Nothing may fail from the number to the receipt: the number would be used, and nobody told.
     const message = messageOf(log, data, bytes, now, shared);
     log.seq = message.seq;
     this.#published++;
@@ -277,7 +278,7 @@ export class MemoryEngine implements Engine {
     return receipt;
   }
 
-  /** The channel, counted against the limits: it is published to. */
+  /** The channel, which counts against the limits because it is published to. */
   #admit(channel: string): ChannelLog {
     const log = this.#logs.get(keyOf(channel));
     if (log !== undefined && this.#chain.has(log)) return log;
@@ -292,12 +293,12 @@ export class MemoryEngine implements Engine {
     return admitted;
   }
 
-  /** Makes sure that all of these can be published to, so that none of them fails halfway. */
+  /** Makes sure that there is room for all these channels, so that none of them fails halfway. */
   #checkRoom(publications: readonly Publication[]): void {
     const room = this.#limits.maxChannels - this.#chain.size;
     if (publications.length <= room) return;
     const unknown = new Set<Key>();
-    // Also those whose id is a repeat: it may be forgotten before their turn comes.
+    // Publications whose id is a repeat count too: the id may be forgotten before their turn.
     for (const { channel } of publications) {
       if (!this.#counts(channel)) unknown.add(keyOf(channel));
     }
@@ -324,7 +325,7 @@ export class MemoryEngine implements Engine {
     if (log.seq > 0) this.#epoch = this.#newEpoch();
   }
 
-  /** A channel keeps nothing: it goes, or stays for those who watch it without counting. */
+  /** A channel keeps nothing. It is dropped, or stays without counting if it is watched. */
   #leave(log: ChannelLog): void {
     if (!log.watched) this.#drop(log);
     else if (this.#chain.has(log)) this.#discount(log);
@@ -353,18 +354,18 @@ export class MemoryEngine implements Engine {
         this.#touch(idlest, message.time);
         continue;
       }
-      // It may have nothing to give: its messages expired, or it was left when they had gone.
+      // It may have nothing left: its messages expired, or had gone before it was left.
       idlest.trim(idlest.length - 1, -Infinity, this.#holdings);
       if (idlest.length > 0) continue;
-      // The others are gone: the message is larger than all memory, and counted all the same.
+      // All others are gone. The message is larger than all memory, and is kept all the same.
       if (idlest === log) break;
       this.#leave(idlest);
     }
   }
 
   /**
-   * Whether a channel that is the longest untouched was published to after that. So others have been idle
-   * for longer, above all if `log` is that channel: it has just been published to.
+   * Whether the channel that was touched longest ago has been published to since. Then others have
+   * been idle for longer. If it is `log`, it was published to just now.
    */
   #isBusy(idlest: ChannelLog, log: ChannelLog): boolean {
     if (idlest === log) return this.#chain.size > 1;

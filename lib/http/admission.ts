@@ -136,12 +136,12 @@ export class Admission {
   lifeOf(
     { expires }: Grant,
     timeout = Infinity,
-  ): { lifetime: number; lastly: "expired" | "timeout" } {
+  ): { lifetime: number; endReason: "expired" | "timeout" } {
     const most = Math.min(timeout, this.#limits.clientTimeout || Infinity);
     const granted = expires - Date.now();
     return granted < most
-      ? { lifetime: Math.max(0, granted), lastly: "expired" }
-      : { lifetime: most, lastly: "timeout" };
+      ? { lifetime: Math.max(0, granted), endReason: "expired" }
+      : { lifetime: most, endReason: "timeout" };
   }
 
   /** How often the client may publish; undefined if there is no limit. */

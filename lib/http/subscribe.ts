@@ -5,7 +5,7 @@
  */
 import type { Grant } from "../access/access.ts";
 import { type Cursor, parseCursors, parseEventIds, printCursor } from "../core/cursor.ts";
-import type { Wish } from "../core/hub.ts";
+import type { Join } from "../core/hub.ts";
 import type { Format } from "../core/message.ts";
 import { badParameter, internalError, quote, Refusal } from "../core/refusal.ts";
 import type { Subscriber } from "../core/subscriber.ts";
@@ -24,7 +24,7 @@ const SUBSCRIBE: readonly Name[] = KNOWN.slice(KNOWN.indexOf("keep"), KNOWN.inde
 /** What a subscription asks for. */
 export interface SubscribeRequest {
   /** The channels to join, in the order asked for; at least one. */
-  readonly wishes: Wish[];
+  readonly joins: Join[];
   /** How frames are encoded. */
   readonly format: Format;
   /** What the metrics call it. */
@@ -77,7 +77,7 @@ function streamTo(
 ): Response | Promise<Response> {
   const { hub, admission } = parts;
   const { request, connection } = call;
-  checkMaySubscribe(grant, asked.wishes);
+  checkMaySubscribe(grant, asked.joins);
   const { format, once, positions, limit, timeout } = asked;
   const end = admission.enter(call);
   const sink = new StreamSink(format, {
@@ -95,7 +95,7 @@ function streamTo(
     limit,
     ...admission.lifeOf(grant, timeout),
   });
-  const subscribed = join(subscriber, () => hub.subscribe(subscriber, asked.wishes));
+  const subscribed = join(subscriber, () => hub.subscribe(subscriber, asked.joins));
   // The status can say that nothing came only if it has not been sent before. An event stream
   // says so by ending: 204 would tell its client never to come back.
   const mayBeEmpty = timeout !== undefined && format.contentType !== EVENT_STREAM;
@@ -135,8 +135,8 @@ function join(
  *
  * @throws {Refusal} If it may not.
  */
-export function checkMaySubscribe(grant: Grant, wishes: readonly Wish[]): void {
-  if (!wishes.every(({ channel }) => grant.maySubscribe(channel))) throw grant.refusal("subscribe");
+export function checkMaySubscribe(grant: Grant, joins: readonly Join[]): void {
+  if (!joins.every(({ channel }) => grant.maySubscribe(channel))) throw grant.refusal("subscribe");
 }
 
 /**
@@ -176,7 +176,7 @@ export function subscribeRequest(
   limits: RequestLimits,
 ): SubscribeRequest {
   params.refuseMistakes(SUBSCRIBE);
-  const wishes = wishesOf(params, headers, limits.maxChannelsPerClient);
+  const joins = joinsOf(params, headers, limits.maxChannelsPerClient);
   const keep = params.get("keep");
   if (keep !== undefined && keep !== "0" && keep !== "1") {
     throw badParameter("keep", `expected 0 or 1, got ${quote(keep)}`);
@@ -185,14 +185,12 @@ export function subscribeRequest(
   const named = formatOf(params, headers);
   const once = keep === "0" || callback !== undefined;
   const positions = new Map(
-    wishes.map(({ channel, cursor }) => [channel, cursor === undefined ? "" : printCursor(cursor)]),
+    joins.map(({ channel, cursor }) => [channel, cursor === undefined ? "" : printCursor(cursor)]),
   );
-  let format = named === "sse" && wishes.length > 1
-    ? sseOfMany(new Map(positions))
-    : FORMATS[named];
+  let format = named === "sse" && joins.length > 1 ? sseOfMany(new Map(positions)) : FORMATS[named];
   if (callback !== undefined) format = jsonp(callback);
   return {
-    wishes,
+    joins,
     format,
     transport: callback !== undefined
       ? "jsonp"
@@ -213,7 +211,7 @@ export function subscribeRequest(
  *
  * @throws {Refusal} 400 naming what is wrong.
  */
-export function wishesOf(params: Params, headers: Headers, maxChannels: number): Wish[] {
+export function joinsOf(params: Params, headers: Headers, maxChannels: number): Join[] {
   const names = params.names(maxChannels);
   const cursors = cursorsOf(params, headers, names.length);
   return names.map((channel, i) =>

@@ -5,11 +5,11 @@
  */
 import type { Grant } from "../access/access.ts";
 import { MAX_TIMER_MS } from "../base/clock.ts";
-import type { Wish } from "../core/hub.ts";
+import type { Join } from "../core/hub.ts";
 import { quote, Refusal } from "../core/refusal.ts";
 import { type Call, granted, type Parts, retryMs } from "./call.ts";
 import { Params } from "./params.ts";
-import { checkMaySubscribe, wishesOf } from "./subscribe.ts";
+import { checkMaySubscribe, joinsOf } from "./subscribe.ts";
 import { LineSession } from "./transports/line_session.ts";
 import { PlainSession, type SessionContext } from "./transports/socket_session.ts";
 import { LineSocketSink, PlainSocketSink } from "./transports/socket_sink.ts";
@@ -27,28 +27,28 @@ export function websocket(parts: Parts, call: Call): Response | Promise<Response
   const protocols = request.headers.get("sec-websocket-protocol")?.split(",") ?? [];
   const lines = protocols.some((protocol) => protocol.trim() === SUBPROTOCOL);
   const named = !lines || params.has("name");
-  const wishes = named ? wishesOf(params, request.headers, parts.limits.maxChannelsPerClient) : [];
-  if (!lines && wishes.length > 1) {
+  const joins = named ? joinsOf(params, request.headers, parts.limits.maxChannelsPerClient) : [];
+  if (!lines && joins.length > 1) {
     throw new Refusal(
       400,
       "duplicate_parameter",
-      `Parameter "name" is given ${wishes.length} times, but a plain WebSocket has one channel: ` +
+      `Parameter "name" is given ${joins.length} times, but a plain WebSocket has one channel: ` +
         `use the subprotocol ${SUBPROTOCOL}`,
     );
   }
-  return granted(parts, request, params, (grant) => upgrade(parts, call, grant, wishes, lines));
+  return granted(parts, request, params, (grant) => upgrade(parts, call, grant, joins, lines));
 }
 
 function upgrade(
   parts: Parts,
   call: Call,
   grant: Grant,
-  wishes: readonly Wish[],
+  joins: readonly Join[],
   lines: boolean,
 ): Response {
   const { hub, admission, limits, inboxes, report } = parts;
   if (!grant.known) throw grant.refusal("connect");
-  checkMaySubscribe(grant, wishes);
+  checkMaySubscribe(grant, joins);
   const pace = admission.paceOf(call);
   // Without a turn of the event loop in between: a client that leaves meanwhile leaves a socket that
   // never opens nor closes, and a file descriptor (Deno 2.9.6).
@@ -74,7 +74,7 @@ function upgrade(
   const context: SessionContext = {
     hub,
     subscriber,
-    wishes,
+    joins,
     grant,
     limits,
     inboxes,

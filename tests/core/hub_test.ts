@@ -258,10 +258,10 @@ Deno.test("Hub joins all channels or none", async () => {
   await using river = makeHub(new MemoryEngine(memoryLimits({ maxChannels: 2 })));
   const { hub } = river;
   const subscriber = hub.connect(new RecordingSink());
-  const wishes = ["a", "b", "c"].map((channel) => ({ channel }));
-  assertThrows(() => hub.subscribe(subscriber, wishes), EngineFullError);
+  const joins = ["a", "b", "c"].map((channel) => ({ channel }));
+  assertThrows(() => hub.subscribe(subscriber, joins), EngineFullError);
   assertEquals([subscriber.size, hub.subscribers("a"), hub.subscribers("b")], [0, 0, 0]);
-  hub.subscribe(subscriber, wishes.slice(1));
+  hub.subscribe(subscriber, joins.slice(1));
   assertEquals(subscriber.size, 2);
 });
 

@@ -15,7 +15,7 @@ import {
   wholeNumber,
 } from "../../lib/http/params.ts";
 import { readPublications } from "../../lib/http/publish.ts";
-import { MAX_CALLBACK, MAX_TIMEOUT, subscribeRequest, wishesOf } from "../../lib/http/subscribe.ts";
+import { joinsOf, MAX_CALLBACK, MAX_TIMEOUT, subscribeRequest } from "../../lib/http/subscribe.ts";
 import { jsonp, raw, river, riverV1, sse } from "../../lib/http/transports/formats.ts";
 import { bodiesOf } from "../support/server.ts";
 
@@ -706,7 +706,7 @@ Deno.test("readPublications() refuses lines that are all empty", async () => {
 
 Deno.test("subscribeRequest() streams river lines unless told otherwise", () => {
   assertEquals(subscription("name=x"), {
-    wishes: [{ channel: "x" }],
+    joins: [{ channel: "x" }],
     format: river,
     transport: "stream",
     once: false,
@@ -893,23 +893,23 @@ Deno.test("wholeNumber() holds a parameter to its range", () => {
 
 // Positions
 
-function wishes(text: string, lastEventId?: string) {
+function joins(text: string, lastEventId?: string) {
   const headers = new Headers(lastEventId === undefined ? {} : { "last-event-id": lastEventId });
-  return wishesOf(form(text), headers, 3);
+  return joinsOf(form(text), headers, 3);
 }
 
-Deno.test("wishesOf() wants live messages only unless it is given a position", () => {
-  assertEquals(wishes("name=b&name=a"), [{ channel: "b" }, { channel: "a" }]);
+Deno.test("joinsOf() wants live messages only unless it is given a position", () => {
+  assertEquals(joins("name=b&name=a"), [{ channel: "b" }, { channel: "a" }]);
 });
 
-Deno.test("wishesOf() gives each channel its position, in order", () => {
-  assertEquals(wishes("name=b&name=a&seq=k3f9x2-12,0"), [
+Deno.test("joinsOf() gives each channel its position, in order", () => {
+  assertEquals(joins("name=b&name=a&seq=k3f9x2-12,0"), [
     { channel: "b", cursor: { epoch: "k3f9x2", seq: 12 } },
     { channel: "a", cursor: { seq: 0 } },
   ]);
 });
 
-Deno.test("wishesOf() believes the header before a library's parameter, last_event_id and seq", () => {
+Deno.test("joinsOf() believes the header before a library's parameter, last_event_id and seq", () => {
   const sources: [string, string | undefined, number | undefined][] = [
     ["name=x&seq=1", undefined, 1],
     ["name=x&seq=1&last_event_id=2", undefined, 2],
@@ -921,7 +921,7 @@ Deno.test("wishesOf() believes the header before a library's parameter, last_eve
     ["name=x&seq=abc", "3", 3],
   ];
   for (const [text, header, seq] of sources) {
-    assertEquals(wishes(text, header)[0].cursor?.seq, seq, `${text}, ${header}`);
+    assertEquals(joins(text, header)[0].cursor?.seq, seq, `${text}, ${header}`);
   }
 });
 
@@ -938,62 +938,62 @@ for (
     ...["Last_Event_Id", "last%2Devent%2Did", "evs_last_event_id"],
   ]
 ) {
-  Deno.test(`wishesOf() takes ${spelling} for last_event_id, as libraries send it`, () => {
-    assertEquals(wishes(`name=x&seq=1&${spelling}=k3f9x2-12`)[0].cursor, {
+  Deno.test(`joinsOf() takes ${spelling} for last_event_id, as libraries send it`, () => {
+    assertEquals(joins(`name=x&seq=1&${spelling}=k3f9x2-12`)[0].cursor, {
       epoch: "k3f9x2",
       seq: 12,
     });
     // A library adds its own to an address that may have one.
-    assertEquals(wishes(`name=x&${spelling}=1&${spelling}=2`)[0].cursor, { seq: 2 });
+    assertEquals(joins(`name=x&${spelling}=1&${spelling}=2`)[0].cursor, { seq: 2 });
   });
 }
 
-Deno.test("wishesOf() refuses a seq that is not a position, and names it", () => {
+Deno.test("joinsOf() refuses a seq that is not a position, and names it", () => {
   for (const text of ["abc", "-1", "18446744073709551616", "1e3", "a-", "9007199254740992"]) {
     const reason = `Cannot parse the position "${text}": ` +
       'expected "990" or "mi9x2k3fq7d0v-990", with a number up to 2^53-1';
-    assertEquals(refusal(() => wishes(`name=x&seq=${text}`)), bad("seq", reason));
+    assertEquals(refusal(() => joins(`name=x&seq=${text}`)), bad("seq", reason));
   }
-  assertEquals(refusal(() => wishes("name=x&seq=")), bad("seq", "it is empty"));
+  assertEquals(refusal(() => joins("name=x&seq=")), bad("seq", "it is empty"));
 });
 
-Deno.test("wishesOf() takes an event id that is not a position for one of another server", () => {
+Deno.test("joinsOf() takes an event id that is not a position for one of another server", () => {
   const ids = ["abc", "1478833333:0", "-1", "18446744073709551616", "k3f9x2-1,k3f9x2-2", "é", ","];
   for (const id of [...ids, "x".repeat(10_000), "k3f9x2-1, k3f9x2-1", "0-0"]) {
     const text = `name=x&last_event_id=${id}`;
-    assertEquals(wishes(text), [{ channel: "x", cursor: ELSEWHERE }], id);
-    assertEquals(wishes(`name=x&lastEventId=${id}`), [{ channel: "x", cursor: ELSEWHERE }], id);
-    assertEquals(wishes("name=x", id), [{ channel: "x", cursor: ELSEWHERE }], id);
+    assertEquals(joins(text), [{ channel: "x", cursor: ELSEWHERE }], id);
+    assertEquals(joins(`name=x&lastEventId=${id}`), [{ channel: "x", cursor: ELSEWHERE }], id);
+    assertEquals(joins("name=x", id), [{ channel: "x", cursor: ELSEWHERE }], id);
   }
   const both = [{ channel: "x", cursor: ELSEWHERE }, { channel: "y", cursor: ELSEWHERE }];
-  assertEquals(wishes("name=x&name=y", "k3f9x2-1"), both);
-  assertEquals(wishes("name=x&name=y", "k3f9x2-1, k3f9x2-2, k3f9x2-3"), both);
+  assertEquals(joins("name=x&name=y", "k3f9x2-1"), both);
+  assertEquals(joins("name=x&name=y", "k3f9x2-1, k3f9x2-2, k3f9x2-3"), both);
   const second = [{ channel: "x", cursor: ELSEWHERE }, { channel: "y", cursor: { seq: 7 } }];
-  assertEquals(wishes("name=x&name=y", "abc, 7"), second);
+  assertEquals(joins("name=x&name=y", "abc, 7"), second);
 });
 
-Deno.test("wishesOf() wants as many positions as channels", () => {
+Deno.test("joinsOf() wants as many positions as channels", () => {
   const reason = (text: string, channels: string) =>
     bad("seq", `Cannot match the positions "${text}" to ${channels}: expected one each, in order`);
-  assertEquals(refusal(() => wishes("name=x&seq=1,2")), reason("1,2", "1 channel"));
-  assertEquals(refusal(() => wishes("name=x&name=y&seq=1")), reason("1", "2 channels"));
+  assertEquals(refusal(() => joins("name=x&seq=1,2")), reason("1,2", "1 channel"));
+  assertEquals(refusal(() => joins("name=x&name=y&seq=1")), reason("1", "2 channels"));
 });
 
-Deno.test("wishesOf() starts a channel from now on whose position is empty in a list", () => {
+Deno.test("joinsOf() starts a channel from now on whose position is empty in a list", () => {
   const expected = [
     { channel: "b", cursor: undefined },
     { channel: "a", cursor: { epoch: "k3f9x2", seq: 12 } },
   ];
-  assertEquals(wishes("name=b&name=a&seq=,k3f9x2-12"), expected);
-  assertEquals(wishes("name=b&name=a&last_event_id=,k3f9x2-12"), expected);
-  assertEquals(wishes("name=b&name=a", ",k3f9x2-12"), expected);
-  assertEquals(wishes("name=a&name=b&seq=,").map(({ cursor }) => cursor), [undefined, undefined]);
+  assertEquals(joins("name=b&name=a&seq=,k3f9x2-12"), expected);
+  assertEquals(joins("name=b&name=a&last_event_id=,k3f9x2-12"), expected);
+  assertEquals(joins("name=b&name=a", ",k3f9x2-12"), expected);
+  assertEquals(joins("name=a&name=b&seq=,").map(({ cursor }) => cursor), [undefined, undefined]);
 });
 
-Deno.test("wishesOf() refuses names before it looks at positions", () => {
-  assertEquals(refusal(() => wishes("seq=abc")), MISSING_NAME);
+Deno.test("joinsOf() refuses names before it looks at positions", () => {
+  assertEquals(refusal(() => joins("seq=abc")), MISSING_NAME);
   assertEquals(
-    refusal(() => wishes("name=a&name=b&name=c&name=d&seq=abc")),
+    refusal(() => joins("name=a&name=b&name=c&name=d&seq=abc")),
     bad("name", "it is given 4 times, but 3 are allowed"),
   );
 });

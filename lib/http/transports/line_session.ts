@@ -5,7 +5,7 @@
  */
 import { parseCursor } from "../../core/cursor.ts";
 import { EngineFullError, type Receipt } from "../../core/engine.ts";
-import type { Wish } from "../../core/hub.ts";
+import type { Join } from "../../core/hub.ts";
 import { line } from "../../core/message.ts";
 import { checkData, checkName } from "../../core/names.ts";
 import { internalError, quote, Refusal } from "../../core/refusal.ts";
@@ -61,7 +61,7 @@ export class LineSession extends SocketSession {
   #perform(kind: string, fields: Fields): Promise<void> | void {
     switch (kind) {
       case "sub":
-        return this.#subscribe(wishOf(fields));
+        return this.#subscribe(joinOf(fields));
       case "unsub":
         return this.#unsubscribe(textField(fields, "channel"));
       case "pub":
@@ -75,13 +75,13 @@ export class LineSession extends SocketSession {
     }
   }
 
-  #subscribe(wish: Wish): Promise<void> | void {
+  #subscribe(join: Join): Promise<void> | void {
     const { hub, subscriber, grant, limits } = this.context;
-    const name = quote(wish.channel);
-    if (!grant.maySubscribe(wish.channel)) {
+    const name = quote(join.channel);
+    if (!grant.maySubscribe(join.channel)) {
       throw new Refusal(403, "forbidden", `Not allowed to subscribe to ${name}`);
     }
-    if (subscriber.find(wish.channel) !== undefined) {
+    if (subscriber.find(join.channel) !== undefined) {
       throw new Refusal(400, "already_subscribed", `Already subscribed to ${name}`);
     }
     if (subscriber.size >= limits.maxChannelsPerClient) {
@@ -92,7 +92,7 @@ export class LineSession extends SocketSession {
           "allowed (--max-channels-per-client)",
       );
     }
-    return hub.subscribe(subscriber, [wish]);
+    return hub.subscribe(subscriber, [join]);
   }
 
   #unsubscribe(channel: string): void {
@@ -176,7 +176,7 @@ function parseCommand(text: string): [string, Fields] {
   return [kind, fields];
 }
 
-function wishOf(fields: Fields): Wish {
+function joinOf(fields: Fields): Join {
   const channel = textField(fields, "channel");
   checkName("channel", channel);
   if (fields.seq === undefined) {

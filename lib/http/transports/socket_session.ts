@@ -6,7 +6,7 @@
 import type { Grant } from "../../access/access.ts";
 import type { Pace } from "../../access/rate_limit.ts";
 import { EngineFullError } from "../../core/engine.ts";
-import type { Hub, Wish } from "../../core/hub.ts";
+import type { Hub, Join } from "../../core/hub.ts";
 import { utf8Length } from "../../core/message.ts";
 import { checkData } from "../../core/names.ts";
 import { Refusal } from "../../core/refusal.ts";
@@ -22,7 +22,7 @@ export interface SessionContext {
   /** The client's subscriptions. */
   readonly subscriber: Subscriber;
   /** What to subscribe to when the socket is open. */
-  readonly wishes: readonly Wish[];
+  readonly joins: readonly Join[];
   /** What the client may do. */
   readonly grant: Grant;
   /** What frames and messages are held to. */
@@ -126,8 +126,8 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
   }
 
   #open(): void {
-    const { hub, subscriber, wishes } = this.context;
-    hub.subscribe(subscriber, wishes)?.catch((error) => this.#refuse(error));
+    const { hub, subscriber, joins } = this.context;
+    hub.subscribe(subscriber, joins)?.catch((error) => this.#refuse(error));
   }
 
   #refuse(error: unknown): void {
@@ -177,7 +177,7 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
 export class PlainSession extends SocketSession {
   /** Publishes the frame. */
   protected override receive(data: string): number | undefined {
-    const { hub, grant, limits, inboxes, wishes: [{ channel }] } = this.context;
+    const { hub, grant, limits, inboxes, joins: [{ channel }] } = this.context;
     if (!inboxes.next()) return 0;
     if (!grant.mayPublish(channel)) {
       this.end("forbidden", "not allowed to publish");
