@@ -1,5 +1,5 @@
 /**
- * A whole river that does not listen: the engine, the channels, the routes, and what holds them to limits.
+ * A whole river that does not listen: engine, channels, routes, access and limits.
  *
  * Unstable: names may change until a second engine has passed the suite.
  *
@@ -83,8 +83,8 @@ export interface RiverOptions extends Partial<RiverLimits> {
 /** A river that does not listen. */
 export interface RiverServer {
   /**
-   * Answers one request. Without `connection` it counts as one from this machine. Only a request from
-   * `Deno.serve` can become a WebSocket.
+   * Answers one request. Without `connection` it counts as one from this machine. Only a request
+   * from `Deno.serve` can become a WebSocket.
    */
   handle(request: Request, connection?: Connection): Response | Promise<Response>;
   /** Takes an error that came while a response was sent: `onError` of `Deno.serve`. */
@@ -98,8 +98,8 @@ export interface RiverServer {
   /** Gets ready. Must be called once, before the first request. */
   start(): Promise<void>;
   /**
-   * Refuses new requests. Resolves when those under way are answered and all streams and sockets are
-   * closed, however long their clients take.
+   * Refuses new requests. Resolves when those under way are answered and all streams and sockets
+   * are closed, however long their clients take.
    */
   refuse(): Promise<void>;
   /** As `refuse`, and ends every subscriber. */
@@ -189,13 +189,14 @@ export function createRiver(options: RiverOptions = {}): RiverServer {
       maxConnectionsPerClient: perClient === "auto"
         ? Math.ceil(maxConnections * CLIENT_SHARE)
         : perClient,
-      // A proxy that is not trusted, or a program of this machine: neither is one client.
+      // A loopback address may be a proxy that is not trusted, or any program: not one client.
       sparesLoopback: perClient === "auto" && !trustProxy,
       trustProxy,
     },
   });
   return {
-    // Two parameters and no default value: the runtime gives no connection to a function of length 1.
+    // Two parameters and no default value: the runtime gives no connection to a function of length
+    // 1.
     handle: (request, connection) => app.handle(request, connection ?? NO_CONNECTION),
     fail: app.fail,
     hub,

@@ -1,4 +1,5 @@
-// The npm copy of @std carries no types: these are the names that river uses, as @std declares them.
+// The npm copy of @std carries no types: these are the names that river uses, as @std declares
+// them.
 
 declare module "@std/cli/parse-args" {
   export function parseArgs(

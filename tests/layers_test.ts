@@ -5,11 +5,11 @@ import { assert, assertEquals } from "@std/assert";
  * docs/architecture.md says why.
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  base: ["@std/text"],
+  base: ["@std/text", "node:buffer"],
   core: ["base", "node:buffer"],
   engines: ["base", "core"],
   access: ["base", "core", "node:crypto", "jose"],
-  http: ["base", "core", "access", "static", "chat-demo", "node:buffer", "@std/http", "uplot"],
+  http: ["base", "core", "access", "static", "chat-demo", "@std/http", "uplot"],
   "river.ts": ["base", "core", "engines", "access", "http"],
   cli: ["base", "core", "access", "river.ts", "@std/cli", "@std/toml"],
   "main.ts": ["cli", "deno.json"],

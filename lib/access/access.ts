@@ -11,9 +11,9 @@ import { BadTokenError, type Rights, Tokens } from "./tokens.ts";
 
 /** What one client may do. */
 export interface Grant {
-  /** Whether it needs no credential, or shows a good one. */
-  readonly known: boolean;
-  /** Whether it shows a good credential, or none is needed for anything. */
+  /** Whether it needs no credential, or shows a valid one. */
+  readonly valid: boolean;
+  /** Whether it shows a valid credential, or the server needs none at all. */
   readonly trusted: boolean;
   /** May publish to this channel. */
   mayPublish(channel: string): boolean;
@@ -21,15 +21,15 @@ export interface Grant {
   maySubscribe(channel: string): boolean;
   /** May list and reset channels, and read the metrics. */
   readonly mayOperate: boolean;
-  /** When it ends, in milliseconds since 1970; `Infinity`: never. */
+  /** When it ends, in milliseconds since 1970. `Infinity`: never. */
   readonly expires: number;
-  /** The refusal of what it does not allow. */
+  /** The refusal of an action that it does not allow. */
   refusal(action: string): Refusal;
 }
 
-/** What who needs no token, or holds the key, may do. */
+/** The grant of a client that holds the key, or needs no credential. */
 const EVERYTHING: Grant = {
-  known: true,
+  valid: true,
   trusted: true,
   mayPublish: () => true,
   maySubscribe: () => true,
@@ -38,9 +38,9 @@ const EVERYTHING: Grant = {
   refusal: unauthorized,
 };
 
-/** What a good token allows. */
+/** The grant of a valid token. */
 class TokenGrant implements Grant {
-  readonly known = true;
+  readonly valid = true;
   readonly trusted = true;
   readonly #rights: Rights;
 
@@ -65,27 +65,29 @@ class TokenGrant implements Grant {
   }
 
   refusal(action: string): Refusal {
-    const reason = `the token does not allow to ${action}`;
+    const reason = `the token does not allow you to ${action}`;
     return new Refusal(403, "forbidden", `Not allowed to ${action}`, {
       "www-authenticate": challenge("insufficient_scope", reason),
     });
   }
 }
 
-/** What access is decided by. */
+/** The keys, secrets and origins that decide access. */
 export interface AccessOptions {
-  /** The key that allows everything; none: everybody may do what no token is needed for. */
+  /** The key that allows everything. Without it, everybody may do what needs no token. */
   readonly publishKey?: string;
-  /** What tokens are signed with; with one or more, everything needs a token or the key. */
+  /**
+   * The secrets that tokens are signed with. If there is one, everything needs a token or the key.
+   */
   readonly tokenSecrets?: readonly string[];
   /**
-   * Web origins allowed besides the server's own: `https://example.com`, `example.com` (any scheme
-   * and port), `*.example.com` (its subdomains) or `*`.
+   * Web origins that are allowed beside the server's own: `https://example.com`, `example.com` (any
+   * scheme and port), `*.example.com` (its subdomains) or `*`.
    */
   readonly origins?: readonly string[];
 }
 
-/** Answers every question of access. */
+/** Decides who may do what. */
 export class Access {
   readonly #keyDigest: Uint8Array | undefined;
   readonly #tokens: Tokens | undefined;
@@ -95,21 +97,21 @@ export class Access {
   /** Access with this key or these secrets, and from pages of these origins. */
   constructor({ publishKey, tokenSecrets = [], origins = [] }: AccessOptions) {
     if ([publishKey, ...tokenSecrets].some((secret) => secret?.trim() === "")) {
-      throw new TypeError("Cannot guard anything with an empty key or secret");
+      throw new TypeError("An empty key or secret protects nothing");
     }
     this.#keyDigest = publishKey === undefined ? undefined : digest(publishKey);
     this.#tokens = tokenSecrets.length === 0 ? undefined : new Tokens(tokenSecrets);
     this.origins = new Origins(origins);
   }
 
-  /** Whether everybody may publish and subscribe: there is neither a key nor a secret. */
+  /** Whether everybody may publish and subscribe, because there is neither a key nor a secret. */
   get open(): boolean {
     return this.#keyDigest === undefined && this.#tokens === undefined;
   }
 
   /**
-   * Lets operators pass. Where there is no credential to show, these are the programs of this machine:
-   * what comes from elsewhere or through a proxy is refused, whatever `--open` says.
+   * Admits operators. Without a key or secret, these are the programs on this machine. Requests
+   * from elsewhere or through a proxy are then refused, even with `--open`.
    *
    * @param grant What the client may do.
    * @param peer The address at the other end of the connection.
@@ -128,11 +130,12 @@ export class Access {
   }
 
   /**
-   * What a client may do; a promise only while a token is new here.
+   * The grant of a client. A promise only if its token is new to this process.
    *
-   * @param token `token=`; the `Authorization` header wins over it, and it over the cookie.
-   * @param embeddable Whether any page gains by making a browser ask for this, which it can without a
-   * word of its own: by a link, an image or a script. Then the cookie counts only where the browser says
+   * @param token The parameter `token`. The `Authorization` header wins over it, and it wins over
+   * the cookie.
+   * @param embeddable Whether a page would gain by making a visitor's browser send this request. A
+   * link, an image or a script is enough for that. The cookie then counts only if the browser says
    * that the page is trusted.
    */
   grant(headers: Headers, token: string | undefined, embeddable = false): Grant | Promise<Grant> {
@@ -151,30 +154,31 @@ export class Access {
     });
   }
 
-  /** Who shows nothing good. Without tokens everybody may listen. */
-  #stranger(flaw?: string): Grant {
-    const mayListen = this.#tokens === undefined;
+  /** The grant of a client without a valid credential. Without tokens everybody may subscribe. */
+  #stranger(reason?: string): Grant {
+    const maySubscribe = this.#tokens === undefined;
     return {
-      known: mayListen,
+      valid: maySubscribe,
       trusted: false,
       mayPublish: () => false,
-      maySubscribe: () => mayListen,
+      maySubscribe: () => maySubscribe,
       mayOperate: false,
       expires: Infinity,
-      refusal: (action) => unauthorized(action, flaw),
+      refusal: (action) => unauthorized(action, reason),
     };
   }
 
   /**
-   * The token in the cookie, unless the browser may have sent it for a page that is not trusted, or is let
-   * in only as everybody is (`--origin *`): the cookie is its user's, not the page's.
+   * The token in the cookie. It does not count if the browser may have sent it for a page that is
+   * not trusted, or that only `--origin *` lets in: the cookie belongs to the visitor, not to the
+   * page.
    */
   #cookieOf(headers: Headers, embeddable: boolean): string | undefined {
     const cookies = headers.get("cookie");
     if (cookies === null) return undefined;
     const token = /(?:^|; ?)river_token=([^;]*)/.exec(cookies)?.[1];
     if (token === undefined || token === "") return undefined;
-    return this.origins.speakFor(headers, embeddable) ? token : undefined;
+    return this.origins.comesFromTrusted(headers, embeddable) ? token : undefined;
   }
 }
 
@@ -183,22 +187,25 @@ function bearerOf(headers: Headers): string | undefined {
   return /^Bearer +(.+)$/i.exec(headers.get("authorization") ?? "")?.[1];
 }
 
-/** The refusal of who shows no credential, or one with a flaw. The body is the same for all. */
-function unauthorized(action: string, flaw?: string): Refusal {
+/**
+ * The refusal for a client without a credential, or with an invalid one. The reason is only in the
+ * header.
+ */
+function unauthorized(action: string, reason?: string): Refusal {
   return new Refusal(401, "unauthorized", `A key or token is needed to ${action}`, {
-    "www-authenticate": challenge(flaw === undefined ? undefined : "invalid_token", flaw),
+    "www-authenticate": challenge(reason === undefined ? undefined : "invalid_token", reason),
   });
 }
 
 /** The value of `WWW-Authenticate` (RFC 6750, 3). */
 function challenge(error?: string, reason = ""): string {
   if (error === undefined) return 'Bearer realm="river"';
-  // A quoted string may hold neither.
+  // A quoted string must not hold quotes or backslashes.
   const description = reason.replaceAll(/["\\]/g, "'");
   return `Bearer realm="river", error="${error}", error_description="${description}"`;
 }
 
-/** Keys of different lengths compare in the same time when their digests are compared. */
+/** Digests have one length, so comparing them takes the same time for all keys. */
 function digest(key: string): Uint8Array {
   return createHash("sha256").update(key).digest();
 }

@@ -1,10 +1,10 @@
 /**
- * What comes from this machine itself, and not by way of a reverse proxy.
+ * Tells whether a request comes from this machine itself, and not through a reverse proxy.
  *
  * @module
  */
 
-/** Headers by which reverse proxies tell that they are one. */
+/** Headers that reverse proxies add. */
 const PROXY_HEADERS = [
   "x-forwarded-for",
   "forwarded",
@@ -26,14 +26,15 @@ export function isProxied(headers: Headers): boolean {
 }
 
 /**
- * Whether a request comes from a program of this machine: over a loopback address, through no proxy, and
- * to a name of this machine. The last keeps out pages whose own name was made to lead here (DNS rebinding)
- * and proxies that pass on nothing but `Host`.
+ * Whether a request comes from a program on this machine: over a loopback address, through no
+ * proxy, and to a name of this machine. The name keeps out pages whose own name was made to resolve
+ * to this machine (DNS rebinding), and proxies that pass on only `Host`.
  *
  * @param peer The address at the other end of the connection.
  */
 export function isLocal(peer: string, { headers, url }: Request): boolean {
-  // HTTP/2 has no `Host`: there the runtime puts the name into the address, and the server's own if none is given.
+  // HTTP/2 has no `Host`. The runtime puts the name into the URL, or the server's own if there is
+  // none.
   const host = headers.get("host") ?? url.split("/", 3)[2];
   const name = host.replace(/:[0-9]*$/, "").toLowerCase();
   return isLoopback(peer) && !isProxied(headers) && (name === "" || isLoopback(name));

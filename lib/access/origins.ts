@@ -18,9 +18,9 @@ export class Origins {
   }
 
   /**
-   * Whether a web page of this origin may talk to us.
+   * Checks that a web page of this origin may talk to the server.
    *
-   * @returns The origin if it may; undefined if the request comes from no page.
+   * @returns The origin. Undefined if the request does not come from a page.
    * @throws {Refusal} 403 if it may not.
    */
   check(headers: Headers): string | undefined {
@@ -30,9 +30,9 @@ export class Origins {
   }
 
   /**
-   * Checks a request without an `Origin`. Pages load scripts (JSONP), images and links without telling
-   * it; browsers say that these come from another site, and mostly from which. All of these are GET: with
-   * any other method the origin is always told (Fetch Standard, 3.2).
+   * Checks a request without `Origin`. Browsers load scripts (JSONP), images and links without it.
+   * But they tell that such a request comes from another site, and mostly from which. All of these
+   * are GET: with any other method, browsers send `Origin` (Fetch Standard, 3.2).
    *
    * @throws {Refusal} 403 if it comes from a page of an origin that is not allowed.
    */
@@ -42,7 +42,7 @@ export class Origins {
     if (origin !== undefined && !this.#isAllowed(origin, headers)) throw forbidden(origin);
   }
 
-  /** Whether an origin is the server's own or listed, and not just one of all (`*`). */
+  /** Whether an origin is the server's own or listed. `*` alone does not count. */
   trusts(origin: string, headers: Headers): boolean {
     const text = origin.toLowerCase();
     return isOwn(text, headers) ||
@@ -52,27 +52,27 @@ export class Origins {
   /**
    * Whether a browser sent this for a trusted page.
    *
-   * @param strict Whether nothing else will do. Otherwise a request for no page, or from a client that is
-   * not a browser, counts as well.
+   * @param strict If false, a request without a page, or from a client that is not a browser,
+   * counts too.
    */
-  speakFor(headers: Headers, strict: boolean): boolean {
+  comesFromTrusted(headers: Headers, strict: boolean): boolean {
     const origin = headers.get("origin");
     if (origin !== null) return this.trusts(origin, headers);
     const site = headers.get("sec-fetch-site");
     if (site === "same-origin") return true;
-    // Nothing else is sure: browsers say the site to https and loopback addresses only, and leave out
-    // the `Referer` if the page wants it.
+    // Nothing else is certain: browsers send the site only to https and loopback addresses, and
+    // leave out `Referer` if the page asks for that.
     if (strict) return false;
     const page = embedderOf(headers) ?? refererOf(headers);
     return site === "none" || page === undefined || this.trusts(page, headers);
   }
 
-  /** Lets the page that asked read the response: adds the headers that say so to `response`. */
+  /** Adds the headers to `response` that let the page read it. */
   expose(response: Headers, request: Headers, origin: string): void {
     response.set("access-control-allow-origin", origin);
     response.append("vary", "Origin");
     response.set("access-control-expose-headers", "River-Cursor, Retry-After, WWW-Authenticate");
-    // A page that is let in as everybody is must not read with its visitor's cookie.
+    // A page that only `*` lets in must not read with its visitor's cookie.
     if (this.trusts(origin, request)) response.set("access-control-allow-credentials", "true");
   }
 
@@ -81,7 +81,7 @@ export class Origins {
   }
 }
 
-/** The headers that answer a preflight, apart from those that `expose` adds. */
+/** The headers of the answer to a preflight, beside those of `expose`. */
 export function preflightHeaders(methods: string): Record<string, string> {
   return {
     "access-control-allow-methods": methods,
@@ -90,18 +90,20 @@ export function preflightHeaders(methods: string): Record<string, string> {
   };
 }
 
-/** The origin of a page of another site that embeds what is asked for; undefined if there is none. */
+/** The origin of the page of another site that embeds the request. Undefined if there is none. */
 function embedderOf(headers: Headers): string | undefined {
   const site = headers.get("sec-fetch-site");
   return site === "cross-site" || site === "same-site" ? refererOf(headers) ?? "null" : undefined;
 }
 
-/** The origin in `Referer`; undefined if there is none. */
+/** The origin in `Referer`. Undefined if there is none. */
 function refererOf(headers: Headers): string | undefined {
   return URL.parse(headers.get("referer") ?? "")?.origin;
 }
 
-/** The origin of the page that a request comes from, as far as the browser tells; else `null`, as it would. */
+/**
+ * The origin of the page that sent a request, or `null`, as browsers write it, if they do not tell.
+ */
 export function pageOf(headers: Headers): string {
   return headers.get("origin") ?? refererOf(headers) ?? "null";
 }

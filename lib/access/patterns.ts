@@ -1,18 +1,20 @@
 /**
- * Patterns of channel names, as a token lists them.
+ * Patterns of channel names, as tokens list them.
  *
  * @module
  */
 
 /**
- * A set of patterns, taken apart once. A pattern is the name of a channel, or a prefix of names and `*`.
+ * A set of patterns. A pattern is the name of a channel, or a prefix of names and `*`.
  *
- * Sorted lists instead of a hash: a look costs a few comparisons whatever the names are, and names that
- * a stranger chose cannot collide.
+ * It holds sorted lists instead of a hash table: a lookup costs a few comparisons whatever the
+ * names are, and names that a stranger chose cannot collide.
  */
 export class Patterns {
   readonly #names: readonly string[];
-  /** Without those that a shorter one covers, so that only the last one before a name can fit it. */
+  /**
+   * Without prefixes that a shorter one covers, so that only the last one before a name can fit it.
+   */
   readonly #prefixes: readonly string[];
 
   /** The set of these patterns. */
@@ -34,7 +36,7 @@ export class Patterns {
   }
 }
 
-/** The last of some sorted texts that does not come after `text`; undefined if all of them do. */
+/** The last of the sorted texts that does not come after `text`. Undefined if all do. */
 function lastUpTo(sorted: readonly string[], text: string): string | undefined {
   let from = 0;
   let to = sorted.length;

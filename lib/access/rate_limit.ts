@@ -1,31 +1,32 @@
 /**
- * How often one client address may do something.
+ * Limits how often one client address may do something.
  *
  * @module
  */
 import { type Key, keyOf } from "../base/key.ts";
 import { Recents } from "../base/recents.ts";
 
-/** How far ahead of the allowed rate an address may be, in milliseconds. */
+/** How far an address may be ahead of its rate, in milliseconds. */
 const BURST_MS = 1000;
-/** Addresses remembered at a time; the ones that are idle longest are forgotten first. */
+/** Addresses that are remembered. The one that is idle longest is forgotten first. */
 const MAX_ADDRESSES = 100_000;
 
 /**
- * The generic cell rate algorithm (ITU-T I.371), with a burst of one second's worth: for each address
- * only the time is kept at which all that it did would have been done at the allowed rate.
+ * The generic cell rate algorithm (ITU-T I.371), with a burst of one second's worth. For each
+ * address it keeps one time: when everything that the address did would be done at the allowed
+ * rate.
  */
 export class RateLimit {
-  /** How often an address may do it in a second; 0: as often as it likes. */
+  /** How often an address may do it per second. 0: as often as it likes. */
   readonly perSecond: number;
   readonly #now: () => number;
-  /** Milliseconds by address. */
+  /** That time per address, in milliseconds. */
   readonly #paidUntil: Recents<Key, number>;
 
   /**
-   * A limit that nobody has come near yet.
+   * A limit of which nobody has used anything yet.
    *
-   * @param options `now` gives milliseconds that never go back.
+   * @param options `now` returns milliseconds that never go back.
    */
   constructor(
     perSecond: number,
@@ -39,17 +40,17 @@ export class RateLimit {
     this.#paidUntil = new Recents(maxAddresses);
   }
 
-  /** Whether there is a limit at all. */
+  /** Whether there is a limit. */
   get enabled(): boolean {
     return this.perSecond > 0;
   }
 
-  /** Addresses that are remembered. */
+  /** How many addresses are remembered. */
   get size(): number {
     return this.#paidUntil.size;
   }
 
-  /** Milliseconds that an address must wait; 0 if it may go on. */
+  /** How long an address must wait, in milliseconds. 0 if it need not. */
   wait(address: string): number {
     const paidUntil = this.#paidUntil.get(keyOf(address));
     if (paidUntil === undefined) return 0;
@@ -57,8 +58,8 @@ export class RateLimit {
   }
 
   /**
-   * Notes that an address has done it so many times, after `wait` has let it pass. More at once than a
-   * second's worth is paid for by waiting longer.
+   * Notes that an address has done it so many times, after `wait` returned 0. If that is more than
+   * a second's worth at once, the address must wait longer afterwards.
    */
   spend(address: string, times: number): void {
     if (!this.enabled) return;
@@ -73,20 +74,21 @@ export class RateLimit {
   }
 }
 
-/** How often one client may do something. */
+/** The limit of one client. */
 export interface Pace {
-  /** The limit that all clients are held to. */
+  /** The limit for all clients. */
   readonly limit: RateLimit;
-  /** The client. */
+  /** The address of the client. */
   readonly address: string;
 }
 
 /**
- * The address that a client counts as: IPv6 by its network, of which one client has all 2^64.
+ * The address under which a client is counted. IPv6 counts by its /64 network: one client has all
+ * of it.
  *
  * @param peer The address at the other end of the connection.
- * @param forwarded `X-Forwarded-For`, if the proxy in front is trusted: its last item is what the
- * proxy itself saw; all before it is the client's word.
+ * @param forwarded `X-Forwarded-For`, if the proxy in front is trusted. The proxy wrote its last
+ * item. The client may have written the others.
  */
 export function clientAddress(peer: string, forwarded: string | null): string {
   const last = forwarded?.slice(forwarded.lastIndexOf(",") + 1).trim();

@@ -8,64 +8,67 @@ import { Recents } from "../base/recents.ts";
 import { Patterns } from "./patterns.ts";
 
 /**
- * What a token allows. A pattern is the name of a channel, or a prefix of names and `*`. In the token
- * it is the claim `river`, and the time is the claim `exp` in seconds.
+ * What a token allows. A pattern is the name of a channel, or a prefix of names and `*`. The claim
+ * `river` of the token holds it, and the claim `exp` holds the time in seconds.
  */
 export interface Claims {
-  /** Patterns of the channels that may be published to. */
+  /** Patterns of channels to publish to. */
   readonly publish: readonly string[];
-  /** Patterns of the channels that may be subscribed to. */
+  /** Patterns of channels to subscribe to. */
   readonly subscribe: readonly string[];
-  /** Whether channels and metrics may be seen, and channels reset. */
+  /** Whether it allows reading channels and metrics, and resetting channels. */
   readonly operate: boolean;
-  /** When all this ends, in milliseconds since 1970; `Infinity`: never. */
+  /** When it expires, in milliseconds since 1970. `Infinity`: never. */
   readonly expires: number;
 }
 
-/** The claims of a token that was read, with its patterns taken apart. */
+/** The claims of a token, ready for use. */
 export interface Rights {
-  /** Fits the channels that may be published to. */
+  /** The channels to publish to. */
   readonly publish: Patterns;
-  /** Fits the channels that may be subscribed to. */
+  /** The channels to subscribe to. */
   readonly subscribe: Patterns;
-  /** Whether channels and metrics may be seen, and channels reset. */
+  /** Whether it allows reading channels and metrics, and resetting channels. */
   readonly operate: boolean;
-  /** When all this ends, the leeway included, in milliseconds since 1970; `Infinity`: never. */
+  /** When it expires, leeway included, in milliseconds since 1970. `Infinity`: never. */
   readonly expires: number;
 }
 
-/** A token that allows nothing; the message says why, and nothing of what is in it. */
+/** A token that allows nothing. The message says why, and quotes nothing of the token. */
 export class BadTokenError extends Error {
   /** Names the error in logs and stack traces. */
   override name = "BadTokenError";
 }
 
-/** Bytes that a secret must have: as many as the hash (RFC 7518, 3.2). */
+/** Least bytes of a secret: as many as the hash has (RFC 7518, 3.2). */
 export const MIN_SECRET = 32;
-/** Characters that a token may have. */
+/** Most characters of a token. */
 export const MAX_TOKEN = 8192;
-/** Patterns that a token may list, those to publish and those to subscribe together. */
+/** Most patterns in a token, to publish and to subscribe together. */
 export const MAX_PATTERNS = 1000;
-/** How far the clock of whoever makes tokens may be ahead of or behind ours, in seconds. */
+/** How far the clock of the maker of a token may differ from ours, in seconds. */
 export const LEEWAY_S = 5;
-/** Good tokens remembered, so that they need not be verified again. */
+/** Valid tokens that are remembered, so that they need not be verified again. */
 const MAX_KNOWN = 4096;
 
 const utf8 = new TextEncoder();
 
-/** Reads tokens signed with any of a few secrets, so that one can take the place of another. */
+/**
+ * Reads tokens that are signed with any of some secrets, so that a new secret can replace an old
+ * one.
+ */
 export class Tokens {
   readonly #secrets: readonly Uint8Array[];
-  /** What the good ones allow. */
+  /** The rights of valid tokens. */
   readonly #known = new Recents<string, Rights>(MAX_KNOWN);
 
-  /** Reads what is signed with one of these secrets. */
+  /** Reads tokens that are signed with one of these secrets. */
   constructor(secrets: readonly string[]) {
     this.#secrets = secrets.map((secret) => utf8.encode(secret));
   }
 
   /**
-   * What a token allows: at once if it is known, else a promise.
+   * The rights of a token: at once if it is remembered, else a promise.
    *
    * @throws {BadTokenError} Only by rejecting.
    */
@@ -87,7 +90,7 @@ export class Tokens {
     let failure: unknown;
     for (const secret of this.#secrets) {
       try {
-        // Compares the signature in constant time: that is the crypto API's own.
+        // The crypto API compares the signature in constant time.
         const { payload } = await jwtVerify(token, secret, options);
         return rightsOf(payload.river, payload.exp);
       } catch (error) {
@@ -123,17 +126,21 @@ function checkLength(token: string): void {
 
 function checkCount(patterns: number): void {
   if (patterns <= MAX_PATTERNS) return;
-  throw new BadTokenError(`the token lists ${patterns} channels, but ${MAX_PATTERNS} are allowed`);
+  throw new BadTokenError(
+    `the token lists ${patterns} channels, but at most ${MAX_PATTERNS} are allowed`,
+  );
 }
 
-/** Takes the claim apart; a mistake in it must not allow more than was meant. */
+/** Reads the claim. A mistake in it must not allow more than was meant. */
 function rightsOf(river: unknown, exp: number | undefined): Rights {
   if (typeof river !== "object" || river === null) {
-    throw new BadTokenError('the token has no claim "river" that is an object');
+    throw new BadTokenError('the claim "river" of the token is not an object');
   }
   const { publish = [], subscribe = [], operate = false } = river as Record<string, unknown>;
-  if (!isTexts(publish)) throw new BadTokenError('"publish" in the token is no list of texts');
-  if (!isTexts(subscribe)) throw new BadTokenError('"subscribe" in the token is no list of texts');
+  if (!isTexts(publish)) throw new BadTokenError('"publish" in the token is not a list of strings');
+  if (!isTexts(subscribe)) {
+    throw new BadTokenError('"subscribe" in the token is not a list of strings');
+  }
   if (typeof operate !== "boolean") {
     throw new BadTokenError('"operate" in the token is not true or false');
   }
@@ -159,7 +166,7 @@ function reasonOf(error: errors.JOSEError): string {
   if (error instanceof errors.JWTClaimValidationFailed) {
     return error.claim === "nbf" && error.reason === "check_failed"
       ? "the token is not valid yet"
-      : "a time in the token is no number";
+      : "a time in the token is not a number";
   }
-  return "this is no token";
+  return "this is not a token";
 }

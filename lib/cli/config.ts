@@ -1,6 +1,6 @@
 /**
- * Where options come from: flags win over the environment, the environment over the file, the file over
- * defaults.
+ * Where options come from: flags win over the environment, the environment over the file, the file
+ * over defaults.
  *
  * @module
  */
@@ -22,13 +22,13 @@ import {
 } from "./option.ts";
 import { SERVER_OPTIONS } from "./options.ts";
 
-/** What options are read from. */
+/** The sources of options. */
 export interface Sources {
   /** Arguments of the command line, without the program's name and the command's. */
   readonly args: readonly string[];
   /** The environment. */
   readonly env: Readonly<Record<string, string>>;
-  /** Gives the text of a file; throws if it cannot be read. */
+  /** Returns the text of a file. Throws if it cannot be read. */
   readonly readFile: (path: string) => string;
 }
 
@@ -36,15 +36,15 @@ export interface Sources {
 export interface Reading<O> {
   /** Their values. */
   readonly values: ValuesOf<O>;
-  /** Names of variables that look like river's, but that an orchestrator has set. They are ignored. */
+  /** Names of variables that look like ours, but that an orchestrator has set. They are ignored. */
   readonly ignored: readonly string[];
 }
 
-/** Variables that the client commands have: no option of the server, and no mistake. */
+/** Variables of the client commands. They are not options of the server, and not mistakes. */
 const CLIENT_VARIABLES = ["RIVER_URL", "RIVER_TOKEN"];
 
 /**
- * Reads the options of a command, or that help or the version is asked for.
+ * Reads the options of a command, or a request for help or the version.
  *
  * @throws {ConfigError} If anything is unknown, malformed, out of range or unreadable.
  */
@@ -68,7 +68,7 @@ export function readOptions<O extends Options>(
   const values: Record<string, unknown> = {};
   for (const [key, option] of Object.entries(options)) {
     const given = sources.filter(({ values }) => values.has(key));
-    // A bad value may be overridden. A bad secret may not: it is never there on purpose.
+    // A bad value may be overridden. A bad secret may not: nobody sets one on purpose.
     const judged = option.secret ? given : given.slice(0, 1);
     const [first = defaultOf(option)] = judged
       .map(({ values, called }) => readValue(option, values.get(key), called(key)));
@@ -87,7 +87,8 @@ function readVariables(
   for (const key of keys) {
     const value = env[variableOf(key)];
     const { kind, secret = false } = options[key];
-    // An empty variable counts as not set. An empty secret is a mistake: somebody means to have one.
+    // An empty variable counts as not set. An empty secret is a mistake: somebody means to have
+    // one.
     if (value === undefined || value === "" && !secret) continue;
     if (kind !== "list") values.set(key, value);
     else if (value.trim() !== "" || secret) {
@@ -98,10 +99,10 @@ function readVariables(
 }
 
 /**
- * Looks for variables of river that do not exist.
+ * Checks that all variables whose names begin like ours are ours.
  *
- * @returns Those that an orchestrator has set.
- * @throws {ConfigError} If there are others.
+ * @returns The names of those that an orchestrator has set.
+ * @throws {ConfigError} If there is another one.
  */
 function checkVariables(env: Sources["env"]): string[] {
   const known = Object.keys(SERVER_OPTIONS).map(variableOf).concat(CLIENT_VARIABLES);
@@ -171,9 +172,9 @@ function single(name: string, { kind }: Option, values: string[]): unknown {
 }
 
 /**
- * Takes the booleans out of the arguments: the parser would give a boolean the next word, and take any
- * text after its `=` for true. And joins flags with empty words, as an unset variable in quotes is: the
- * parser would leave them without their flag.
+ * Reads the booleans in the arguments: the parser would give a boolean the next word, and take any
+ * text after its `=` for true. It also joins a flag with an empty word after it, as an unset
+ * variable in quotes leaves it: the parser would separate them.
  */
 function takeSwitches(
   args: readonly string[],
@@ -223,7 +224,10 @@ function readToml(path: string, readFile: Sources["readFile"]): Map<string, unkn
   );
 }
 
-/** What an unknown name most likely means, as the end of an error message; empty if nothing is near. */
+/**
+ * The name that an unknown one most likely means, as the end of an error message. Empty if none is
+ * near.
+ */
 export function hint(name: string, names: readonly string[]): string {
   const meant = nearest(name, names);
   return meant === undefined ? "" : `; did you mean ${meant}?`;

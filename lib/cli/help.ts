@@ -10,7 +10,10 @@ import { defaultText, nameOf, type Options, placeholderOf } from "./option.ts";
 const COLUMN = 38;
 const WIDTH = 100;
 
-/** What `river help` prints: all commands, and the options of the one that is run where none is named. */
+/**
+ * What `river help` prints: all commands, and the options of the one that is run where none is
+ * named.
+ */
 export function overview(version: string, commands: readonly Command[]): string {
   const [first, ...others] = commands;
   return lines([

@@ -1,12 +1,14 @@
 /**
- * Variables that orchestrators set for a service named `river` or `river-something`. They look like ours.
+ * Variables that orchestrators set for a service named `river` or `river-something`. They look like
+ * ours.
  *
  * @module
  */
 
 /**
  * Kubernetes sets `RIVER_SERVICE_HOST`, `RIVER_SERVICE_PORT`, `RIVER_SERVICE_PORT_HTTP`,
- * `RIVER_PORT_9271_TCP_ADDR` and the like (Kubernetes documentation, "Service", environment variables).
+ * `RIVER_PORT_9271_TCP_ADDR` and the like (Kubernetes documentation, "Service", environment
+ * variables).
  */
 const SERVICE = /^RIVER_(?:\w+_)?SERVICE_(?:HOST|PORT(?:_\w+)?)$/;
 const SERVICE_PORT = /^RIVER_(?:\w+_)?PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?$/;

@@ -1,16 +1,16 @@
 /**
- * Listening, also after the runtime has given up: without a free file descriptor it stops accepting for
- * good, though what is connected goes on.
+ * Listens, and listens again if the runtime gives up: without a free file descriptor it stops
+ * accepting for good, although open connections live.
  *
  * @module
  */
 
 /** How long to wait before listening again, in milliseconds. */
 const RETRY_MS = 250;
-/** Failures within this time of the last one are one and the same, in milliseconds. */
+/** A failure within this time of the last one counts as the same, in milliseconds. */
 const SAME_MS = 10_000;
 
-/** What answers the requests of a listener. */
+/** Answers the requests of a listener. */
 export interface Answers {
   /** Answers every request. */
   handle(request: Request, info: Deno.ServeHandlerInfo<Deno.NetAddr>): Response | Promise<Response>;
@@ -18,7 +18,7 @@ export interface Answers {
   fail(error: unknown): Response;
 }
 
-/** Accepts connections for an app until it is shut down. */
+/** Accepts connections until it is shut down. */
 export class Listener {
   /** Where it listens. */
   readonly address: Deno.NetAddr;
@@ -32,7 +32,7 @@ export class Listener {
   /**
    * Listens.
    *
-   * @param onFailure Told when connections cannot be accepted; once for many failures in a row.
+   * @param onFailure Told when connections cannot be accepted, once for many failures in a row.
    * @throws If the address cannot be listened on.
    */
   constructor(
@@ -45,7 +45,7 @@ export class Listener {
     this.address = this.#listen(hostname, port);
   }
 
-  /** Stops accepting; resolves when the connections accepted since the last failure have ended. */
+  /** Stops accepting. Resolves when the connections accepted since the last failure have ended. */
   async shutdown(): Promise<void> {
     this.#ended = true;
     clearTimeout(this.#timer);

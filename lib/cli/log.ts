@@ -1,24 +1,24 @@
 /**
- * Logs on stderr, for people or for programs.
+ * Writes log lines, for people or for programs.
  *
  * @module
  */
 
-/** Facts that go with a message. */
+/** Facts that go with a message, by name. */
 export type LogFields = Record<string, string | number>;
 
 /** Writes log lines. */
 export interface Log {
-  /** Writes what happened in the normal course of things. */
+  /** Writes a normal event. */
   info(message: string, fields?: LogFields): void;
-  /** Writes what should be looked at: a client was refused, or an option is missing. */
+  /** Writes an event that somebody should look at: an option may be missing. */
   warn(message: string, fields?: LogFields): void;
-  /** Writes what went wrong. */
+  /** Writes a failure. */
   error(message: string, fields?: LogFields): void;
 }
 
 /**
- * A log that writes one line an event.
+ * A log that writes one line per event.
  *
  * @param write Takes a whole line with its line end.
  */
@@ -37,13 +37,13 @@ export function createLog(
 }
 
 /**
- * A value in JSON, without any character that a terminal or viewer takes for more than itself: JSON leaves
- * the C1 controls, line separators and marks that turn the direction of text as they are.
+ * A value in JSON, without characters that change how a terminal or viewer shows the rest. JSON
+ * itself leaves C1 controls, line separators and marks of text direction as they are.
  */
 function escaped(value: unknown): string {
   return JSON.stringify(value).replace(
     /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
-    // By code units: some of these characters have two.
+    // By code unit: some of these characters have two.
     (char) =>
       char.replace(/[^]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`),
   );

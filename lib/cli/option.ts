@@ -27,7 +27,10 @@ export interface Option {
   readonly auto?: boolean;
   /** Whether only the command line may set it: the environment and the file are the server's. */
   readonly flagOnly?: boolean;
-  /** Expected form of an item of a text or list, for the error message. Undefined if the item is good. */
+  /**
+   * Expected form of an item of a text or list, for the error message. Undefined if the item is
+   * good.
+   */
   readonly check?: (item: string) => string | undefined;
   /** Never shown, not even in an error message. */
   readonly secret?: boolean;

@@ -1,6 +1,6 @@
 /**
- * The options of the server, in one list: flags, variables, the file, `--help` and docs/options.md follow
- * from it. Its order is theirs.
+ * The options of the server, in one list: flags, variables, the file, `--help` and docs/options.md
+ * follow from it. Its order is theirs.
  *
  * @module
  */
@@ -11,7 +11,9 @@ import { ConfigError, type Options, type ValuesOf } from "./option.ts";
 
 const utf8 = new TextEncoder();
 
-/** The one list. Keys are in camelCase; `maxBody` is `--max-body`, `RIVER_MAX_BODY` and `max-body`. */
+/**
+ * The one list. Keys are in camelCase; `maxBody` is `--max-body`, `RIVER_MAX_BODY` and `max-body`.
+ */
 export const SERVER_OPTIONS = {
   host: { kind: "text", default: "127.0.0.1", help: "address to listen on" },
   port: { kind: "count", default: 9271, max: 65_535, help: "port to listen on; 0 picks one" },

@@ -10,7 +10,8 @@ import { ConfigError } from "./option.ts";
 const utf8 = new TextEncoder();
 
 /**
- * Runs the command that the command line names. A mistake in it is one line on stderr, and exit code 2.
+ * Runs the command that the command line names. A mistake in it is one line on stderr, and exit
+ * code 2.
  *
  * @param commands All commands. The first is run where none is named.
  */

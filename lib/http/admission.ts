@@ -1,6 +1,6 @@
 /**
- * Who may come in: connections are counted, for all and per client, and rates are held. What has come in
- * is waited for at the end.
+ * Admission: counts connections, for all clients and per client, and limits rates. At shutdown it
+ * waits for the requests that it admitted.
  *
  * @module
  */
@@ -11,89 +11,90 @@ import { type Key, keyOf } from "../base/key.ts";
 import { Refusal, RETRY_AFTER } from "../core/refusal.ts";
 import type { Call } from "./call.ts";
 
-/** What clients are held to as they come. */
+/** The limits that are checked before a client is admitted. */
 export interface AdmissionLimits {
-  /** Subscribers at a time. */
+  /** Most subscribers at a time. */
   readonly maxConnections: number;
-  /** Of one client address; 0: no limit. */
+  /** Most subscribers of one client address. 0: no limit. */
   readonly maxConnectionsPerClient: number;
-  /** Whether that limit is not for loopback addresses. */
+  /** Whether loopback addresses are exempt from that limit. */
   readonly sparesLoopback: boolean;
-  /** Messages per second and client address; 0: no limit. */
+  /** Messages per second and client address. 0: no limit. */
   readonly publishRate: number;
-  /** Subscriptions and sockets per second and client address; 0: no limit. */
+  /** Subscriptions and sockets per second and client address. 0: no limit. */
   readonly connectionRate: number;
-  /** Whether `X-Forwarded-For` is the word of a proxy in front. */
+  /** Whether a proxy in front sets `X-Forwarded-For`. */
   readonly trustProxy: boolean;
-  /** Milliseconds that a subscriber may live; 0: no end. */
+  /** Longest life of a subscriber, in milliseconds. 0: no end. */
   readonly clientTimeout: number;
 }
 
 /** Where a request comes from. */
 export type Comer = Pick<Call, "request" | "connection">;
 
-/** Counts what comes in and goes, and refuses what is too much. */
+/** Counts connections as they come and go, and refuses those that are too many. */
 export class Admission {
   readonly #limits: AdmissionLimits;
   readonly #publishLimit: RateLimit;
   readonly #connectionLimit: RateLimit;
-  /** Requests that have to wait for something. */
+  /** Requests that wait for something. */
   #busy = 0;
   /**
-   * Connections that are, or were, a subscriber's: a client that takes nothing may hold on to one long
-   * after its subscriber was cut.
+   * Connections that a subscriber holds or held. A client that takes nothing may keep its
+   * connection long after its subscriber was cut.
    */
   #connections = 0;
-  /** Connections of these that the runtime has lost: their sockets never opened. */
+  /** Connections of these that the runtime has leaked: their sockets never opened. */
   #lost = 0;
-  /** Connections by client, if there is a limit for one. */
+  /** Connections per client, if that is limited. */
   readonly #clients = new Map<Key, number>();
   #drained: PromiseWithResolvers<void> | undefined;
 
-  /** Nobody is there yet. */
+  /** An admission that has not admitted anybody yet. */
   constructor(limits: AdmissionLimits) {
     this.#limits = limits;
     this.#publishLimit = new RateLimit(limits.publishRate);
     this.#connectionLimit = new RateLimit(limits.connectionRate);
   }
 
-  /** Connections that subscribers hold, or held. */
+  /** How many connections a subscriber holds or held. */
   get connections(): number {
     return this.#connections;
   }
 
-  /** Connections of these that the runtime has lost. */
+  /** How many connections of these the runtime has leaked. */
   get lost(): number {
     return this.#lost;
   }
 
-  /** Whether nobody may come in any more. */
+  /** Whether the server shuts down, so that nobody is admitted. */
   get draining(): boolean {
     return this.#drained !== undefined;
   }
 
-  /** Lets nobody in any more. Resolves when all who are here have left. */
+  /** Admits nobody any more. Resolves when all requests and connections have ended. */
   drain(): Promise<void> {
     this.#drained ??= Promise.withResolvers();
     this.#checkDrained();
     return this.#drained.promise;
   }
 
-  /** A request has to wait for something. */
+  /** Counts a request that waits for something. */
   hold(): void {
     this.#busy++;
   }
 
-  /** It waits no more. */
+  /** Counts a request that no longer waits. */
   release(): void {
     this.#busy--;
     this.#checkDrained();
   }
 
   /**
-   * Lets a subscriber in and counts its connection. What it returns must be called once, when that has ended.
+   * Admits a subscriber and counts its connection. The returned function must be called once, when
+   * the connection has ended.
    *
-   * @throws {Refusal} 429 if its client has too many or comes too often, 503 if there are too many.
+   * @throws {Refusal} 429 if its client has too many or comes too often, 503 if all have too many.
    */
   enter(comer: Comer): () => void {
     const { maxConnections, maxConnectionsPerClient, trustProxy } = this.#limits;
@@ -127,12 +128,18 @@ export class Admission {
     return () => this.#leave(client);
   }
 
-  /** +1: the runtime has leaked a socket (no open event within a heartbeat). -1: it closed after all. */
-  lose(change: 1 | -1): void {
+  /**
+   * +1: the runtime has leaked a socket (no open event within a heartbeat). -1: it closed after
+   * all.
+   */
+  countLost(change: 1 | -1): void {
     this.#lost += change;
   }
 
-  /** How long a subscriber may live, in milliseconds, if it asked for `timeout`; what ends it then. */
+  /**
+   * How long a subscriber lives at most, in milliseconds, if it asked for `timeout`, and what ends
+   * it.
+   */
   lifeOf(
     { expires }: Grant,
     timeout = Infinity,
@@ -144,7 +151,7 @@ export class Admission {
       : { lifetime: most, endReason: "timeout" };
   }
 
-  /** How often the client may publish; undefined if there is no limit. */
+  /** How fast the client may publish. Undefined if there is no limit. */
   paceOf(comer: Comer): Pace | undefined {
     if (!this.#publishLimit.enabled) return undefined;
     return { limit: this.#publishLimit, address: this.#addressOf(comer) };
@@ -164,7 +171,7 @@ export class Admission {
     if (this.#busy === 0 && this.#connections === 0) this.#drained?.resolve();
   }
 
-  /** The client whose subscribers are counted; undefined if they are not. */
+  /** The client whose subscribers are counted. Undefined if they are not. */
   #countedClient(comer: Comer): Key | undefined {
     const { maxConnectionsPerClient, sparesLoopback } = this.#limits;
     if (maxConnectionsPerClient === 0) return undefined;
@@ -179,7 +186,7 @@ export class Admission {
 }
 
 /**
- * Makes sure that a client may publish now.
+ * Checks that a client may publish now.
  *
  * @throws {Refusal} 429 if it has to wait.
  */

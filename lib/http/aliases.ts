@@ -5,7 +5,7 @@
  */
 import { isNear, plainName } from "../base/spelling.ts";
 
-/** By our name, theirs. */
+/** Their names, by ours. */
 const OTHERS: Readonly<Record<string, readonly string[]>> = {
   name: ["channel", "channels", "topic", "room"],
   channel: ["name", "topic", "room"],
@@ -13,7 +13,10 @@ const OTHERS: Readonly<Record<string, readonly string[]>> = {
   seq: ["cursor", "position", "offset", "since", "lasteventid"],
 };
 
-/** As `isNear`, for a parameter that is needed and missing: its name in other servers will do as well. */
+/**
+ * Like `isNear`, for a parameter that is required and missing. Its name in other servers counts
+ * too.
+ */
 export function mayMean(name: string, missing: string): boolean {
   return isNear(name, missing) || (OTHERS[missing]?.includes(plainName(name)) ?? false);
 }

@@ -1,5 +1,5 @@
 /**
- * The routes: a request comes in, a response goes out. All that is HTTP meets all that is not here.
+ * The routes: takes every request to its handler, and makes a response of every error.
  *
  * @module
  */
@@ -34,25 +34,31 @@ import { Inboxes } from "./transports/inbox.ts";
 import { CutError } from "./transports/stream_sink.ts";
 import { websocket } from "./websocket.ts";
 
-/** Answers a request; at once wherever nothing has to be waited for. */
+/** Answers a request. Returns a promise only if it has to wait for something. */
 export type Handler = (request: Request, info: Connection) => Response | Promise<Response>;
 
-/** The server, but for the listening. */
+/** The server, apart from listening. */
 export interface App {
   /** Answers every request. */
   readonly handle: Handler;
-  /** Takes what goes wrong while a response is sent. */
+  /** Takes an error that came while a response was sent. */
   readonly fail: (error: unknown) => Response;
   /**
-   * Refuses every request from now on. Resolves when those under way are answered and all streams and
-   * sockets are closed, which is for the hub to see to.
+   * Refuses every request from now on. Resolves when the others are answered and all streams and
+   * sockets are closed. Closing them is the job of the hub.
    */
   drain(): Promise<void>;
 }
 
-/** As `RETRY_AFTER`, for who comes while we shut down, as soon as the others: a restart takes no longer. */
+/**
+ * `Retry-After` during shutdown, in seconds: as short as the delay that connected clients are
+ * given.
+ */
 const RESTART_AFTER = "1";
-/** Of so many requests to publish, one is looked at for signs of a proxy: all of them would cost a tenth. */
+/**
+ * One of so many publish requests is checked for a proxy. To check all would cost a tenth of a
+ * publish.
+ */
 const SAMPLE = 100;
 
 const ROUTES: Record<string, Record<string, Route>> = {
@@ -80,14 +86,17 @@ export function createApp(options: AppOptions): App {
 /** Takes every request to its route, and every error to its response. */
 class Dispatcher implements App {
   readonly #parts: Parts;
-  /** Whether it has to be said yet that a proxy is in front of a server that is open to everybody. */
-  #unaware: boolean;
-  /** Requests to publish that came while that was so. */
+  /**
+   * Whether to look for a proxy in front of a server that is open to everybody: it is warned of
+   * once.
+   */
+  #warnOfProxy: boolean;
+  /** Publish requests that came meanwhile. */
   #publishes = 0;
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    this.#unaware = parts.access.open && !parts.limits.trustProxy;
+    this.#warnOfProxy = parts.access.open && !parts.limits.trustProxy;
   }
 
   readonly handle: Handler = (request, connection) => {
@@ -97,10 +106,10 @@ class Dispatcher implements App {
       if (admission.draining && !isServedToTheEnd(request)) throw shuttingDown();
       checkHost(request.headers);
       const { path, search } = parseUrl(request.url);
-      if (this.#unaware && (path !== "/publish" || this.#publishes++ % SAMPLE === 0)) {
+      if (this.#warnOfProxy && (path !== "/publish" || this.#publishes++ % SAMPLE === 0)) {
         this.#lookForProxy(request, connection);
       }
-      // What every page may load says nothing about the page that loads it.
+      // Files that every page may load need no check of the page.
       if (!ASSETS.get(path)?.shared) origin = access.origins.check(request.headers);
       const response = this.#dispatch({ request, connection, path, search, origin });
       if (!(response instanceof Promise)) return this.#finish(response, request, origin);
@@ -120,11 +129,11 @@ class Dispatcher implements App {
   #lookForProxy({ headers }: Request, { remoteAddr }: Connection): void {
     // A client elsewhere may have a proxy of its own.
     if (!isProxied(headers) || !isLoopback(remoteAddr.hostname)) return;
-    this.#unaware = false;
+    this.#warnOfProxy = false;
     this.#parts.warnings.warn(
       "open_behind_proxy",
-      "requests come through a proxy, and whoever reaches it may publish and subscribe: set " +
-        "--publish-key or --token-secret, or --open and --trust-proxy if that is what you want",
+      "requests come through a proxy, and anybody who reaches it may publish and subscribe: set " +
+        "--publish-key or --token-secret, or --open and --trust-proxy if you want that",
       {},
     );
   }
@@ -172,7 +181,7 @@ class Dispatcher implements App {
   #warnOfOrigin({ headers, url }: Request): void {
     this.#parts.warnings.warn(
       "forbidden_origin",
-      "a page of another origin was refused; --origin allows one",
+      "refused a page of another origin (--origin allows one)",
       { origin: pageOf(headers), path: parseUrl(url).path },
     );
   }
@@ -207,7 +216,7 @@ function isServedToTheEnd(request: Request): boolean {
   return isEventSource(request) || isLiveness(request);
 }
 
-/** A page's relative addresses hold only under the path that ends with a slash. */
+/** Relative addresses in a page work only if its path ends with a slash. */
 function toFolder(_parts: Parts, { path }: Call): Response {
   const location = `${path.slice(path.lastIndexOf("/") + 1)}/`;
   return new Response(null, { status: 308, headers: { ...PRIVATE, location } });
@@ -217,19 +226,24 @@ function asset(_parts: Parts, { request, path }: Call): Promise<Response> {
   return serveAsset(path, request.headers)!;
 }
 
-/** A host as RFC 3986 has it, and a port. */
+/** A host by RFC 3986, and a port. */
 const HOST = /^[\w.~!$&'()*+,;=:%[\]-]*$/;
 
 /**
- * Refuses a host that is none: the runtime builds the address with it as it came, so that a slash in it
- * would make another path.
+ * Refuses a malformed Host. Deno pastes it into `request.url` unchecked, so a slash in it would
+ * change the path.
  */
 function checkHost(headers: Headers): void {
   const host = headers.get("host");
   if (host === null || HOST.test(host)) return;
-  throw new Refusal(400, "bad_host", `The header "Host" is no host: ${quote(host)}`, {
-    connection: "close",
-  });
+  throw new Refusal(
+    400,
+    "bad_host",
+    `Bad header "Host": expected a host name, got ${quote(host)}`,
+    {
+      connection: "close",
+    },
+  );
 }
 
 function shuttingDown(): Refusal {

@@ -1,5 +1,6 @@
 /**
- * The files of static/ and chat-demo/ and a chart library, embedded in the program: nothing is read while it runs.
+ * The files of static/ and chat-demo/ and a chart library, embedded in the program. It reads no
+ * file while it runs.
  *
  * @module
  */
@@ -28,7 +29,7 @@ export interface Asset {
   readonly type: string;
   /** Its content. */
   readonly text: string;
-  /** Whether pages of every origin may load it: the client has no secrets. */
+  /** Whether pages of every origin may load it, as the client script. */
   readonly shared?: boolean;
 }
 
@@ -48,13 +49,13 @@ export const ASSETS: ReadonlyMap<string, Asset> = new Map<string, Asset>([
   ["/chat-demo/chat.js", { type: SCRIPT, text: chatJs }],
 ]);
 
-/** Characters of `If-None-Match` that are looked at: taking a list apart costs the square of its spaces. */
+/** Longest `If-None-Match` that is looked at. Parsing a list takes the square of its spaces. */
 const MAX_IF_NONE_MATCH = 256;
 
 const etags = new Map<Asset, string | undefined>();
 
 /**
- * Answers a request for an embedded file; undefined if there is none at this path.
+ * Answers a request for an embedded file. Undefined if there is no file at this path.
  *
  * @param headers For `If-None-Match`.
  */

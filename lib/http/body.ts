@@ -1,6 +1,6 @@
 /**
- * The bodies of requests, as text: each of bounded size and within a time, all of them within a budget of
- * memory.
+ * Reads the bodies of requests as text. Each has a largest size and a time limit, and all of them
+ * share a budget of memory.
  *
  * @module
  */
@@ -9,67 +9,70 @@ import { turn } from "../base/turn.ts";
 import { quote, Refusal, RETRY_AFTER } from "../core/refusal.ts";
 import { checkTransfer, contentOf, textOf } from "./content.ts";
 
-/** What bodies are held to. */
+/** The limits of bodies. */
 export interface BodyLimits {
-  /** Bytes of one body. */
+  /** Most bytes of one body. */
   readonly maxBody: number;
-  /** Bytes of all bodies that are being read, but for small ones. */
+  /** Most bytes of all bodies that are being read, small ones excepted. */
   readonly maxBodies: number;
-  /** Milliseconds that one may take. */
+  /** Longest time that a body may take, in milliseconds. */
   readonly bodyTimeout: number;
 }
 
-/** Makes something of a body: of its text and its media type, which is in lower case. */
+/** Parses the text of a body. `type` is its media type, in lower case. */
 export type Parser<T> = (text: string, type: string) => T | Promise<T>;
 
 /**
- * Bytes up to which a body is left to the runtime, which is fast where all of it is there already, but
- * cannot be told to stop. A connection costs it as much. Clients that have yet to show a credential may
- * send as much.
+ * A body of at most so many bytes is read by the runtime: that is fast if it has arrived already,
+ * but it cannot be stopped. A connection takes as much memory anyway. Clients without a valid
+ * credential may send at most as much.
  */
-export const SMALL = 16 * 1024;
-/** Most bytes of a larger body that are read at a time. */
+export const SMALL_BODY = 16 * 1024;
+/** Most bytes of a larger body that are read at once. */
 const PIECE = 16 * 1024;
-/** Pieces of a body that are read in one turn of the event loop. */
+/** Pieces of a body that are read per turn of the event loop. */
 const PIECES = 64;
 
 /** A body that is being read. */
 interface Reading {
-  /** When that began, by the wheel's coarse time. */
+  /** When it began, by the coarse time of the wheel. */
   readonly since: number;
-  /** It has taken too long. */
+  /** Ends it, because it takes too long. */
   end(): void;
 }
 
 /**
- * Reads bodies. All of them have the same time, so that one look at the oldest does for all: a timer for
- * each would cost a twentieth of a publish.
+ * Reads bodies. All have the same time limit, so it is enough to watch the oldest. A timer for each
+ * would cost a twentieth of a publish.
  */
 export class BodyReader implements Timed {
   readonly #wheel: TimerWheel;
   readonly #limits: BodyLimits;
-  /** Those that are under way, in the order in which they began. */
+  /** Bodies that are being read, in the order in which they began. */
   readonly #readings = new Set<Reading>();
   #timing = false;
-  /** Bytes of large bodies that are there, but not complete. */
+  /** Bytes that have arrived of large bodies, until each is parsed. */
   #held = 0;
 
   /** Belongs to the timer wheel. */
   due = 0;
 
-  /** A reader that takes its time from `wheel`. */
+  /** A reader that is timed by `wheel`. */
   constructor(wheel: TimerWheel, limits: BodyLimits) {
     this.#wheel = wheel;
     this.#limits = limits;
   }
 
   /**
-   * Gives the body to `parse` and resolves with what that makes of it: one promise for all, as every POST
-   * comes through here. Rejects with an `Refusal` of 400 if the body is not in the encoding that it says or
-   * breaks off, 408 if it takes too long, 413 if it is too large, 503 if there is no room for it.
+   * Reads the body, and resolves with the result of `parse`. It makes a single promise, because
+   * every POST comes through here. Rejects with a `Refusal`: 400 if the body is cut short or not in
+   * the encoding that it declares, 408 if it takes too long, 413 if it is too large, 503 if there
+   * is no room for it.
    *
-   * @param stranger What a client gets that sends more than `SMALL` bytes, if it has yet to show a credential.
-   * @throws {Refusal} 400 if its length is not a number, 413 if that is too large, 415 if it cannot be read.
+   * @param stranger The refusal for more than `SMALL_BODY` bytes, if the client shows no valid
+   * credential.
+   * @throws {Refusal} 400 if its length is not a number, 413 if that is too large, 415 if it cannot
+   * be read.
    */
   read<T>(request: Request, parse: Parser<T>, stranger?: Refusal): Promise<T> {
     const { maxBody, bodyTimeout } = this.#limits;
@@ -77,16 +80,17 @@ export class BodyReader implements Timed {
     const { type, charset } = contentOf(headers);
     const length = lengthOf(headers);
     if (length === undefined) checkTransfer(headers);
-    const most = stranger === undefined ? maxBody : Math.min(maxBody, SMALL);
+    const most = stranger === undefined ? maxBody : Math.min(maxBody, SMALL_BODY);
     const refuse = () => stranger ?? tooLarge(maxBody);
     if (length !== undefined && length > most) throw refuse();
-    const small = length !== undefined && length <= SMALL;
+    const small = length !== undefined && length <= SMALL_BODY;
     const body = small ? undefined : readerOf(request);
     return new Promise((resolve, reject) => {
       const reading = {
         since: this.#wheel.now,
         end() {
-          // Lets go of what is there. The runtime ends the connection after the body's last byte.
+          // Releases the bytes that have arrived. The runtime ends the connection after the last
+          // one.
           body?.cancel().catch(() => {});
           reject(tooSlow(bodyTimeout));
         },
@@ -105,7 +109,8 @@ export class BodyReader implements Timed {
       };
       const fail = (error: unknown) => {
         if (!this.#readings.delete(reading)) return;
-        // If the client is gone nobody reads this, but it is counted as a refusal, not as our error.
+        // If the client is gone, nobody reads this. But it counts as a refusal, not as a fault of
+        // river.
         const brokenOff = new Refusal(400, "body_incomplete", "The body was cut short");
         reject(error instanceof Refusal ? error : brokenOff);
       };
@@ -130,13 +135,13 @@ export class BodyReader implements Timed {
   }
 
   /**
-   * Reads a body into one buffer, which counts as held until `take` is done with it. The runtime fills a
-   * buffer of ours, as each piece that it hands out otherwise keeps 64 KiB of memory, even if it has one
-   * byte; a small one, as it keeps that until the client goes.
+   * Reads a body into one buffer, which counts as held until `take` is done with it. The runtime
+   * fills buffers of ours: otherwise each piece keeps 64 KiB of memory, even if it has one byte.
+   * They are small, because the runtime keeps each until the client goes.
    *
    * @param body The request itself, if the runtime has its body already.
-   * @param most Bytes that the body may have.
-   * @param expected Bytes that it will have, if that is known.
+   * @param most Most bytes that the body may have.
+   * @param expected Bytes that it will have, if known.
    */
   async #collect(
     body: ReadableStreamBYOBReader | Request,
@@ -188,8 +193,8 @@ export class BodyReader implements Timed {
 }
 
 /**
- * Reads a body into buffers of ours. Undefined for a body that the runtime has already, which it does not
- * hand out that way.
+ * A reader that fills buffers of ours. Undefined if the runtime has read the body already: it
+ * cannot read such a body that way.
  */
 function readerOf({ body }: Request): ReadableStreamBYOBReader | undefined {
   try {
@@ -200,11 +205,11 @@ function readerOf({ body }: Request): ReadableStreamBYOBReader | undefined {
   }
 }
 
-/** What `Content-Length` says; undefined where there is none. */
+/** The value of `Content-Length`. Undefined if there is none. */
 function lengthOf(headers: Headers): number | undefined {
   const length = headers.get("content-length");
   if (length === null) return undefined;
-  // The runtime lets two equal lengths pass, as one with a comma.
+  // The runtime accepts two equal lengths, and joins them with a comma.
   if (/^[0-9]+$/.test(length)) return Number(length);
   throw new Refusal(
     400,

@@ -1,20 +1,21 @@
 /**
- * A request as the routes see it, what they work with, and the answers that all of them give.
+ * A request as the routes see it, the parts that they work with, and answers that all of them give.
  *
  * @module
  */
 import type { Access, Grant } from "../access/access.ts";
+import { partOf } from "../base/text.ts";
 import type { Engine } from "../core/engine.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Refusal } from "../core/refusal.ts";
 import type { Admission, AdmissionLimits } from "./admission.ts";
 import type { BodyReader } from "./body.ts";
-import { type Params, partOf, type RequestLimits } from "./params.ts";
+import type { Params, RequestLimits } from "./params.ts";
 import type { PrometheusMetrics } from "./prometheus.ts";
 import type { Inboxes } from "./transports/inbox.ts";
 import type { Warnings } from "./warnings.ts";
 
-/** What the routes work with. Times are in milliseconds. */
+/** The parts of a server. Times are in milliseconds. */
 export interface AppOptions {
   /** Publishes and subscribes. */
   readonly hub: Hub;
@@ -24,46 +25,46 @@ export interface AppOptions {
   readonly access: Access;
   /** Reads the bodies of requests. */
   readonly bodies: BodyReader;
-  /** Counts connections and refusals, and prints all counts. */
+  /** Counts connections and refusals, and prints all metrics. */
   readonly metrics: PrometheusMetrics;
-  /** What clients are held to. */
+  /** The limits of clients. */
   readonly limits: RequestLimits & AdmissionLimits & {
-    /** Bytes of frames that one WebSocket may have waiting. */
+    /** Most bytes of frames that wait in one WebSocket's inbox. */
     readonly maxInbox: number;
     readonly heartbeat: number;
   };
-  /** Takes errors that are nobody's fault but ours. */
+  /** Takes errors that only river itself can cause. */
   readonly report: (error: unknown) => void;
-  /** Tells operators what clients do that an option may be missing for. */
+  /** Warns operators of requests that point to a missing option. */
   readonly warnings: Warnings;
 }
 
-/** What the routes share. */
+/** The parts that all routes share. */
 export interface Parts extends AppOptions {
-  /** Who may come in. */
+  /** Counts and limits connections. */
   readonly admission: Admission;
-  /** What waits of all WebSockets. */
+  /** The frames that wait, of all WebSockets. */
   readonly inboxes: Inboxes;
 }
 
-/** What the runtime tells about the connection of a request. */
+/** The connection of a request, as the runtime describes it. */
 export type Connection = Deno.ServeHandlerInfo<Deno.NetAddr>;
 
-/** What is known of a request before it is looked into. */
+/** A request before its parameters are read. */
 export interface Call {
   /** The request. */
   readonly request: Request;
   /** Its connection. */
   readonly connection: Connection;
-  /** The path of its address. */
+  /** The path of its URL. */
   readonly path: string;
   /** The query string without its question mark. */
   readonly search: string;
-  /** The origin of the page that asks, which is allowed; undefined if none says so. */
+  /** The allowed origin of the page that sent it. Undefined if no page did. */
   readonly origin: string | undefined;
 }
 
-/** Answers one kind of request; at once wherever nothing has to be waited for. */
+/** Answers one kind of request. Returns a promise only if it has to wait for something. */
 export type Route = (parts: Parts, call: Call) => Response | Promise<Response>;
 
 /** nginx's code for "client closed request". Never delivered, so any status would do. */
@@ -78,21 +79,22 @@ export const STREAM_HEADERS: Readonly<Record<string, string>> = {
   "x-accel-buffering": "no",
 };
 /**
- * Receipts of POST go without `PRIVATE`: no cache keeps an answer to POST that does not ask for it (RFC 9110,
- * 9.3.3), and a second header costs the runtime's fast path: a sixth of a publish by GET.
+ * Receipts of POST go without `PRIVATE`. No cache keeps an answer to POST unless the answer asks
+ * for it (RFC 9110, 9.3.3), and a second header costs the fast path of the runtime: a sixth of a
+ * publish by GET.
  */
 export const RECEIPT_HEADERS = { "content-type": "application/json" };
 /** Headers of other answers in JSON. */
 export const JSON_HEADERS: Readonly<Record<string, string>> = { ...RECEIPT_HEADERS, ...PRIVATE };
 
-/** Bounds of the time that clients are told to wait before they come back; each is told another. */
+/** Bounds of the delay that clients are told before they come back. Each is told another delay. */
 const MIN_RETRY_MS = 1000;
 const MAX_RETRY_MS = 3000;
 
 /**
- * Answers with what the client may do; at once, unless its token is new here.
+ * Answers with the grant of the client. Returns a promise only if its token is new to this process.
  *
- * @param embeddable Whether any page gains by making a browser ask for this.
+ * @param embeddable Whether a page would gain by making a visitor's browser send this request.
  */
 export function granted(
   { access }: Parts,
@@ -103,22 +105,22 @@ export function granted(
 ): Response | Promise<Response> {
   const grant = access.grant(request.headers, params.get("token"), embeddable);
   if (!(grant instanceof Promise)) return answer(grant);
-  // Without a look at it now, the signal would not tell that the client has gone meanwhile, and a
-  // socket upgraded then would never open nor close.
+  // Read the signal now, or it would not tell that the client has left meanwhile. A socket that is
+  // upgraded after that would neither open nor close.
   const { signal } = request;
   return grant.then((grant) =>
     signal.aborted ? new Response(null, { status: CLIENT_GONE }) : answer(grant)
   );
 }
 
-/** Splits the address as it came, without the cost and the surprises of `new URL`. */
+/** Splits the URL as it came, without the cost and the surprises of `new URL`. */
 export function parseUrl(url: string): { path: string; search: string } {
   const start = url.indexOf("/", url.indexOf("://") + 3);
   const question = url.indexOf("?");
   const hash = url.indexOf("#");
   const end = hash < 0 ? url.length : hash;
   const pathEnd = question < 0 || question > end ? end : question;
-  // A target in absolute form may have no path: then no slash comes before the query.
+  // A target in absolute form may lack a path. Then no slash comes before the query.
   const path = start < 0 || start > pathEnd ? "/" : url.slice(start, pathEnd);
   return { path, search: partOf(url, pathEnd + 1, end) };
 }
@@ -139,7 +141,10 @@ export function refusalResponse({ status, code, message, headers }: Refusal): Re
   });
 }
 
-/** A delay for clients that have to come back, a different one for each so that they come apart. */
+/**
+ * A delay for clients that have to come back, in milliseconds. Random, so that they do not come at
+ * once.
+ */
 export function retryMs(): number {
   return Math.round(MIN_RETRY_MS + Math.random() * (MAX_RETRY_MS - MIN_RETRY_MS));
 }

@@ -1,5 +1,5 @@
 /**
- * What a body says that it is, and its text.
+ * The type and encoding that a body declares, and its text.
  *
  * @module
  */
@@ -7,9 +7,9 @@ import { quote, Refusal } from "../core/refusal.ts";
 
 /** The type of a body. */
 export interface Content {
-  /** In lower case and without parameters; empty if none is given. */
+  /** In lower case and without parameters. Empty if none is given. */
   readonly type: string;
-  /** The name of its character encoding, as `TextDecoder` has it. */
+  /** The name of its character encoding, as `TextDecoder` spells it. */
   readonly charset: string;
 }
 
@@ -40,8 +40,8 @@ export function contentOf(headers: Headers): Content {
 }
 
 /**
- * Refuses a body that comes with another `Transfer-Encoding` than `chunked`: the runtime takes the chunks
- * apart and leaves the rest as it is.
+ * Refuses a body with a `Transfer-Encoding` other than `chunked`. The runtime decodes the chunks
+ * and leaves the rest as it is.
  *
  * @throws {Refusal} 415 if the body is compressed on its way.
  */
@@ -56,7 +56,7 @@ export function checkTransfer(headers: Headers): void {
   );
 }
 
-/** The character encoding that the parameters of a `Content-Type` name; UTF-8 if they name none. */
+/** The character encoding in the parameters of a `Content-Type`. UTF-8 if there is none. */
 function charsetOf(parameters: string): string {
   const [, quoted, bare] = /;\s*charset\s*=\s*(?:"([^"]*)"|([^\s;"]*))/i.exec(parameters) ?? [];
   const label = quoted ?? bare ?? "";
@@ -73,7 +73,7 @@ function charsetOf(parameters: string): string {
 }
 
 /**
- * The text of a body. A byte order mark belongs to the text in UTF-8, and to the encoding in UTF-16.
+ * The text of a body. In UTF-8, a byte order mark is part of the text. In UTF-16, it is not.
  *
  * @throws {Refusal} 400 if the bytes are not of this encoding.
  */
@@ -82,7 +82,7 @@ export function textOf(bytes: Uint8Array, charset: string): string {
     if (charset !== UTF8) {
       return new TextDecoder(actual(charset, bytes), { fatal: true }).decode(bytes);
     }
-    // The lenient decoder is up to ten times faster, and shows where the strict one is needed.
+    // The lenient decoder is up to ten times faster, and shows whether the strict one is needed.
     const text = lenientUtf8.decode(bytes);
     return text.includes("\uFFFD") ? strictUtf8.decode(bytes) : text;
   } catch {
@@ -96,7 +96,7 @@ export function textOf(bytes: Uint8Array, charset: string): string {
   }
 }
 
-/** The label `utf-16` leaves the order of bytes to the mark in front (RFC 2781, 4.3). */
+/** With the label `utf-16`, the mark at the start gives the byte order (RFC 2781, 4.3). */
 function actual(charset: string, bytes: Uint8Array): string {
   return charset === "utf-16le" && bytes[0] === 0xfe && bytes[1] === 0xff ? "utf-16be" : charset;
 }

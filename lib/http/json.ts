@@ -1,15 +1,15 @@
 /**
- * JSON of strangers.
+ * JSON that comes from strangers.
  *
  * @module
  */
 import { Refusal } from "../core/refusal.ts";
 
-/** Strings that one text may hold. */
+/** Most strings in one text. */
 export const MAX_STRINGS = 2000;
-/** Characters that one text may have outside of its strings. */
+/** Most characters outside of strings in one text. */
 export const MAX_SYNTAX = 64 * 1024;
-/** Characters up to which a text cannot do harm, whatever is in it. */
+/** A text of at most so many characters can do no harm, whatever it holds. */
 const HARMLESS = 4096;
 
 const QUOTE = '"'.charCodeAt(0);
@@ -17,21 +17,22 @@ const SPACE = " ".charCodeAt(0);
 const BACKSLASH = "\\".charCodeAt(0);
 
 /**
- * Parses JSON that one message, or the parameters of one request, may need.
+ * Parses the JSON of one message, or of the parameters of one request.
  *
- * The runtime makes 64 bytes of two brackets, and looks up each short string in a table of which everybody
- * can know how to fill one place: a megabyte of them would cost a megabyte's time many times over.
+ * The runtime takes 64 bytes for two brackets, and looks up each short string in a hash table with
+ * a known hash. So a megabyte of brackets, or of strings that hash alike, would take many times the
+ * memory or time of a megabyte.
  *
  * @throws {SyntaxError} If it is not JSON.
- * @throws {RangeError} If it holds more than `MAX_STRINGS` strings or `MAX_SYNTAX` characters around them,
- * blanks not counted.
+ * @throws {RangeError} If it holds more than `MAX_STRINGS` strings, or `MAX_SYNTAX` characters
+ * outside of them. Blanks do not count.
  */
 export function parseJson(text: string): unknown {
   if (text.length > HARMLESS) checkShape(text);
   return JSON.parse(text);
 }
 
-/** Counts what is in a text without parsing it. */
+/** Counts the strings and other characters of a text without parsing it. */
 function checkShape(text: string): void {
   let strings = 0;
   let syntax = 0;
@@ -46,7 +47,7 @@ function checkShape(text: string): void {
   }
 }
 
-/** Where a string that starts at `start` has its second quote. */
+/** The index of the closing quote of a string that starts at `start`. */
 function endOfString(text: string, start: number): number {
   for (let at = start + 1; at < text.length; at++) {
     const code = text.charCodeAt(at);
@@ -65,10 +66,10 @@ function endOfString(text: string, start: number): number {
 export function parseObject(text: string, what: string): Record<string, unknown> {
   let value: unknown;
   try {
-    // Some editors put a byte order mark in front; JSON has no place for it.
+    // Some editors put a byte order mark in front. JSON does not allow it.
     value = parseJson(text.startsWith("\uFEFF") ? text.slice(1) : text);
   } catch (error) {
-    throw new Refusal(400, "bad_json", `Cannot parse ${what} as JSON: ${flawOf(error as Error)}`);
+    throw new Refusal(400, "bad_json", `Cannot parse ${what} as JSON: ${reasonOf(error as Error)}`);
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new Refusal(400, "bad_json", `Expected ${what} to be a JSON object`);
@@ -76,8 +77,10 @@ export function parseObject(text: string, what: string): Record<string, unknown>
   return value as Record<string, unknown>;
 }
 
-/** What is wrong with a text that is not JSON. The runtime's own words quote it, and it may hold a token. */
-function flawOf(error: Error): string {
+/**
+ * Why a text is not JSON. The message of the runtime would quote the text, which may hold a token.
+ */
+function reasonOf(error: Error): string {
   if (error instanceof RangeError) return error.message;
   const place = / at position [0-9]+/.exec(error.message);
   if (place !== null) return `unexpected character${place[0]}`;

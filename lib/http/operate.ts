@@ -1,5 +1,5 @@
 /**
- * What operators ask for: channels, health and metrics.
+ * The routes for operators: `/channels`, `/healthz` and `/metrics`.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { type Call, granted, json, parseUrl, type Parts, PRIVATE } from "./call.
 import { Params, wholeNumber } from "./params.ts";
 import type { Reading } from "./prometheus.ts";
 
-/** Channels listed on one page, if the client does not say, and at the most. */
+/** Channels per page: if the client gives no limit, and at most. */
 const PAGE = 100;
 const MAX_PAGE = 1000;
 
@@ -60,8 +60,8 @@ function withSubscribers<T extends { channel: string; seq: number; epoch: string
 }
 
 /**
- * Tells whether the server can do its work: 503 with the reason while the engine cannot. With `live` it
- * tells only that the process lives.
+ * Tells whether the server can do its work: 503 with the reason while its engine cannot. With the
+ * parameter `live` it tells only that the process lives.
  *
  * @throws {Refusal} 503 with the engine's reason as its code.
  */
@@ -75,7 +75,7 @@ export function healthz({ engine }: Parts, { request }: Call): Response {
   });
 }
 
-/** Whether a request asks only whether the process lives; that is answered until it ends. */
+/** Whether a request asks only whether the process lives. It is answered until the process ends. */
 export function isLiveness({ url }: Request): boolean {
   const { path, search } = parseUrl(url);
   return path === "/healthz" && /(?:^|&)live(?:[=&]|$)/.test(search);
@@ -92,31 +92,31 @@ function metricsText({ engine, hub, metrics, admission, inboxes }: Parts): Respo
   const { rss } = Deno.memoryUsage();
   const readings: Reading[] = [
     ["river_messages_published_total", "counter", "Messages numbered and stored.", published],
-    ["river_connections", "gauge", "Connections that subscribers hold.", connections],
+    ["river_connections", "gauge", "Connections that a subscriber holds or held.", connections],
     [
       "river_connections_stuck",
       "gauge",
-      "Of these, whose subscriber has ended, but whose client takes no end.",
+      "Connections whose subscriber has ended but whose client has not closed.",
       Math.max(0, connections - lost - hub.size),
     ],
     [
       "river_connections_lost",
       "gauge",
-      "Of these, which the runtime has lost: what they hold comes back with a restart.",
+      "Connections leaked by the runtime; freed only by a restart.",
       lost,
     ],
     [
       "river_inbox_bytes",
       "gauge",
-      "Bytes that WebSockets sent and that wait to be carried out, 1 KiB per frame included.",
+      "Bytes of WebSocket frames that wait to be carried out, plus 1 KiB per frame.",
       inboxes.bytes,
     ],
-    ["river_unsent_bytes", "gauge", "Bytes that subscribers have not taken yet.", hub.unsent],
+    ["river_unsent_bytes", "gauge", "Bytes that wait to be sent to subscribers.", hub.unsent],
     ["river_channels", "gauge", "Channels known.", channels],
     [
       "river_channels_only_watched",
       "gauge",
-      "Of these, which hold nothing and do not count against --max-channels.",
+      "Channels that hold nothing, are only watched, and do not count against --max-channels.",
       onlyWatched,
     ],
     ["river_history_messages", "gauge", "Messages kept.", messages],
@@ -129,7 +129,7 @@ function metricsText({ engine, hub, metrics, admission, inboxes }: Parts): Respo
   });
 }
 
-/** Answers operators, and nobody else. */
+/** Answers operators only. */
 function operate(
   parts: Parts,
   { request, connection, search }: Call,

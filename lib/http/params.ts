@@ -1,12 +1,12 @@
 /**
- * A request's parameters: from the query string, a form or a JSON object, decoded strictly and
- * turned into typed values. Whatever is wrong is named.
+ * The parameters of a request, from the query string, a form or a JSON object. They are decoded
+ * strictly. Errors name the parameter and the cure.
  *
  * @module
  */
-import { Buffer } from "node:buffer";
 import { keyOf } from "../base/key.ts";
 import { isNear, plainName } from "../base/spelling.ts";
+import { partOf, withSpaces } from "../base/text.ts";
 import { checkName } from "../core/names.ts";
 import { badParameter, quote, Refusal } from "../core/refusal.ts";
 import { mayMean } from "./aliases.ts";
@@ -14,22 +14,22 @@ import type { BodyReader } from "./body.ts";
 import { checkTransfer, contentOf } from "./content.ts";
 import { parseObject } from "./json.ts";
 
-/** Parameters that a query string or form may have. */
+/** Most parameters in a query string or form. */
 export const MAX_PARAMETERS = 1000;
 
-/** The limits that requests are held to. */
+/** The limits of requests. */
 export interface RequestLimits {
-  /** Bytes of data of one message. */
+  /** Most bytes of data of one message. */
   readonly maxMessage: number;
-  /** Bytes of the body of one request, or of one WebSocket frame. */
+  /** Most bytes of the body of one request, or of one WebSocket frame. */
   readonly maxBody: number;
-  /** Messages that one request may publish. */
+  /** Most messages that one request may publish. */
   readonly maxBatch: number;
-  /** Channels that one request or socket may name. */
+  /** Most channels that one request or socket may name. */
   readonly maxChannelsPerClient: number;
 }
 
-/** Every parameter that means something somewhere. Others are let pass, as caches may need them. */
+/** Every parameter of some route. Others are ignored: caches and libraries add some. */
 export const KNOWN = [
   "name",
   "data",
@@ -45,45 +45,41 @@ export const KNOWN = [
   "token",
   "prefix",
   "after",
-  // As libraries for event streams spell `last_event_id`: any case, with or without hyphens.
+  // Other spellings of `last_event_id`, which libraries use: any case, with or without hyphens.
   "lastEventId",
 ] as const;
 
-/** The name of a parameter that is known. */
+/** The name of a known parameter. */
 export type Name = typeof KNOWN[number];
 
 const EQUALS = "=".charCodeAt(0);
-const PLUS = "+".charCodeAt(0);
-const SPACE = " ".charCodeAt(0);
 
-/** Characters of a text that a part of it may keep in memory. */
-const SPARE = 128;
-
-/** A list, as a set would hash each name that a stranger chose: those that hash alike would take seconds. */
+/**
+ * A list: a Set would hash every name that a stranger chose, and names that hash alike take
+ * seconds.
+ */
 const known: readonly string[] = KNOWN;
 
-/** Characters that the encoded name of a parameter may have to be looked into. */
+/** Longest encoded name that is decoded, in characters. No parameter has a longer one. */
 const MAX_ENCODED = 64;
-/** Characters from which on bytes are faster than `replaceAll`, which takes 150 ms for a megabyte. */
-const LONG = 1024;
 
-/** A parameter that means nothing. */
+/** An unknown parameter. */
 interface Unknown {
   readonly name: string;
-  /** Whether it looks like a piece of a value in which a `&` was not escaped. */
+  /** Whether it looks like part of a value in which `&` was not escaped. */
   readonly piece: boolean;
 }
 
-/** Decoded parameters by name, with all the values that each was given. */
+/** Decoded parameters by name, with all values of each. */
 export class Params {
   #values: Map<Name, string[]> | undefined;
   #unknown: Unknown[] | undefined;
 
   /**
-   * Adds what a query string or form holds.
+   * Adds the parameters of a query string or form.
    *
    * @param text Without the question mark.
-   * @param isBody Whether it is a form in a body, in which a name without a value is a mistake.
+   * @param isBody Whether it is a form in a body. There, a name without a value is a mistake.
    * @throws {Refusal} 400 if there are too many parameters, or a value cannot be decoded.
    */
   addForm(text: string, isBody = false): this {
@@ -95,7 +91,8 @@ export class Params {
       if (end < 0) end = text.length;
       if (end > start) {
         if (++count > MAX_PARAMETERS) throw tooManyParameters();
-        // Searched for within the part: to the end of a long form it would take forever.
+        // Search only within the part. A search to the end of a long form, for each part, takes
+        // seconds.
         let equals = start;
         while (equals < end && text.charCodeAt(equals) !== EQUALS) equals++;
         const name = parameterName(text.slice(start, equals));
@@ -109,7 +106,7 @@ export class Params {
   }
 
   /**
-   * Adds the members of a JSON object; they win over what is there.
+   * Adds the members of a JSON object. They replace parameters that are there.
    *
    * @throws {Refusal} 400 if it is not a JSON object, or a value has the wrong type.
    */
@@ -130,8 +127,7 @@ export class Params {
   }
 
   /**
-   * Refuses parameters that are most likely mistakes. All others that mean nothing are let pass: caches and
-   * libraries add some.
+   * Refuses unknown parameters that are most likely mistakes. All other unknown ones are ignored.
    *
    * @param here The optional parameters of this request.
    * @throws {Refusal} 400 that names the cure.
@@ -167,7 +163,7 @@ export class Params {
     return new Refusal(400, "missing_parameter", `Parameter "${name}" is missing${hint}`);
   }
 
-  /** Sets a parameter, whatever it was before. */
+  /** Sets a parameter to this value only. */
   set(name: Name, value: string): this {
     return this.#merge(new Map([[name, [value]]]));
   }
@@ -202,10 +198,10 @@ export class Params {
   }
 
   /**
-   * The channels named, in order.
+   * The channels that are named, in order.
    *
-   * @throws {Refusal} 400 if there are none or more than `max`, one is named twice, or one is no
-   * channel name.
+   * @throws {Refusal} 400 if there are none or more than `max`, if one is named twice, or if one is
+   * not a channel name.
    */
   names(max: number): string[] {
     const names = this.#values?.get("name");
@@ -239,10 +235,11 @@ export class Params {
 /**
  * Reads the parameters of a POST request.
  *
- * @param query What the query string holds; the body's are added to it.
- * @param stranger The refusal of a client that has yet to show a credential. Its body may hold a token if it is
- * small.
- * @throws {Refusal} 400 for malformed input, 413 for a body over the limit, 415 for one that cannot be read.
+ * @param query The parameters of the query string. Those of the body are added to it.
+ * @param stranger The refusal for a client without a valid credential. A small body is read all the
+ * same, because it may hold a token.
+ * @throws {Refusal} 400 for malformed input, 413 for a body over the limit, 415 for one that cannot
+ * be read.
  */
 export function readParams(
   request: Request,
@@ -259,10 +256,10 @@ export function readParams(
 
 const FORM = "application/x-www-form-urlencoded";
 const JSON_OBJECT = "application/json";
-/** The type of bodies of one object per line. */
+/** The type of a body with one JSON object per line. */
 export const NDJSON = "application/x-ndjson";
 
-/** Whether a body may have parameters that can be read, and so a token among them. */
+/** Whether the type of the body allows parameters, and so a token among them. */
 export function mayHoldToken(headers: Headers): boolean {
   try {
     checkTransfer(headers);
@@ -273,7 +270,7 @@ export function mayHoldToken(headers: Headers): boolean {
   }
 }
 
-/** Adds the parameters of a body; false if it is of a type that has none. */
+/** Adds the parameters of a body. False if its type has none. */
 export function addBody(params: Params, text: string, type: string): boolean {
   if (type === FORM) params.addForm(text, true);
   else if (type === JSON_OBJECT) params.addJson(text);
@@ -282,7 +279,7 @@ export function addBody(params: Params, text: string, type: string): boolean {
     throw new Refusal(
       415,
       "unsupported_type",
-      `Multipart bodies are not read here: send ${FORM}, ${JSON_OBJECT}, ${NDJSON}, ` +
+      `Cannot read a multipart body: send ${FORM}, ${JSON_OBJECT}, ${NDJSON}, ` +
         "or the data itself as text/plain",
     );
   }
@@ -340,16 +337,7 @@ function push(map: Map<Name, string[]>, name: Name, value: string): void {
   else values.push(value);
 }
 
-/**
- * A part of a text that may be kept when the text is not. The runtime's slices point into the whole and
- * keep all of it in memory: a few bytes of data would hold a megabyte that no limit counts.
- */
-export function partOf(text: string, start: number, end: number): string {
-  const part = text.slice(start, end);
-  return text.length - part.length > SPARE ? Buffer.from(part).toString() : part;
-}
-
-/** The decoded name, or as it is if it cannot be decoded: no parameter has such a name. */
+/** The decoded name, or the name as it is if it cannot be decoded: no parameter has such a name. */
 function parameterName(text: string): string {
   if (!text.includes("%")) return text;
   if (text.length > MAX_ENCODED) return text;
@@ -363,7 +351,7 @@ function parameterName(text: string): string {
 /** The parameter that a name stands for. */
 function nameOf(name: string): Name | undefined {
   if (known.includes(name)) return name as Name;
-  // `evs_` is what the first polyfills of EventSource put in front.
+  // The first polyfills of EventSource put `evs_` in front.
   return name.length <= MAX_ENCODED && /^(?:evs)?lasteventid$/.test(plainName(name))
     ? "lastEventId"
     : undefined;
@@ -384,15 +372,7 @@ function decode(name: string, text: string): string {
   }
 }
 
-/** A value as an error may show it. */
+/** A value as an error message may show it. */
 function shown(name: string, value: string): string {
   return name === "token" ? "a secret" : quote(value);
-}
-
-/** Each plus as a space. */
-function withSpaces(text: string): string {
-  if (text.length < LONG) return text.replaceAll("+", " ");
-  const bytes = Buffer.from(text);
-  for (let i = 0; i < bytes.length; i++) if (bytes[i] === PLUS) bytes[i] = SPACE;
-  return bytes.toString();
 }

@@ -1,12 +1,12 @@
 /**
- * The metrics as Prometheus reads them.
+ * The metrics, in the text format of Prometheus.
  *
  * @module
  */
 import type { GapReason } from "../core/message.ts";
 import type { Metrics } from "../core/metrics.ts";
 
-/** A value read when the metrics are asked for: name, type, help text, value. */
+/** A value that is read when the metrics are requested: name, type, help text, value. */
 export type Reading = readonly [
   name: string,
   type: "counter" | "gauge",
@@ -14,7 +14,7 @@ export type Reading = readonly [
   value: number,
 ];
 
-/** Counts events and prints them. Labels have few values; a channel's name is never one. */
+/** Counts events and prints them. A label has few values, and never the name of a channel. */
 export class PrometheusMetrics implements Metrics {
   #delivered = 0;
   #acceptFailures = 0;
@@ -56,13 +56,13 @@ export class PrometheusMetrics implements Metrics {
       family(`river_${name}`, "counter", help, values);
     return [
       counter("messages_delivered_total", "Messages handed to subscribers.", this.#delivered),
-      counter("gaps_total", "Gaps that subscribers were told of.", this.#gaps),
-      counter("connections_total", "Subscribers that came.", this.#connected),
-      counter("disconnections_total", "Subscribers that went.", this.#disconnected),
+      counter("gaps_total", "Gaps reported to subscribers.", this.#gaps),
+      counter("connections_total", "Subscribers that connected.", this.#connected),
+      counter("disconnections_total", "Subscribers that left or were closed.", this.#disconnected),
       counter("refusals_total", "Requests that were refused.", this.#refused),
       counter(
         "accept_failures_total",
-        "Times that no connection could be accepted: no file descriptor was free.",
+        "Times that accepting failed because no file descriptor was free.",
         this.#acceptFailures,
       ),
       family("river_subscribers", "gauge", "Subscribers connected.", this.#subscribers),

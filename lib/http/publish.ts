@@ -17,10 +17,10 @@ import { addBody, mayHoldToken, type Name, NDJSON, Params, type RequestLimits } 
 /** The optional parameters of `/publish`. */
 const PUBLISH: readonly Name[] = ["id", "token"];
 
-/** Lines that are read before the clock is asked. */
+/** Lines that are parsed between two looks at the clock. */
 const LINES = 16;
 
-/** Publishes what a request holds, and answers with receipts. */
+/** Publishes the messages of a request, and answers with receipts. */
 export function publish(parts: Parts, call: Call): Response | Promise<Response> {
   const { access, admission, bodies, limits } = parts;
   const { request, search, origin } = call;
@@ -31,7 +31,7 @@ export function publish(parts: Parts, call: Call): Response | Promise<Response> 
   const token = params.get("token");
   const all = (grant: Grant, publications: readonly Publication[]) =>
     publishAll(parts, request, grant, publications, pace);
-  // Before the body is read, so that strangers cannot make us read much of it.
+  // The grant comes before the body, so that a stranger cannot make us read much.
   return granted(parts, request, params, (grant) => {
     const stranger = grant.trusted ? undefined : grant.refusal("publish");
     const read = readPublications(request, params, limits, bodies, stranger);
@@ -54,7 +54,7 @@ function publishAll(
   if (!publications.every(({ channel }) => grant.mayPublish(channel))) {
     throw grant.refusal("publish");
   }
-  // Others may have come while the body was read.
+  // The client may have published more while the body was read.
   checkPace(pace);
   pace?.limit.spend(pace.address, publications.length);
   const published = publications.length === 1
@@ -66,13 +66,13 @@ function publishAll(
 }
 
 /**
- * Reads what a request to publish asks for.
+ * Reads the messages of a publish request.
  *
- * @param query What the query string holds; the body's are added to it.
+ * @param query The parameters of the query string. Those of the body are added to it.
  * @param stranger As for `readParams`.
  * @returns At least one publication, all of them valid.
- * @throws {Refusal} 400 for malformed input, 413 for a message or body over the limit, 415 for a body that
- * cannot be read.
+ * @throws {Refusal} 400 for malformed input, 413 for a message or body over the limit, 415 for a
+ * body that cannot be read.
  */
 export function readPublications(
   request: Request,
@@ -89,7 +89,8 @@ export function readPublications(
   return bodies.read(request, (text, type) => {
     if (type === NDJSON) return publicationsOfLines(text, limits);
     const read = addBody(query, text, type);
-    // An empty body leaves the data to the query; without any, a type says that it is meant.
+    // If the body is empty, the data of the query counts. Without that, a type means an empty
+    // message.
     if (!read && (text !== "" || (type !== "" && !query.has("data")))) query.set("data", text);
     return publicationsOf(query, limits);
   }, stranger);
@@ -106,7 +107,7 @@ function publicationsOf(params: Params, limits: RequestLimits): Publication[] {
   return names.map((channel) => ({ channel, data, id }));
 }
 
-/** Others get a turn every few milliseconds: the lines of one body may take a hundred. */
+/** Parses NDJSON. Others get a turn every few milliseconds: one body may take a hundred. */
 async function publicationsOfLines(text: string, limits: RequestLimits): Promise<Publication[]> {
   const publications: Publication[] = [];
   let number = 0;
@@ -129,7 +130,7 @@ async function publicationsOfLines(text: string, limits: RequestLimits): Promise
     }
   }
   if (publications.length === 0) {
-    throw new Refusal(400, "missing_parameter", "The body holds no line to publish");
+    throw new Refusal(400, "missing_parameter", "The body has no line to publish");
   }
   return publications;
 }
@@ -138,6 +139,6 @@ function tooMany(max: number): Refusal {
   return new Refusal(
     413,
     "too_many_messages",
-    `One request may publish ${max} messages (--max-batch)`,
+    `One request may publish at most ${max} messages (--max-batch)`,
   );
 }

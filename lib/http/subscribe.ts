@@ -21,25 +21,25 @@ export const MAX_TIMEOUT = 86_400;
 /** The optional parameters of `/subscribe`. */
 const SUBSCRIBE: readonly Name[] = KNOWN.slice(KNOWN.indexOf("keep"), KNOWN.indexOf("token") + 1);
 
-/** What a subscription asks for. */
+/** The parameters of a subscription. */
 export interface SubscribeRequest {
-  /** The channels to join, in the order asked for; at least one. */
+  /** The channels to join, in the order of the request. At least one. */
   readonly joins: Join[];
   /** How frames are encoded. */
   readonly format: Format;
-  /** What the metrics call it. */
+  /** The label under which the metrics count it. */
   readonly transport: "stream" | "sse" | "jsonp" | "long-poll";
   /** Whether one answer ends it: long-poll and JSONP. */
   readonly once: boolean;
-  /** Messages after which it ends. */
+  /** It ends after so many messages. */
   readonly limit?: number;
-  /** Milliseconds. */
+  /** It ends after so many milliseconds. */
   readonly timeout?: number;
-  /** A printed position for each channel, in the order asked for; empty until one is known. */
+  /** The printed position of each channel, in the order of the request. Empty until it is known. */
   readonly positions: Map<string, string>;
 }
 
-/** Answers with a stream of messages, or with some of them. */
+/** Answers with a stream of messages, or with the next ones. */
 export function subscribe(parts: Parts, call: Call): Response | Promise<Response> {
   const { access, admission, bodies } = parts;
   if (admission.draining) return comeBack();
@@ -49,7 +49,7 @@ export function subscribe(parts: Parts, call: Call): Response | Promise<Response
   const params = new Params().addForm(search);
   if (request.method !== "POST") return openStream(parts, call, params);
   return granted(parts, request, params, async (grant) => {
-    const stranger = grant.known ? undefined : grant.refusal("subscribe");
+    const stranger = grant.valid ? undefined : grant.refusal("subscribe");
     return openStream(parts, call, await readParams(request, params, bodies, stranger));
   });
 }
@@ -57,8 +57,8 @@ export function subscribe(parts: Parts, call: Call): Response | Promise<Response
 function openStream(parts: Parts, call: Call, params: Params): Response | Promise<Response> {
   const { request } = call;
   const asked = subscribeRequest(params, request.headers, parts.limits);
-  // Scripts of other pages can read JSONP. No page can read the other formats, nor what operators are
-  // shown, without telling its origin: `nosniff` keeps them from being taken for scripts.
+  // Any page can read JSONP by a script. The other formats, and the answers to operators, can be
+  // read only by a page that tells its origin: `nosniff` keeps them from being taken for scripts.
   const embeddable = request.method === "GET" && asked.transport === "jsonp";
   return granted(
     parts,
@@ -96,8 +96,8 @@ function streamTo(
     ...admission.lifeOf(grant, timeout),
   });
   const subscribed = join(subscriber, () => hub.subscribe(subscriber, asked.joins));
-  // The status can say that nothing came only if it has not been sent before. An event stream
-  // says so by ending: 204 would tell its client never to come back.
+  // 204 is possible only if the headers are not sent yet. An event stream just ends: 204 would tell
+  // its client never to come back.
   const mayBeEmpty = timeout !== undefined && format.contentType !== EVENT_STREAM;
   const respond = () => {
     if (subscriber.closed === "error") throw internalError();
@@ -107,14 +107,14 @@ function streamTo(
       : new Response(sink.body, { headers: { ...headers, "content-type": format.contentType } });
   };
   if (subscribed === undefined && !mayBeEmpty) return respond();
-  // The stream is not being read yet, so it cannot tell that the client went away.
+  // Nobody reads the stream yet, so it cannot tell that the client went away.
   request.signal.addEventListener("abort", () => subscriber.close("gone"));
   return Promise.resolve(subscribed)
     .then(() => mayBeEmpty ? sink.begun() : undefined)
     .then(respond);
 }
 
-/** Closes a subscriber whose joining fails, and lets the failure go on. */
+/** Closes a subscriber whose joining fails, and throws on. */
 function join(
   subscriber: Subscriber,
   action: () => Promise<void> | void,
@@ -131,7 +131,7 @@ function join(
 }
 
 /**
- * Makes sure that a client may join all of these channels.
+ * Checks that a client may join all of these channels.
  *
  * @throws {Refusal} If it may not.
  */
@@ -140,24 +140,24 @@ export function checkMaySubscribe(grant: Grant, joins: readonly Join[]): void {
 }
 
 /**
- * Refuses a body where none is read. Beside an answer that does not end, the runtime would keep all
- * of it in memory.
+ * Refuses a body that would not be read. During an answer that does not end, the runtime would keep
+ * all of it in memory.
  */
 function checkNoBody({ method, headers }: Request): void {
   if (method !== "GET") return;
   if ((headers.get("content-length") ?? "0") === "0" && !headers.has("transfer-encoding")) return;
-  throw new Refusal(400, "unexpected_body", "GET takes no body here: use POST", {
+  throw new Refusal(400, "unexpected_body", "GET must not have a body here: use POST", {
     connection: "close",
   });
 }
 
-/** Whether an `EventSource` asks, which gives up for good when it is refused. */
+/** Whether an `EventSource` sent the request. It gives up for good when it is refused. */
 export function isEventSource({ method, headers, url }: Request): boolean {
   return method === "GET" && headers.get("accept") === EVENT_STREAM &&
     parseUrl(url).path === "/subscribe";
 }
 
-/** An event stream that only says when to come back. */
+/** An event stream that only tells when to come back. */
 function comeBack(): Response {
   return new Response(`retry: ${retryMs()}\n\n`, {
     headers: { ...STREAM_HEADERS, "content-type": EVENT_STREAM, connection: "close" },
@@ -165,10 +165,10 @@ function comeBack(): Response {
 }
 
 /**
- * Types the parameters of a subscription.
+ * Reads the parameters of a subscription.
  *
  * @param headers For `Accept` and `Last-Event-ID`.
- * @throws {Refusal} 400 naming what is wrong.
+ * @throws {Refusal} 400 that names the mistake.
  */
 export function subscribeRequest(
   params: Params,
@@ -207,9 +207,9 @@ export function subscribeRequest(
 }
 
 /**
- * The channels and positions asked for.
+ * The channels and positions of a request.
  *
- * @throws {Refusal} 400 naming what is wrong.
+ * @throws {Refusal} 400 that names the mistake.
  */
 export function joinsOf(params: Params, headers: Headers, maxChannels: number): Join[] {
   const names = params.names(maxChannels);
@@ -219,13 +219,13 @@ export function joinsOf(params: Params, headers: Headers, maxChannels: number): 
   );
 }
 
-/** A position per channel; undefined if none is given. */
+/** A position per channel, undefined where none is given. */
 function cursorsOf(
   params: Params,
   headers: Headers,
   count: number,
 ): (Cursor | undefined)[] | undefined {
-  // A client that reconnects knows better than the address it was given at first.
+  // The event id of a client that reconnects is newer than the position in its URL.
   const id = headers.get("last-event-id") || params.last("lastEventId") ||
     params.get("last_event_id");
   if (id) return parseEventIds(id, count);
@@ -258,7 +258,10 @@ function callbackOf(params: Params): string | undefined {
   const callback = params.get(name);
   if (callback === undefined) return undefined;
   if (callback.length > MAX_CALLBACK) {
-    throw badParameter(name, `${callback.length} characters, but ${MAX_CALLBACK} are allowed`);
+    throw badParameter(
+      name,
+      `it has ${callback.length} characters, but at most ${MAX_CALLBACK} are allowed`,
+    );
   }
   if (!CALLBACK.test(callback)) {
     throw badParameter(

@@ -1,5 +1,5 @@
 /**
- * Warnings about what clients do: however often they do it, the log gets one line a second.
+ * Warnings about requests. However many there are, the log gets one line per second and code.
  *
  * @module
  */
@@ -11,21 +11,21 @@ export type Facts = Record<string, string | number>;
 /** Writes one warning. */
 export type Warn = (message: string, facts: Facts) => void;
 
-/** Milliseconds between two lines of one code. */
+/** Time between two lines of one code, in milliseconds. */
 const PAUSE_MS = 1000;
-/** Characters of a fact that are shown: clients choose how long theirs are. */
+/** Most characters of a fact that are shown: clients choose how long theirs are. */
 const MAX_FACT = 200;
 
 /**
- * Warns at most once a second for each code. The first warning is written at once. Of those within the
- * second after it the last one is, with the number of the others as `left_out`.
+ * Warns at most once per second and code. It writes the first warning at once. Of those within the
+ * next second it writes the last one, with the number of the others as `left_out`.
  */
 export class Warnings {
   readonly #wheel: TimerWheel;
   readonly #write: Warn;
   readonly #pauses = new Map<string, Pause>();
 
-  /** Warnings that are written by `write` and take their time from `wheel`. */
+  /** Warnings that `write` writes, timed by `wheel`. */
   constructor(wheel: TimerWheel, write: Warn) {
     this.#wheel = wheel;
     this.#write = write;
@@ -34,9 +34,9 @@ export class Warnings {
   /**
    * Warns.
    *
-   * @param code Why, in snake_case: one of a few, never a client's word.
-   * @param message The same for all of a code, and no client's word either.
-   * @param facts What is particular to this one; long texts are cut.
+   * @param code The reason, in snake_case: one of a few, never a word of a client.
+   * @param message The same for all warnings of a code, without a word of a client.
+   * @param facts The particulars of this one. Long texts are cut.
    */
   warn(code: string, message: string, facts: Record<string, string>): void {
     const fields: Facts = { code };
@@ -50,7 +50,7 @@ export class Warnings {
   }
 }
 
-/** Holds warnings of one code back for a second. */
+/** Holds back the warnings of one code for a second. */
 class Pause implements Timed {
   due = 0;
   readonly #wheel: TimerWheel;

@@ -15,10 +15,10 @@ import { PlainSession, type SessionContext } from "./transports/socket_session.t
 import { LineSocketSink, PlainSocketSink } from "./transports/socket_sink.ts";
 
 const SUBPROTOCOL = "river.v1";
-/** The longest silence that the runtime can time, in seconds. */
+/** Longest idle time that the runtime can measure, in seconds. */
 const MAX_IDLE_S = Math.floor(MAX_TIMER_MS / 1000);
 
-/** Upgrades a request to a WebSocket: plain, or `river.v1`. */
+/** Upgrades a request to a WebSocket: plain or `river.v1`. */
 export function websocket(parts: Parts, call: Call): Response | Promise<Response> {
   const { request, search } = call;
   checkUpgrade(request.headers);
@@ -47,11 +47,11 @@ function upgrade(
   lines: boolean,
 ): Response {
   const { hub, admission, limits, inboxes, report } = parts;
-  if (!grant.known) throw grant.refusal("connect");
+  if (!grant.valid) throw grant.refusal("connect");
   checkMaySubscribe(grant, joins);
   const pace = admission.paceOf(call);
-  // Without a turn of the event loop in between: a client that leaves meanwhile leaves a socket that
-  // never opens nor closes, and a file descriptor (Deno 2.9.6).
+  // Upgrade in the same turn as the request. If the client disconnects in between, Deno 2.9.6 leaks
+  // the descriptor and fires neither open nor close.
   const onClose = admission.enter(call);
   let upgraded: Deno.WebSocketUpgrade;
   try {
@@ -62,9 +62,10 @@ function upgrade(
     onClose();
     throw error;
   }
-  // From here on nothing may throw: the upgrade cannot be taken back, and tells of the client no more.
+  // Nothing below may throw: the upgrade cannot be undone, and the signal no longer tells of the
+  // client.
   const { socket, response } = upgraded;
-  // The runtime's own choice fails on a list without spaces.
+  // `Deno.upgradeWebSocket` fails to choose from a list without spaces.
   if (lines) response.headers.set("sec-websocket-protocol", SUBPROTOCOL);
   const sink = lines ? new LineSocketSink(socket, retryMs) : new PlainSocketSink(socket, retryMs);
   const subscriber = hub.connect(sink, {
@@ -81,7 +82,7 @@ function upgrade(
     pace,
     report,
     onClose,
-    onLost: (change) => admission.lose(change),
+    onLost: (change) => admission.countLost(change),
   };
   const session = sink instanceof LineSocketSink
     ? new LineSession(sink, context)
@@ -90,7 +91,7 @@ function upgrade(
   return response;
 }
 
-/** Refuses what `Deno.upgradeWebSocket` would choke on, or let pass though it should not. */
+/** Refuses handshakes at which `Deno.upgradeWebSocket` throws, or that it wrongly accepts. */
 function checkUpgrade(headers: Headers): void {
   if (headers.get("upgrade")?.toLowerCase() !== "websocket") {
     throw new Refusal(426, "upgrade_required", "This is a WebSocket: connect with ws://", {
@@ -98,17 +99,17 @@ function checkUpgrade(headers: Headers): void {
       connection: "upgrade",
     });
   }
-  // A pattern that takes the blanks as well would look at many of them many times.
+  // A pattern that matches the blanks as well would take the square of their number.
   const options = (headers.get("connection") ?? "").split(",");
   if (!options.some((option) => option.trim().toLowerCase() === "upgrade")) {
-    throw new Refusal(400, "bad_upgrade", 'The header "Connection" must hold "Upgrade"');
+    throw new Refusal(400, "bad_upgrade", 'Bad header "Connection": expected "Upgrade"');
   }
   const version = headers.get("sec-websocket-version");
   if (version !== "13") {
     throw new Refusal(
       426,
       "bad_websocket_version",
-      `WebSocket version ${quote(version ?? "")} is not spoken here: use 13`,
+      `Bad header "Sec-WebSocket-Version": expected 13, got ${quote(version ?? "")}`,
       { "sec-websocket-version": "13" },
     );
   }
@@ -117,7 +118,7 @@ function checkUpgrade(headers: Headers): void {
     throw new Refusal(
       400,
       "bad_websocket_key",
-      `The header "Sec-WebSocket-Key" must be 16 bytes in base64, got ${quote(key)}`,
+      `Bad header "Sec-WebSocket-Key": expected 16 bytes in base64, got ${quote(key)}`,
     );
   }
 }

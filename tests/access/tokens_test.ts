@@ -138,37 +138,53 @@ const BAD: [what: string, token: string, reason: string][] = [
   ["says alg=NONE", tokenBy(() => "", ALL, { alg: "NONE" }), "HS256"],
   ["is signed with HS512", tokenBy(hmac("sha512", SECRET), ALL, { alg: "HS512" }), "HS256"],
   ["is signed with RS256", tokenBy(rsa, ALL, { alg: "RS256" }), "HS256"],
-  ["has no algorithm", tokenBy(hmac("sha256", SECRET), ALL, { typ: "JWT" }), "this is no token"],
+  ["has no algorithm", tokenBy(hmac("sha256", SECRET), ALL, { typ: "JWT" }), "this is not a token"],
   [
     "has an extension that must be understood",
     tokenBy(hmac("sha256", SECRET), ALL, { ...HS256, crit: ["x"], x: 1 }),
-    "this is no token",
+    "this is not a token",
   ],
   ["has expired", token({}, { exp: inSeconds(-60) }), "the token has expired"],
   ["has just expired", token({}, { exp: inSeconds(-LEEWAY_S) }), "the token has expired"],
   ["is not valid yet", token({}, { nbf: inSeconds(60) }), "the token is not valid yet"],
-  ["expires at a text", token({}, { exp: "never" }), "a time in the token is no number"],
-  ["begins at a text", token({}, { nbf: "now" }), "a time in the token is no number"],
-  ["says nothing", tokenBy(hmac("sha256", SECRET), {}), 'no claim "river"'],
-  ["says null", tokenBy(hmac("sha256", SECRET), { river: null }), 'no claim "river"'],
-  ["says a text", tokenBy(hmac("sha256", SECRET), { river: "*" }), 'no claim "river"'],
-  ["publishes to a text", token({ publish: "*" }), '"publish" in the token is no list of texts'],
+  ["expires at a text", token({}, { exp: "never" }), "a time in the token is not a number"],
+  ["begins at a text", token({}, { nbf: "now" }), "a time in the token is not a number"],
+  [
+    "says nothing",
+    tokenBy(hmac("sha256", SECRET), {}),
+    'the claim "river" of the token is not an object',
+  ],
+  [
+    "says null",
+    tokenBy(hmac("sha256", SECRET), { river: null }),
+    'the claim "river" of the token is not an object',
+  ],
+  [
+    "says a text",
+    tokenBy(hmac("sha256", SECRET), { river: "*" }),
+    'the claim "river" of the token is not an object',
+  ],
+  [
+    "publishes to a text",
+    token({ publish: "*" }),
+    '"publish" in the token is not a list of strings',
+  ],
   ["publishes to numbers", token({ publish: [1] }), '"publish" in the token'],
   ["subscribes to a text", token({ subscribe: "*" }), '"subscribe" in the token'],
   ["subscribes to null", token({ subscribe: null }), '"subscribe" in the token'],
   [
     "lists 1,001 channels",
     token({ publish: Array(500).fill("a"), subscribe: Array(501).fill("a") }),
-    "the token lists 1001 channels, but 1000 are allowed",
+    "the token lists 1001 channels, but at most 1000 are allowed",
   ],
-  ["was made at a text", token({}, { iat: "now" }), "a time in the token is no number"],
+  ["was made at a text", token({}, { iat: "now" }), "a time in the token is not a number"],
   ["operates as 1", token({ operate: 1 }), '"operate" in the token is not true or false'],
-  ["is empty", "", "this is no token"],
-  ["is a word", "secret", "this is no token"],
-  ["is two dots", "..", "this is no token"],
-  ["is no JSON", `${HEAD}.e30.e30.e30`, "this is no token"],
+  ["is empty", "", "this is not a token"],
+  ["is a word", "secret", "this is not a token"],
+  ["is two dots", "..", "this is not a token"],
+  ["is no JSON", `${HEAD}.e30.e30.e30`, "this is not a token"],
   ["is long", `${LISTENER}${"a".repeat(8192)}`, "the token has more than 8192 characters"],
-  ["holds strange characters", "ä\u2028\0.b.c", "this is no token"],
+  ["holds strange characters", "ä\u2028\0.b.c", "this is not a token"],
 ];
 
 for (const [what, bad, reason] of BAD) {
@@ -274,7 +290,7 @@ for (const [how, query, headers] of WAYS) {
       assertEquals(
         refused.headers.get("www-authenticate"),
         'Bearer realm="river", error="insufficient_scope", ' +
-          'error_description="the token does not allow to publish"',
+          'error_description="the token does not allow you to publish"',
       );
       assertEquals((await call("subscribe?name=room.1&name=hall&seq=0,0&keep=0")).status, 403);
       assertEquals(
@@ -337,7 +353,7 @@ const REFUSED: [what: string, token: string, reason: string][] = [
     "the token is not valid yet",
   ],
   ["alg=none", tokenBy(() => "", ALL, { alg: "none" }), "the token is not signed with HS256"],
-  ["odd", token({ subscribe: "*" }), "'subscribe' in the token is no list of texts"],
+  ["odd", token({ subscribe: "*" }), "'subscribe' in the token is not a list of strings"],
 ];
 
 for (const [what, bad, reason] of REFUSED) {

@@ -139,7 +139,7 @@ function cut(message: string, size: number): FrameParts[] {
   return fragments(...pieces);
 }
 
-/** One, two, three and four bytes, and the ends of each range; and code points that are not characters, but may be sent. */
+/** One, two, three and four bytes, and the ends of each range, and code points that are not characters, but may be sent. */
 const SAMPLE =
   "aκ€😀\0\x7f\u0080\u07ff\u0800\ud7ff\ue000\ufffd\ufffe\uffff\u{10000}\u{10ffff}\ufeff";
 
@@ -554,7 +554,7 @@ Deno.test("river.v1: of a frame, the lines before one that is too large are carr
   const answer = await pair.client.frame();
   assertEquals(words(answer!.payload), '["ack", {"id": "1", "channel": "x", "seq": 1}]');
   const end = await pair.client.frame();
-  assertEquals(told(end!), "1009 a message may have 10 bytes");
+  assertEquals(told(end!), "1009 a message has at most 10 bytes");
   assertEquals(await pair.other.line(), msg("x", 1, "before"));
   assertEquals(pair.server.engine.usage().published, 1);
   await pair.assertOthersUnharmed();

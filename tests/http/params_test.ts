@@ -679,7 +679,7 @@ Deno.test("readPublications() names the line that is wrong, and takes none", asy
 for (const type of ["multipart/form-data; boundary=x", "Multipart/Form-Data", "multipart/mixed"]) {
   Deno.test(`a body of ${type} is refused with 415, which says what to send instead`, async () => {
     const body = '--x\r\nContent-Disposition: form-data; name="data"\r\n\r\nhi\r\n--x--\r\n';
-    const expected = "415 unsupported_type: Multipart bodies are not read here: " +
+    const expected = "415 unsupported_type: Cannot read a multipart body: " +
       "send application/x-www-form-urlencoded, application/json, application/x-ndjson, " +
       "or the data itself as text/plain";
     assertEquals(
@@ -697,7 +697,7 @@ Deno.test("readPublications() refuses lines that are all empty", async () => {
   for (const body of ["", "\n", " \r\n\t\n"]) {
     assertEquals(
       await rejection(() => publications(post(body, NDJSON))),
-      "400 missing_parameter: The body holds no line to publish",
+      "400 missing_parameter: The body has no line to publish",
     );
   }
 });
@@ -822,7 +822,7 @@ Deno.test("subscribeRequest() refuses a callback of too many characters", () => 
   for (const length of [MAX_CALLBACK + 1, 1000]) {
     assertEquals(
       refusal(() => subscription(`name=x&callback=${"a".repeat(length)}`)),
-      bad("callback", `${length} characters, but 128 are allowed`),
+      bad("callback", `it has ${length} characters, but at most 128 are allowed`),
     );
   }
 });

@@ -11,15 +11,15 @@ const NOTHING = `\
 # HELP river_messages_delivered_total Messages handed to subscribers.
 # TYPE river_messages_delivered_total counter
 river_messages_delivered_total 0
-# HELP river_gaps_total Gaps that subscribers were told of.
+# HELP river_gaps_total Gaps reported to subscribers.
 # TYPE river_gaps_total counter
-# HELP river_connections_total Subscribers that came.
+# HELP river_connections_total Subscribers that connected.
 # TYPE river_connections_total counter
-# HELP river_disconnections_total Subscribers that went.
+# HELP river_disconnections_total Subscribers that left or were closed.
 # TYPE river_disconnections_total counter
 # HELP river_refusals_total Requests that were refused.
 # TYPE river_refusals_total counter
-# HELP river_accept_failures_total Times that no connection could be accepted: no file descriptor was free.
+# HELP river_accept_failures_total Times that accepting failed because no file descriptor was free.
 # TYPE river_accept_failures_total counter
 river_accept_failures_total 0
 # HELP river_subscribers Subscribers connected.

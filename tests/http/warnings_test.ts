@@ -73,7 +73,7 @@ Deno.test("a page of an origin that is not allowed is a line in the log that nam
   const [first, ...others] = await warningsOf(server);
   assertEquals(
     first,
-    "warn a page of another origin was refused; --origin allows one " +
+    "warn refused a page of another origin (--origin allows one) " +
       'code="forbidden_origin" origin="https://evil.test" path="/websocket"',
   );
   assert(others.length <= 2, "at most one line a second");

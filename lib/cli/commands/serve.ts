@@ -13,7 +13,7 @@ import { createLog, errorFields, type Log } from "../log.ts";
 import { ConfigError } from "../option.ts";
 import { checkServer, SERVER_OPTIONS, type ServerConfig } from "../options.ts";
 
-/** What the listener gets to end, in milliseconds, even if the grace period is over. */
+/** Time that the listener gets to end, in milliseconds, even if the grace period is over. */
 const LAST_MS = 50;
 
 /** Serves until a signal comes. Then it ends the process. */
@@ -39,7 +39,7 @@ export const serve: Command<typeof SERVER_OPTIONS> = {
     await river.start();
     const listener = listen(config, river, log);
     const url = urlOf(config, listener);
-    // From here on signals are heard: who reads the line below may send one at once.
+    // Handle signals from here on: whoever reads the line below may send one at once.
     const end = terminated(log);
     print(`river ${version} listening on ${url}\n`);
     await end;
@@ -124,8 +124,8 @@ async function shutDown(
   grace: number,
   log: Log,
 ): Promise<void> {
-  // The listener goes last: the runtime's own shutdown breaks off bodies that are being read, and closes
-  // WebSockets without our reason.
+  // The listener goes last: the runtime's own shutdown breaks off bodies that are being read, and
+  // closes WebSockets without our reason.
   const deadline = performance.now() + grace;
   await within(grace, river.drain());
   if (!await within(Math.max(LAST_MS, deadline - performance.now()), listener.shutdown())) {

@@ -1,5 +1,5 @@
 /**
- * How messages and gaps look over HTTP: river lines, raw data, Server-Sent Events, JSONP.
+ * The formats of messages and gaps over HTTP: river lines, raw data, Server-Sent Events and JSONP.
  *
  * @module
  */
@@ -16,14 +16,14 @@ export const river: Format = {
   gap: (gap) => gap.text + "\n",
 };
 
-/** The lines of the WebSocket subprotocol, over HTTP: as `river`, and `open` lines before. */
+/** The lines of the WebSocket subprotocol, over HTTP: like `river`, after `open` lines. */
 export const riverV1: Format = {
   ...river,
   open: (channel, cursor) => line("open", { channel, cursor }) + "\n",
 };
 
 /**
- * The data alone, one line a message. A line break inside the data becomes a space, so that nobody
+ * The data alone, one line per message. A line break in the data becomes a space, so that nobody
  * can publish two lines in one message. Gaps are not shown.
  */
 export const raw: Format = {
@@ -36,8 +36,8 @@ export const raw: Format = {
 
 /**
  * Server-Sent Events of one channel: `id:` is the position, `data:` the data, line by line. The
- * first bytes tell the position at which the stream starts, so that a client whose connection
- * breaks before the first event resumes without loss.
+ * first bytes carry the position at which the stream starts. So a client whose connection breaks
+ * before the first event resumes without loss.
  */
 export const sse: Format = {
   ...eventStream((_channel, epoch) => (seq) => `${epoch}-${seq}`),
@@ -45,12 +45,12 @@ export const sse: Format = {
 };
 
 /**
- * Server-Sent Events of several channels: `id:` lists a position for each channel, in order. The
- * item of a channel that has no position yet is empty, which means from now on. The list is told as
- * soon as all channels are open.
+ * Server-Sent Events of several channels: `id:` lists a position per channel, in order. If a
+ * channel has no position yet, its item is empty, which means from now on. The list is sent as soon
+ * as all channels are open.
  *
- * @param positions A printed position for each channel, in the order in which they were asked for,
- * or nothing. Kept up to date by what is encoded, so the format belongs to one subscriber.
+ * @param positions A printed position per channel, in the order of the request, or "". Encoding
+ * updates it, so the format belongs to one subscriber.
  */
 export function sseOfMany(positions: Map<string, string>): Format {
   let unopened = positions.size;
@@ -73,22 +73,22 @@ export function sseOfMany(positions: Map<string, string>): Format {
   };
 }
 
-/** Bytes of ids in one write of an event stream of several channels, about. */
+/** Rough bytes of ids in one write of an event stream of several channels. */
 const MANY_IDS = 32 * 1024;
-/** Bytes of a position in an id, about. */
+/** Rough bytes of a position in an id. */
 const POSITION_COST = 16;
 
 /**
- * Not an event, but the client remembers the position. A few bytes are enough: what holds back the
- * first kilobytes of a stream is as rare today as it is wrong.
+ * A position without an event: the client remembers it. No padding follows, although a few old
+ * proxies hold back the first kilobytes of a stream.
  */
 function positionAlone(position: string): string {
   return `:\nid: ${position}\n\n`;
 }
 
 /**
- * Server-Sent Events whose ids are made by `idsOf`: called once for some messages of a channel, the
- * last of which is `last`, it gives the id for each `seq` of them.
+ * Server-Sent Events whose ids are made by `idsOf`. It is called once for some messages of a
+ * channel, the last of which is `last`, and returns the id for each `seq` of them.
  */
 function eventStream(
   idsOf: (channel: string, epoch: string, last: number) => (seq: number) => string,
@@ -100,8 +100,8 @@ function eventStream(
       let text = "";
       const idOf = idsOf(batch.channel, batch.epoch, batch.last);
       for (const { seq, data } of batch.messages) {
-        // An event stream knows CR, LF and CRLF as line ends: each starts a `data:` line of its
-        // own, or a publisher could write fields.
+        // CR, LF and CRLF all end a line of an event stream. Each starts a `data:` line of its own,
+        // or a publisher could write fields.
         const lines = /[\r\n]/.test(data) ? data.replace(/\r\n|\r|\n/g, "\ndata: ") : data;
         text += `id: ${idOf(seq)}\ndata: ${lines}\n\n`;
       }
@@ -115,8 +115,8 @@ function eventStream(
 }
 
 /**
- * JSONP: each river line as a call of `callback`. The empty comment in front keeps the first bytes
- * out of a caller's hands.
+ * JSONP: each river line as a call of `callback`. Without the empty comment in front, a client
+ * could choose the first bytes of the answer.
  */
 export function jsonp(callback: string): Format {
   const call = (line: string) => `/**/${callback}(${escapeForScript(line)});\n`;
@@ -128,7 +128,7 @@ export function jsonp(callback: string): Format {
   };
 }
 
-/** U+2028 and U+2029 end a line in scripts before ES2019, though not in JSON. */
+/** Before ES2019, U+2028 and U+2029 end a line in scripts. In JSON they do not. */
 function escapeForScript(json: string): string {
   return json.replace(/[\u2028\u2029]/g, (char) => char === "\u2028" ? "\\u2028" : "\\u2029");
 }

@@ -1,56 +1,55 @@
 /**
- * The time of the event loop, shared among sockets. The runtime hands over everything that a client
- * sends without pause before anybody else is served. So the frames of all sockets have a few
- * milliseconds per turn, and the rest of them waits here, a queue per socket.
+ * Shares the time of the event loop among sockets. If a client sends without a pause, the runtime
+ * hands over all of it before it serves anybody else. So the frames of all sockets get a few
+ * milliseconds per turn, and the others wait here, in one queue per socket.
  *
  * @module
  */
 import { afterOthers } from "../../base/turn.ts";
 
-/** The time that all sockets together have in one turn of the event loop, in milliseconds. */
+/** Time that all sockets together get in one turn of the event loop, in milliseconds. */
 const TURN_MS = 10;
-/** Frames or lines of one socket that are carried out before it is the next socket's turn. */
+/** Frames or lines of one socket that are carried out before the next socket gets its turn. */
 const QUANTUM = 64;
-/** The clock is read once per so many frames or lines: it costs as much as a tenth of one. */
-const GLANCE = 8;
-/** A waiting frame counts for so many bytes more than it has: the runtime takes time for each. */
+/** Frames or lines between two looks at the clock. A look costs a tenth of one. */
+const CLOCK_EVERY = 8;
+/** Bytes that a waiting frame counts beside its own: each frame takes time, however small it is. */
 export const FRAME_BYTES = 1024;
-/** All sockets together may have so many times as much waiting as one of them. */
-const ALL = 4;
-/** A socket with less than this waiting is never refused because of the others, in bytes. */
-const SMALL = 64 * FRAME_BYTES;
+/** All sockets together may have so many times as much waiting as one socket. */
+const ALL_SOCKETS = 4;
+/** A socket with at most so many bytes waiting is never closed because of the others. */
+const SMALL_INBOX = 64 * FRAME_BYTES;
 
 /** Carries out the frames of one socket. */
 export interface InboxOwner {
   /**
-   * Carries out a frame from the character `at` on, for as long as `Inboxes.next` allows. MUST NOT
-   * throw.
+   * Carries out a frame from the character `at` on, while `Inboxes.next` allows it. MUST NOT throw.
    *
-   * @returns Where it stopped; undefined if nothing is left of the frame.
+   * @returns Where it stopped. Undefined if nothing is left of the frame.
    */
   carryOut(frame: string, at: number): number | undefined;
-  /** Called when nothing waits any more. */
+  /** Called when no frame waits any more. */
   rested(): void;
 }
 
-/** The frames of one socket that wait, oldest first. */
+/** The waiting frames of one socket, oldest first. */
 export class Inbox {
   readonly #inboxes: Inboxes;
   readonly #owner: InboxOwner;
   #frames: string[] = [];
   /** Index of the oldest frame. */
   #first = 0;
-  /** How far the oldest frame is carried out, in characters. */
+  /** Up to which character the oldest frame is carried out. */
   #at = 0;
   #bytes = 0;
 
-  /** An empty inbox. `owner` carries out what is added. */
+  /** An empty inbox. `owner` carries out its frames. */
   constructor(inboxes: Inboxes, owner: InboxOwner) {
     this.#inboxes = inboxes;
     this.#owner = owner;
   }
 
-  /** Whether nothing waits. */
+  /** Whether no frame waits. */
   get empty(): boolean {
     return this.#first === this.#frames.length;
   }
@@ -71,12 +70,12 @@ export class Inbox {
     return true;
   }
 
-  /** Carries out what waits, for as long as `Inboxes.next` allows. */
+  /** Carries out frames while `Inboxes.next` allows it. */
   work(): void {
     while (!this.empty) {
       const frame = this.#frames[this.#first];
       const stopped = this.#owner.carryOut(frame, this.#at);
-      // The owner may have ended the socket, and cleared this.
+      // The owner may have ended the socket, and cleared this inbox.
       if (this.empty) return;
       if (stopped !== undefined) {
         this.#at = stopped;
@@ -88,7 +87,7 @@ export class Inbox {
     }
   }
 
-  /** Drops what waits. */
+  /** Drops all frames. */
   clear(): void {
     this.#count(-this.#bytes);
     this.#frames = [];
@@ -96,7 +95,7 @@ export class Inbox {
     this.#at = 0;
   }
 
-  /** Tells the owner that nothing waits any more. */
+  /** Tells the owner that no frame waits any more. */
   rest(): void {
     this.clear();
     this.#owner.rested();
@@ -110,41 +109,43 @@ export class Inbox {
 
 /** The inboxes of all sockets. */
 export class Inboxes {
-  /** What waits in all of them: a byte per character, and `FRAME_BYTES` per frame. */
+  /** Bytes that wait in all of them: one per character, and `FRAME_BYTES` per frame. */
   bytes = 0;
-  /** What one of them may hold, in the same bytes. */
+  /** Most of these bytes in one inbox. */
   readonly maxInbox: number;
   readonly #now: () => number;
   readonly #later: (action: () => void) => void;
-  /** Those that are not empty, in the order of their turns. */
+  /** Inboxes that are not empty, in the order of their turns. */
   readonly #waiting: Inbox[] = [];
-  /** Until when frames are carried out in this turn; undefined before the clock is read. */
+  /** When the time of this turn is over. Undefined before the first look at the clock. */
   #until: number | undefined;
-  /** Whether the clock has been beyond that. */
+  /** Whether that time is over. */
   #over = false;
-  /** Frames or lines until the clock is read. */
-  #blind: number;
-  readonly #glance: number;
+  /** Frames or lines until the next look at the clock. */
+  #unwatched: number;
+  readonly #clockEvery: number;
   /** Frames or lines left of the quantum at hand. */
   #left = Infinity;
 
   /**
    * No inboxes yet.
    *
-   * @param options `now` gives milliseconds that never go back; `later` calls back after all that is
-   * ready now; `glance` says how many frames or lines pass between two looks at the clock.
+   * @param options `now` returns milliseconds that never go back. `later` calls back after all
+   * events that are ready now. `clockEvery` says how many frames or lines pass between two looks at
+   * the clock.
    */
   constructor(maxInbox: number, options: {
     now?: () => number;
     later?: (action: () => void) => void;
-    glance?: number;
+    clockEvery?: number;
   } = {}) {
-    const { now = () => performance.now(), later = afterOthers, glance = GLANCE } = options;
+    const { now = () => performance.now(), later = afterOthers, clockEvery = CLOCK_EVERY } =
+      options;
     this.maxInbox = maxInbox;
     this.#now = now;
     this.#later = later;
-    this.#glance = glance;
-    this.#blind = glance;
+    this.#clockEvery = clockEvery;
+    this.#unwatched = clockEvery;
   }
 
   /** Whether there is time for one more frame or line before others have their turn. */
@@ -155,19 +156,19 @@ export class Inboxes {
   /** Whether an inbox with so many bytes may take another frame. */
   admits(bytes: number): boolean {
     if (bytes > this.maxInbox) return false;
-    const most = ALL * this.maxInbox;
-    return this.bytes <= most || bytes <= Math.max(SMALL, most / this.#waiting.length);
+    const most = ALL_SOCKETS * this.maxInbox;
+    return this.bytes <= most || bytes <= Math.max(SMALL_INBOX, most / this.#waiting.length);
   }
 
-  /** Gives an inbox its turn, after those that wait already. */
+  /** Gives an inbox its turn, after the others. */
   enqueue(inbox: Inbox): void {
     this.#waiting.push(inbox);
   }
 
   /** Whether the time of this turn is over. It begins with the first look at the clock. */
   #late(): boolean {
-    if (this.#over || --this.#blind > 0) return this.#over;
-    this.#blind = this.#glance;
+    if (this.#over || --this.#unwatched > 0) return this.#over;
+    this.#unwatched = this.#clockEvery;
     const now = this.#now();
     if (this.#until === undefined) {
       this.#until = now + TURN_MS;
@@ -177,7 +178,7 @@ export class Inboxes {
     return this.#over;
   }
 
-  /** Carries out a quantum of each inbox, in rounds, for as long as there is time. */
+  /** Carries out a quantum of each inbox, in rounds, while there is time. */
   #turn(): void {
     this.#until = undefined;
     this.#over = false;

@@ -1,5 +1,5 @@
 /**
- * The commands of `river.v1`: what clients send on a WebSocket that carries many channels.
+ * The commands of `river.v1`, which clients send on a WebSocket that carries many channels.
  *
  * @module
  */
@@ -13,19 +13,19 @@ import { mayMean } from "../aliases.ts";
 import { parseJson } from "../json.ts";
 import { SocketSession } from "./socket_session.ts";
 
-/** Lines of one frame that may be refused: who sends more does not mean them. */
+/** Most refused lines in one frame. A client with more sends something else than commands. */
 export const MAX_ERRORS = 1000;
 
 type Fields = Record<string, unknown>;
 
-/** Carries out the commands of `river.v1`: a line that fails is answered, the socket lives. */
+/** Carries out the commands of `river.v1`. If a line fails, it is answered and the socket lives. */
 export class LineSession extends SocketSession {
-  /** Answers to the lines carried out in one go; they leave in one frame. */
+  /** Answers to the lines that are carried out in one call. They leave in one frame. */
   #answers: string[] | undefined;
-  /** Lines of the frame at hand that were wrong. */
+  /** Refused lines of the frame at hand. */
   #errors = 0;
 
-  /** Carries out the lines of a frame, and answers those of one go in one frame. */
+  /** Carries out the lines of a frame, and answers those of one call in one frame. */
   protected override receive(frame: string, at: number): number | undefined {
     const { inboxes, subscriber } = this.context;
     if (at === 0) this.#errors = 0;
@@ -37,7 +37,7 @@ export class LineSession extends SocketSession {
       const end = frame.indexOf("\n", at);
       const text = frame.slice(at, end < 0 ? undefined : end);
       if (text !== "") this.#command(text);
-      // The lines after one that ended the socket are too late.
+      // If a line ended the socket, the lines after it are too late.
       if (subscriber.closed !== undefined) return;
       at = end < 0 ? Infinity : end + 1;
     }
@@ -88,7 +88,7 @@ export class LineSession extends SocketSession {
       throw new Refusal(
         400,
         "too_many_channels",
-        `Cannot subscribe to ${name}: ${limits.maxChannelsPerClient} channels a client are ` +
+        `Cannot subscribe to ${name}: ${limits.maxChannelsPerClient} channels per client are ` +
           "allowed (--max-channels-per-client)",
       );
     }

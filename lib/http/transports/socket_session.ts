@@ -1,5 +1,5 @@
 /**
- * WebSockets, on the way in: the events of a socket, and the frames of a plain one.
+ * Incoming WebSocket traffic: the events of a socket, and the frames of a plain one.
  *
  * @module
  */
@@ -15,33 +15,33 @@ import type { RequestLimits } from "../params.ts";
 import { Inbox, type Inboxes, type InboxOwner } from "./inbox.ts";
 import { CLOSE_CODES, type SocketSink } from "./socket_sink.ts";
 
-/** What a session works with. */
+/** The parts that a session works with. */
 export interface SessionContext {
   /** Publishes and subscribes. */
   readonly hub: Hub;
   /** The client's subscriptions. */
   readonly subscriber: Subscriber;
-  /** What to subscribe to when the socket is open. */
+  /** The channels to join when the socket is open. */
   readonly joins: readonly Join[];
   /** What the client may do. */
   readonly grant: Grant;
-  /** What frames and messages are held to. */
+  /** The limits of frames and messages. */
   readonly limits: RequestLimits;
-  /** Where frames wait that the server has no time for. */
+  /** Frames wait here while the server has no time for them. */
   readonly inboxes: Inboxes;
-  /** Takes errors that are nobody's fault but ours. */
+  /** Takes errors that only river itself can cause. */
   readonly report: (error: unknown) => void;
-  /** How fast the client may publish; none: as fast as it likes. */
+  /** How fast the client may publish. Without it, as fast as it likes. */
   readonly pace?: Pace;
   /** Called once, when the socket is closed. */
   readonly onClose: () => void;
-  /** Called with 1 when the runtime has lost the socket, with -1 if that is closed all the same. */
+  /** Called with 1 if the runtime has leaked the socket, with -1 if it closes after all. */
   readonly onLost: (change: 1 | -1) => void;
 }
 
 /**
- * Takes the events of one socket: `open`, `message` and `close`. One object for all of them, as
- * thousands of idle sockets are held.
+ * Handles the events of one socket: `open`, `message` and `close`. One object handles all of them,
+ * to save memory: there may be thousands of idle sockets.
  */
 export abstract class SocketSession implements EventListenerObject, InboxOwner {
   /** Sends to the same socket. */
@@ -50,7 +50,7 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
   protected readonly context: SessionContext;
   #ended = false;
   #lost = false;
-  /** There only while something waits: most sockets never need one. */
+  /** Exists only while frames wait: most sockets never need one. */
   #inbox: Inbox | undefined;
 
   /** A session that answers through `sink`. */
@@ -60,31 +60,33 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
     sink.owner = this;
   }
 
-  /** The socket has not opened for so long that it never will, nor tell that it is closed. */
+  /**
+   * The socket has not opened for so long that it never will. It will not report a close either.
+   */
   lost(): void {
     this.#lost = true;
     this.context.onLost(1);
     this.context.subscriber.close("gone");
   }
 
-  /** As `carryOut`, for an open socket. May throw. */
+  /** Like `carryOut`, for an open socket. May throw. */
   protected abstract receive(frame: string, at: number): number | undefined;
 
   /**
-   * Closes the socket for what the client sent. It is no subscriber from here on, for the client may
-   * take its time to answer, or never do.
+   * Closes the socket because of what the client sent. The subscriber ends at once: the client may
+   * answer the close late, or never.
    */
-  protected end(code: keyof typeof CLOSE_CODES, words: string): void {
-    this.sink.end(CLOSE_CODES[code], words);
+  protected end(code: keyof typeof CLOSE_CODES, reason: string): void {
+    this.sink.end(CLOSE_CODES[code], reason);
     this.context.subscriber.close(code === "error" ? "error" : "refused");
   }
 
   /** Closes the socket after a message over the limit. */
   protected endTooLarge(): void {
-    this.end("tooLarge", `a message may have ${this.context.limits.maxMessage} bytes`);
+    this.end("tooLarge", `a message has at most ${this.context.limits.maxMessage} bytes`);
   }
 
-  /** Whether the client publishes faster than it may; counts one message if not. */
+  /** Whether the client publishes faster than it may. Counts one message if not. */
   protected get tooFast(): boolean {
     const { pace } = this.context;
     if (pace === undefined) return false;
@@ -93,12 +95,13 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
     return false;
   }
 
-  /** Carries out a frame, or a part of it; nothing if the socket has been ended here. */
+  /** Carries out a frame, or a part of it. Does nothing if the socket has ended. */
   carryOut(frame: string, at: number): number | undefined {
     const { hub, subscriber } = this.context;
     try {
-      // Ended after the frame came, for example because the token expired, or about to be ended with the
-      // hub; or cut now, because the client asks and asks, but does not take the answers.
+      // It may have ended after the frame came, for example because its token expired. It may be
+      // about to end with the hub. Or it is cut now, because the client sends but does not read the
+      // answers.
       if (subscriber.closed === undefined && !hub.closed && subscriber.keepsUp()) {
         return this.receive(frame, at);
       }
@@ -108,7 +111,7 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
     this.#inbox?.clear();
   }
 
-  /** Nothing waits any more. */
+  /** No frame waits any more. */
   rested(): void {
     this.#inbox = undefined;
     if (this.#ended) this.#release();
@@ -138,19 +141,19 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
 
   #message(data: unknown): void {
     const { subscriber, limits: { maxBody } } = this.context;
-    // Sent before the client learnt that it was closed.
+    // The client sent it before it learned of the close.
     if (subscriber.closed !== undefined) return;
     if (typeof data !== "string") {
       this.end("unsupported", "text frames only");
     } else if (data.length * 3 > maxBody && utf8Length(data) > maxBody) {
-      this.end("tooLarge", `a frame may have ${maxBody} bytes`);
+      this.end("tooLarge", `a frame has at most ${maxBody} bytes`);
     } else {
       const stopped = this.#inbox === undefined ? this.carryOut(data, 0) : 0;
       if (stopped !== undefined) this.#wait(data, stopped);
     }
   }
 
-  /** Puts off what is left of a frame. */
+  /** Puts the rest of a frame into the inbox. */
   #wait(frame: string, at: number): void {
     const { inboxes } = this.context;
     this.#inbox ??= new Inbox(inboxes, this);
@@ -159,10 +162,10 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
   }
 
   #close(): void {
-    // Two close events may come for one socket.
+    // A socket may have two close events.
     if (this.#ended) return;
     this.#ended = true;
-    // What the client sent before it left is carried out.
+    // Frames that the client sent before it left are still carried out.
     if (this.#inbox === undefined) this.#release();
   }
 

@@ -1,5 +1,5 @@
 /**
- * WebSockets, on the way out: plain, and `river.v1`.
+ * Outgoing WebSocket traffic: plain, and `river.v1`.
  *
  * @module
  */
@@ -24,25 +24,25 @@ export const CLOSE_CODES = {
   expired: 3500,
 } as const;
 
-/** What plain and `river.v1` sockets share. */
+/** The common part of plain and `river.v1` sockets. */
 export abstract class SocketSink implements Sink {
   readonly once = false;
-  /** Messages written between two looks at the queue. */
+  /** Most messages between two looks at the queue. */
   abstract readonly atOnce: number;
-  /** What messages were sent in. */
+  /** The frames of messages. */
   readonly #frames = new FrameQueue();
-  /** What answers were sent in: most sockets ask for none. */
+  /** The frames of answers. Most sockets never get any. */
   #answers: FrameQueue | undefined;
-  /** Where everything is sent. */
+  /** The socket to send to. */
   protected readonly socket: WebSocket;
-  /** Told when the socket turns out to be one that will never open. */
+  /** Told if the socket will never open. */
   owner: { lost(): void } | undefined;
   readonly #retryMs: () => number;
 
   /**
    * A sink that sends to `socket`.
    *
-   * @param retryMs Gives the delay that a client is told to wait when the server shuts down.
+   * @param retryMs Returns the delay that a client is told when the server shuts down.
    */
   constructor(socket: WebSocket, retryMs: () => number) {
     this.socket = socket;
@@ -51,7 +51,7 @@ export abstract class SocketSink implements Sink {
 
   abstract open(channel: string, position: Position): void;
   abstract write(frame: Frame): number;
-  /** Sends a sign of life, where the runtime's pings are not enough. */
+  /** Sends a heartbeat, if the pings of the runtime are not enough. */
   protected abstract beat(): void;
 
   heartbeat(): void {
@@ -67,21 +67,22 @@ export abstract class SocketSink implements Sink {
     return this.#queued + FRAME_COST * (this.#answers?.count(this.socket.bufferedAmount) ?? 0);
   }
 
-  /** Bytes that are unsent, with what the frames of messages cost. */
+  /** Unsent bytes, plus the cost of the unsent frames of messages. */
   get #queued(): number {
     const { bufferedAmount } = this.socket;
     return bufferedAmount + FRAME_COST * this.#frames.count(bufferedAmount);
   }
 
-  /** Notes that so many frames were sent, of so many bytes together; gives what they cost. */
+  /** Notes that so many frames with so many bytes together were sent. Returns their cost. */
   protected wrote(frames: number, bytes: number): number {
     this.#frames.push(frames, bytes);
     return bytes + FRAME_COST * frames;
   }
 
   /**
-   * Sends an answer, unless the socket is closing; gives what it costs. A burst may be answered with more
-   * frames in one turn than a queue has room for, so these count only where all queues are added up.
+   * Sends an answer, unless the socket is closing. Returns its cost. A burst of commands may be
+   * answered with more frames in one turn than a queue has room for. So answers count only in the
+   * sum of all queues.
    */
   send(text: string): number {
     const bytes = utf8Length(text);
@@ -117,12 +118,15 @@ export abstract class SocketSink implements Sink {
   }
 }
 
-/** One river line a frame, as the first river sent them. The runtime's pings are the heartbeat. */
+/**
+ * One river line per frame, as the first river sent them. The pings of the runtime are the
+ * heartbeat.
+ */
 export class PlainSocketSink extends SocketSink {
-  /** Few, as each is a frame of its own. */
+  /** Few, because each message is a frame of its own. */
   readonly atOnce: number = 64;
 
-  /** Sends nothing: plain sockets are not told of positions. */
+  /** Sends nothing: plain sockets get no positions. */
   open(): void {}
 
   /** Sends each line of the frame as a text frame of its own. */
@@ -136,7 +140,7 @@ export class PlainSocketSink extends SocketSink {
   protected beat(): void {}
 }
 
-/** `river.v1`: many lines a frame. A frame without lines is the heartbeat. */
+/** `river.v1`: many lines per frame. A frame without lines is the heartbeat. */
 export class LineSocketSink extends SocketSink {
   /** Any number. */
   readonly atOnce: number = Infinity;

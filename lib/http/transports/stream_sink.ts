@@ -10,10 +10,10 @@ import { EVENT_STREAM } from "./formats.ts";
 
 const utf8 = new TextEncoder();
 
-/** Chunks written after which the queue is looked at, however small they are. */
+/** After so many chunks the queue is looked at, however small they are. */
 const RECOUNT = 64;
 
-/** Breaks off a response on purpose: nothing is wrong with the server. */
+/** Breaks off a response on purpose. It is not a fault of the server. */
 export class CutError extends Error {
   /** Names the error in logs and stack traces. */
   override name = "CutError";
@@ -25,15 +25,15 @@ export class StreamSink implements Sink {
   readonly atOnce: number;
   /** The response's body. */
   readonly body: ReadableStream<Uint8Array<ArrayBuffer>>;
-  /** Where each channel stood when it was joined, printed, in order. */
+  /** The position of each channel when it was joined, printed, in order. */
   readonly positions: Map<string, string>;
   readonly #format: Format;
   readonly #retryMs: () => number;
   readonly #onEnd: (unsent: number) => void;
   #controller!: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
   /**
-   * Sizes of the chunks written since the queue was last seen empty, oldest first: from `#at` up to
-   * `#end` are those that the transport has not taken. The array is written over, never given up.
+   * Sizes of the chunks that were written since the queue was last empty, oldest first. Those from
+   * `#at` up to `#end` are not yet taken by the transport. The array is reused.
    */
   readonly #sizes: number[] = [];
   #at = 0;
@@ -46,9 +46,9 @@ export class StreamSink implements Sink {
   /**
    * A sink that writes frames in `format` to a body of its own.
    *
-   * @param options Either `onGone` is called, when the client goes away, or `onEnd`, when the sink is
-   * closed, with the bytes that the transport has not taken; `positions` is filled in as channels
-   * are joined; `retryMs` gives the delay that clients of event streams are told.
+   * @param options Either `onGone` is called, when the client leaves, or `onEnd`, when the sink is
+   * closed, with the bytes that the transport has not taken. `positions` is filled as channels are
+   * joined. `retryMs` returns the delay that clients of event streams are told.
    */
   constructor(format: Format, { once, onGone, onEnd, positions, retryMs }: {
     once: boolean;
@@ -63,13 +63,13 @@ export class StreamSink implements Sink {
     this.positions = positions;
     this.#retryMs = retryMs;
     this.#onEnd = onEnd;
-    // No `pull` and no `size`: each would cost a promise or a call a chunk.
+    // No `pull` and no `size`: each would cost a promise or a call per chunk.
     this.body = new ReadableStream({
       start: (controller) => {
         this.#controller = controller;
       },
       cancel: () => {
-        // A client that leaves after a clean end which it never took comes here as well.
+        // This is also called if a client leaves after a clean end that it never took.
         if (this.#closed) return;
         this.#closed = true;
         onGone();
@@ -77,7 +77,7 @@ export class StreamSink implements Sink {
     });
   }
 
-  /** Where the subscription starts: an item a channel, empty where that is not known yet. */
+  /** Where the subscription starts: one item per channel, empty if it is not known yet. */
   get cursor(): string {
     return [...this.positions.values()].join(",");
   }
@@ -87,7 +87,7 @@ export class StreamSink implements Sink {
     return this.#started;
   }
 
-  /** Resolves when there is something to send, or nothing more will come. */
+  /** Resolves when there is something to send, or when nothing more will come. */
   begun(): Promise<void> {
     return new Promise((resolve) => {
       if (this.#started || this.#closed) resolve();
@@ -96,12 +96,12 @@ export class StreamSink implements Sink {
   }
 
   exceeds(limit: number): boolean {
-    // Never more is unsent than was written since the queue was last seen empty.
+    // At most the bytes that were written since the queue was last empty are unsent.
     if (this.#end < RECOUNT && this.#unsent <= limit) return false;
     return this.backlog() > limit;
   }
 
-  /** Bytes written that the transport has not taken. */
+  /** Written bytes that the transport has not taken. */
   backlog(): number {
     if (this.#closed) return 0;
     // The stream's high-water mark is one chunk.
@@ -123,8 +123,8 @@ export class StreamSink implements Sink {
     const printed = printCursor(position);
     this.positions.set(channel, printed);
     const words = this.#format.open?.(channel, printed);
-    // A client keeps the last `retry:` for ever: what a shutdown or a proxy told it must not stay. An event
-    // stream tells its positions once, so this comes once.
+    // A client keeps the last `retry:` forever: the delay that a shutdown or a proxy told it must
+    // not stay in force. An event stream tells its positions once, so this comes once.
     if (words) this.#enqueue(utf8.encode(this.#retry("\n") + words));
   }
 
@@ -145,20 +145,21 @@ export class StreamSink implements Sink {
     if (reason === "shutdown") this.#enqueue(utf8.encode(this.#retry("\n\n")));
     const unsent = this.backlog();
     this.#closed = true;
-    // An error lets go of what is queued at once, where a clean end would wait for a reader that
-    // takes nothing.
+    // An error drops the queue at once. A clean end would wait for a reader that takes nothing.
     if (reason === "slow" || reason === "error") this.#controller.error(new CutError(reason));
     else this.#controller.close();
     this.#onEnd(unsent);
     this.#onStart?.();
   }
 
-  /** Words that tell an event stream's client how long to wait before it comes back when the stream ends. */
+  /**
+   * The text that tells the client of an event stream how long to wait before it comes back.
+   */
   #retry(end: string): string {
     return this.#format.contentType === EVENT_STREAM ? `retry: ${this.#retryMs()}${end}` : "";
   }
 
-  /** Gives the number of bytes that were queued. */
+  /** Returns the number of bytes that were queued. */
   #enqueue(bytes: Uint8Array<ArrayBuffer>): number {
     if (this.#closed || bytes.length === 0) return 0;
     this.#controller.enqueue(bytes);

@@ -18,9 +18,9 @@ class Bench {
   #now = 0;
   #later: (() => void)[] = [];
 
-  constructor(maxInbox: number, glance: number | undefined = 1) {
+  constructor(maxInbox: number, clockEvery: number | undefined = 1) {
     this.inboxes = new Inboxes(maxInbox, {
-      glance,
+      clockEvery,
       now: () => {
         this.looks++;
         return this.#now;
