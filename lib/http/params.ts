@@ -323,7 +323,7 @@ function tooManyParameters(): Refusal {
   return new Refusal(
     400,
     "too_many_parameters",
-    `A query string or form may have ${MAX_PARAMETERS} parameters`,
+    `A query string or form has at most ${MAX_PARAMETERS} parameters`,
   );
 }
 

@@ -219,7 +219,7 @@ for (const part of ["a=1&", "%&", "&&token&"]) {
     assertEquals(form(part.repeat(MAX_PARAMETERS)).has("data"), false);
     assertEquals(
       refusal(() => form(part.repeat(MAX_PARAMETERS + 1))),
-      "400 too_many_parameters: A query string or form may have 1000 parameters",
+      "400 too_many_parameters: A query string or form has at most 1000 parameters",
     );
   });
 }
