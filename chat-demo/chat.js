@@ -24,7 +24,7 @@ function input(id) {
   return /** @type {HTMLInputElement} */ (element(id));
 }
 
-/** What was typed into the front page, if the server asks for a key or token. */
+/** The key or token that was typed into the front page, if the server asks for one. */
 const token = sessionStorage.getItem("river:token") ?? undefined;
 const river = new River(new URL("..", location.href), { token });
 const me = Math.random().toString(36).slice(2);
@@ -35,7 +35,7 @@ let room = "";
 const typing = new Map();
 let lastTyped = 0;
 
-// Everything that others write goes into text nodes: nothing is read as HTML.
+// Everything that others write goes into text nodes, so nothing is parsed as HTML.
 
 /**
  * @param {string} tag
@@ -105,7 +105,7 @@ function parse(data) {
     const { name, text, at } = JSON.parse(data);
     if (typeof name === "string" && typeof text === "string") return { name, text, at: Number(at) };
   } catch {
-    // No JSON: plain text.
+    // It is not JSON: plain text.
   }
   return { name: "somebody", text: data, at: NaN };
 }
@@ -138,7 +138,7 @@ function enter() {
   try {
     wanted = [...decodeURIComponent(location.hash.slice(1)).trim()].slice(0, 40).join("");
   } catch {
-    // Not a name: the lobby.
+    // It is not a name: use the lobby.
   }
   wanted ||= ROOMS[0];
   if (wanted === room) return;
@@ -167,7 +167,7 @@ function enter() {
       },
       onGap({ from, to, reason }) {
         if (reason === "restart") showEvent("The server was restarted.");
-        // Who comes for the first time has missed nothing, however old the room is.
+        // A first visitor has missed nothing, however old the room is.
         else if (from > 1) showEvent(`Messages ${from} to ${to} are lost.`);
         else if (!arrived) showEvent("Older messages are gone.");
       },

@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * river's client for browsers, Deno and Node: one connection for all channels, over the best
- * transport that works, resumed without loss.
+ * The client of river for browsers, Deno and Node. It keeps one connection for all channels, over
+ * the best transport that works, and resumes without loss.
  *
  * ```js
  * import { River } from "http://127.0.0.1:9271/client.js";
@@ -19,8 +19,8 @@
 /** @typedef {{ channel: string, seq: number, epoch: string, subscribers: number }} Receipt */
 /** @typedef {"websocket" | "stream" | "longpoll"} Transport */
 /**
- * `offline`: the browser says that there is no network. `closed`: there is no connection and none is
- * tried, for `reason`. `delay` is in milliseconds until the next attempt.
+ * `offline`: the browser has no network. `closed`: there is no connection, and none is tried,
+ * because of `reason`. `delay`: milliseconds until the next attempt.
  * @typedef {{ state: "connecting" | "open" | "reconnecting" | "offline" | "closed",
  *   transport?: Transport, delay?: number, reason?: string }} Status
  */
@@ -28,28 +28,28 @@
  * @typedef {object} RiverOptions
  * @property {string | (() => string | null | undefined | Promise<string | null | undefined>)} [token]
  * Sent with every request. A function is asked again when the server refuses the last one.
- * @property {readonly Transport[]} [transports] Which to try, best first.
- * @property {RequestCredentials} [credentials] As for `fetch`: with `include`, a server of another
- * origin is sent its cookies over HTTP too.
+ * @property {readonly Transport[]} [transports] The transports to try, best first.
+ * @property {RequestCredentials} [credentials] As for `fetch`. With `include`, a server of another
+ * origin gets its cookies over HTTP too.
  */
 /**
  * @typedef {object} SubscribeOptions
- * @property {string | number | null} [seq] Start after this position (`"k3f9x2-12"` or `12`) instead
- * of with what is published from now on.
- * @property {(gap: Gap) => void} [onGap] Messages were lost for good.
- * @property {(opened: Opened) => void} [onOpen] The channel is joined, for the first time or again.
- * @property {(error: { code: string, message: string }) => void} [onError] It cannot be joined.
+ * @property {string | number | null} [seq] Start after this position (`"k3f9x2-12"` or `12`).
+ * Without it, start with the next message that is published.
+ * @property {(gap: Gap) => void} [onGap] Called when messages are lost for good.
+ * @property {(opened: Opened) => void} [onOpen] Called when the channel is joined, also again.
+ * @property {(error: { code: string, message: string }) => void} [onError] The channel is refused.
  */
 /** @typedef {{ code: string, message: string }} Refusal */
 /**
- * How a connection ended. `wait`: milliseconds to wait at least; the transport is not to blame.
- * `denied`: the token is not good. `refused`: no channel is left. `fatal`: nothing will ever work.
+ * How a connection ended. `wait`: least milliseconds to wait; the transport is not to blame.
+ * `denied`: the token is not valid. `refused`: no channel is left. `fatal`: nothing will ever work.
  * `reason` is for the status.
  * @typedef {{ wait?: number, denied?: boolean, refused?: boolean, fatal?: string,
  *   reason?: string }} End
  */
 /**
- * `update`: the set of channels has changed. `check`: make sure that it lives.
+ * `update`: the set of channels has changed. `check`: find out whether the connection lives.
  * @typedef {{ update(): void, check(): void, close(): void }} Connection
  */
 
@@ -61,39 +61,39 @@ const TRANSPORTS = ["websocket", "stream", "longpoll"];
 
 // Times are in milliseconds unless they say otherwise.
 
-/** Time for a connection to show life; then the next transport is tried. */
+/** Time for a connection to show life. After it, the next transport is tried. */
 const OPEN_MS = 4000;
-/** Time for an open socket to answer when it is checked. */
+/** Time for an open socket to answer a check. */
 const PROBE_MS = 1500;
 /** Silence after which a connection is assumed dead: more than two heartbeats. */
 const SILENCE_MS = 60_000;
 /** How long a long-poll asks the server to wait, in seconds. */
 const POLL_S = 25;
-/** A long-poll that is answered sooner without a message is not worth repeating at once. */
+/** A long-poll that is answered sooner, and without a message, is not repeated at once. */
 const FAST_MS = 500;
-/** A connection that lasted this long was worth making, even if it brought no message. */
+/** A connection that lasted this long counts as a success, even without a message. */
 const WORTH_MS = 2000;
-/** Backoff: up to this, doubled with each failure in a row, up to the longest. */
+/** Backoff: at most this, doubled with each failure in a row, up to the longest. */
 const BACKOFF_MS = 250;
 const MAX_BACKOFF_MS = 5000;
 /** The longest wait that a server can ask for. */
 const MAX_WAIT_MS = 60_000;
-/** How often a publish is tried, and the time for each try. */
+/** Tries of a publish, and the time for each. */
 const PUBLISH_TRIES = 4;
 const PUBLISH_MS = 10_000;
 /** Time for the token function to answer. */
 const TOKEN_MS = 15_000;
-/** How often the clock is read; a step of more than both together means that the machine slept. */
+/** How often the clock is read. A step of more than both together means that the machine slept. */
 const TICK_MS = 1000;
 const SLEEP_MS = 5000;
-/** Lines in one frame to the server, which ends a socket for 1,000 refused lines in one frame. */
+/** Most lines per frame to the server, which closes a socket after 1,000 refused lines in one. */
 const MAX_LINES = 100;
-/** Characters of a line; whatever sends more is not a river. */
+/** Most characters of a line. A server that sends more is not a river. */
 const MAX_LINE = 64 * 1024 * 1024;
-/** Changes nothing, but is answered by an error: no channel has this name. */
+/** Changes nothing, but is answered with an error: no channel has this name. */
 const PROBE = JSON.stringify(["unsub", { channel: "" }]);
 
-/** Pages have all of these, workers no document, Node and Deno at most the navigator. @type {any} */
+/** Workers have no document, Node and Deno at most the navigator. @type {any} */
 const { document, location, navigator, origin } = globalThis;
 
 /**
@@ -102,7 +102,7 @@ const { document, location, navigator, origin } = globalThis;
 export class River extends EventTarget {
   /** @type {URL} */ #url;
   /** @type {RiverOptions["token"]} */ #token;
-  /** What the token function gave last. @type {Promise<string | undefined> | undefined} */
+  /** The last result of the token function. @type {Promise<string | undefined> | undefined} */
   #given;
   /** The last token that the server refused. @type {{ token: string | undefined } | undefined} */
   #refused;
@@ -110,9 +110,9 @@ export class River extends EventTarget {
   /** @type {RequestCredentials | undefined} */ #credentials;
   /** @type {Map<string, Channel>} */ #channels = new Map();
   /** @type {Connection | undefined} */ #connection;
-  /** End the pauses of this moment. @type {Set<() => void>} */
+  /** Functions that end the present pauses. @type {Set<() => void>} */
   #wakes = new Set();
-  /** Attempts in a row that were worth nothing. */
+  /** Attempts in a row without success. */
   #tries = 0;
   /** Transports that failed while a later one worked, and how often. @type {Map<Transport, number>} */
   #failures = new Map();
@@ -122,12 +122,12 @@ export class River extends EventTarget {
   #warned = false;
   #closed = false;
 
-  /** Where things stand. @type {Status} */
+  /** The present status. @type {Status} */
   status = { state: "connecting" };
 
   /**
-   * @param {string | URL} url Where the server is: `http:`, `https:`, `ws:` or `wss:`. In a page or a
-   * worker it may be relative.
+   * @param {string | URL} url The server: `http:`, `https:`, `ws:` or `wss:`. In a page or a worker
+   * it may be relative.
    * @param {RiverOptions} [options]
    */
   constructor(url, options = {}) {
@@ -203,12 +203,12 @@ export class River extends EventTarget {
   }
 
   /**
-   * Publishes a message. A failed try is repeated without being published twice.
+   * Publishes a message. A failed try is repeated, but the message is published only once.
    *
    * @param {string} channel
    * @param {string} data
-   * @returns {Promise<Receipt>} Rejects with the server's words if it refuses, and if no try is
-   * answered in time.
+   * @returns {Promise<Receipt>} Rejects with the message of the server if it refuses, and if no try
+   * is answered in time.
    */
   async publish(channel, data) {
     expect(channel, "channel", ["string"]);
@@ -258,7 +258,7 @@ export class River extends EventTarget {
 
   /**
    * @param {string} reason
-   * @param {boolean} [refused] By the server: the listeners are told.
+   * @param {boolean} [refused] Whether the server refused. The listeners are then told.
    */
   #end(reason, refused = false) {
     if (this.#closed) return;
@@ -283,8 +283,8 @@ export class River extends EventTarget {
   }
 
   /**
-   * The set of channels has changed: tells the server, or starts or stops talking to it. Once for all
-   * changes of one turn, so that leaving one channel for another keeps the connection.
+   * The set of channels has changed: tells the server, connects or disconnects. It does so once for
+   * all changes of one turn, so that a page that changes channels keeps its connection.
    */
   #changed() {
     if (this.#changing) return;
@@ -297,7 +297,7 @@ export class River extends EventTarget {
     });
   }
 
-  /** Whether there is anything to connect for. */
+  /** Whether there is a channel to connect for. */
   get #wanted() {
     return !this.#closed && this.#channels.size > 0;
   }
@@ -307,7 +307,7 @@ export class River extends EventTarget {
     const unwatch = this.#watch();
     let at = this.#first();
     let reason = "no channel is subscribed to";
-    // A transport that worked is not given up for one failure: the server may be restarting.
+    // One failure is no reason to give up a transport that worked: the server may be restarting.
     /** @type {Transport | undefined} */
     let proven;
     while (this.#wanted) {
@@ -335,7 +335,7 @@ export class River extends EventTarget {
         reason = /** @type {Refusal} */ (refusals[0]).message;
         break;
       }
-      // A browser does not tell why a handshake failed: another token may be what it takes.
+      // A browser does not tell why a handshake failed. Perhaps it takes another token.
       if (denied || !opened && transport === "websocket") this.#given = undefined;
       const worth = positions(this.#channels.values()) !== before ||
         opened && performance.now() - began > WORTH_MS;
@@ -359,7 +359,7 @@ export class River extends EventTarget {
   }
 
   /**
-   * Waits until the time is over, or somebody wakes it.
+   * Waits until the time is over, or until it is woken.
    *
    * @param {number} delay
    */
@@ -372,7 +372,7 @@ export class River extends EventTarget {
       this.#wakes.add(wake = () => (clearTimeout(timer), resolve(true)));
     });
     this.#wakes.delete(wake);
-    // Many others may have been woken by the same event.
+    // The same event may have woken many clients.
     if (woken) await this.#pause(Math.random() * BACKOFF_MS);
   }
 
@@ -380,7 +380,7 @@ export class River extends EventTarget {
     for (const wake of this.#wakes) wake();
   }
 
-  /** The network, the page or the machine is back: what is open may be dead, and waiting useless. */
+  /** The network, the page or the machine is back: the connection may be dead. */
   #check() {
     this.#tries = 0;
     this.#wake();
@@ -388,7 +388,7 @@ export class River extends EventTarget {
   }
 
   /**
-   * Checks the connection after whatever may have broken it unnoticed.
+   * Checks the connection after each event that may have broken it unnoticed.
    *
    * @returns {() => void} Stops it.
    */
@@ -403,7 +403,7 @@ export class River extends EventTarget {
       offline: () => {
         this.#offline = true;
         this.#setStatus({ state: "offline" });
-        // A server on this machine may still be there.
+        // A server on this machine may still be reachable.
         this.#check();
       },
       visibilitychange: () => document?.hidden || this.#check(),
@@ -416,7 +416,7 @@ export class River extends EventTarget {
     const timer = setInterval(() => {
       const step = Date.now() - last;
       last += step;
-      // Browsers slow down the timers of hidden pages, which are checked when they are shown.
+      // Browsers slow down the timers of hidden pages. Those are checked when they are shown.
       if (step > TICK_MS + SLEEP_MS && !document?.hidden) this.#check();
     }, TICK_MS);
     return () => {
@@ -459,7 +459,7 @@ export class River extends EventTarget {
         });
       });
     } catch {
-      // The address is not one that this transport may use from here.
+      // This transport may not use the URL from here.
     }
     this.#connection = undefined;
     for (const channel of this.#channels.values()) channel.opened = channel.asked = false;
@@ -468,7 +468,7 @@ export class River extends EventTarget {
     return typeof this.#token === "function" ? end : { fatal: inVain };
   }
 
-  /** The token: what the function gave last, or gives now if that was forgotten. */
+  /** The token: the last result of the function, or a new one if that was forgotten. */
   async #askToken() {
     const ask = this.#token;
     if (typeof ask !== "function") return ask;
@@ -484,8 +484,8 @@ export class River extends EventTarget {
   }
 
   /**
-   * Says once in the console why nothing works, if the reason is the origin of this page: the browser
-   * hides the server's words from it.
+   * Warns once in the console if the server refuses the origin of this page: the browser hides the
+   * reason from it.
    */
   async #warn() {
     if (this.#warned || origin === undefined || origin === this.#url.origin) return;
@@ -498,7 +498,7 @@ export class River extends EventTarget {
         (signal) => fetch(new URL(path, this.#url), { method: "HEAD", cache: "no-store", signal }),
       )
         .then(({ ok }) => ok, () => false);
-    // Pages of every origin may read this very file.
+    // Pages of every origin may read this file.
     this.#warned = await canRead("client.js") && !await canRead("healthz");
     if (!this.#warned) return;
     console.warn(
@@ -519,7 +519,7 @@ export class River extends EventTarget {
     try {
       return sessionStorage.getItem(this.#key)?.split(",") ?? [];
     } catch {
-      // No storage here: this object remembers.
+      // There is no storage: only this object remembers.
       return [];
     }
   }
@@ -532,7 +532,7 @@ export class River extends EventTarget {
     try {
       sessionStorage.setItem(this.#key, [...new Set([...this.#broken, transport])].join());
     } catch {
-      // No storage here.
+      // There is no storage.
     }
   }
 
@@ -548,14 +548,14 @@ export class River extends EventTarget {
 /**
  * @typedef {object} Subscription
  * @property {string} channel
- * @property {() => void} close Stops; the last one of a channel leaves it.
+ * @property {() => void} close Stops it. The last subscription of a channel leaves the channel.
  */
 
-/** Who listens to a channel. */
+/** A listener of a channel. */
 class Listener {
-  /** Messages up to this position are known: somebody else wanted them. */
+  /** It skips messages up to this position: another listener asked for them. */
   skip = "";
-  /** Nothing is for it before it could go back to its position. */
+  /** Whether it waits until the channel goes back to its position. */
   waits = false;
   rewind = () => {};
 
@@ -576,7 +576,7 @@ class Listener {
   }
 
   /**
-   * Whether what is up to here is new to it.
+   * Whether a message at this position is new to it.
    *
    * @param {string} epoch
    * @param {number} seq
@@ -589,23 +589,23 @@ class Listener {
   }
 }
 
-/** One channel, and where it stands. */
+/** One channel, and its position. */
 class Channel {
   /** @type {Set<Listener>} */ listeners = new Set();
-  /** Position of the last message that came, or asked for. @type {string | undefined} */ cursor;
+  /** The last position, or the one asked for. @type {string | undefined} */ cursor;
   epoch = "";
-  /** The server was asked for it on this connection. */
+  /** Whether it was requested on this connection. */
   asked = false;
-  /** The server said that it is joined. */
+  /** Whether the server has joined it. */
   opened = false;
-  /** Who goes back to a position then. @type {Listener[]} */ whenOpen = [];
-  /** The first listener, if the position is the one that it gave. @type {Listener | undefined} */
+  /** Listeners that go back to a position then. @type {Listener[]} */ whenOpen = [];
+  /** The first listener, if it gave the position. @type {Listener | undefined} */
   first;
-  /** Number of the last message that came, or was lost. */
+  /** Number of the last message that arrived or was lost. */
   last = 0;
-  /** How many messages came. */
+  /** How many messages arrived. */
   heard = 0;
-  /** Why it could not be joined when that was tried last. @type {Refusal | undefined} */
+  /** Why it could not be joined at the last attempt. @type {Refusal | undefined} */
   refusal;
 
   /** @param {string} name */
@@ -614,7 +614,7 @@ class Channel {
   }
 
   /**
-   * Keeps from a listener that gave no position what is old, as far as that can be known.
+   * Makes a listener without a position skip old messages, as far as they are known.
    *
    * @param {Listener} listener
    */
@@ -628,11 +628,11 @@ class Channel {
   }
 
   /**
-   * Goes back to an older position for one listener; the others skip what they have.
+   * Goes back to an older position for one listener. The others skip the messages that they have.
    *
    * @param {string} cursor
    * @param {Listener} wanting
-   * @returns {boolean} False if there is no need: the position is still to come.
+   * @returns {boolean} False if that is not necessary: the position is still to come.
    */
   rewind(cursor, wanting) {
     wanting.waits = false;
@@ -651,10 +651,10 @@ class Channel {
   }
 
   /**
-   * Takes a line about this channel. Until it is joined, what comes belongs to an earlier subscription.
+   * Takes a line about this channel. Lines before `open` belong to an earlier subscription.
    *
    * @param {string} kind
-   * @param {any} fields The fields of this kind of line, as docs/protocol.md has them.
+   * @param {any} fields The fields of the line, as in docs/protocol.md.
    */
   take(kind, fields) {
     if (kind === "msg" && this.opened && fields.seq > this.last) {
@@ -696,7 +696,7 @@ class Channel {
 }
 
 /**
- * Calls a listener; what it throws is reported, and stops nobody else.
+ * Calls a listener. If it throws, the error is reported, and the others are still called.
  *
  * @template T
  * @param {((value: T) => void) | undefined} listener
@@ -712,7 +712,7 @@ function call(listener, value) {
 }
 
 /**
- * What a connection is for. `onLife`: the server speaks, so the connection works.
+ * The task of a connection. `onLife`: the server has sent something, so the connection works.
  * @typedef {object} Task
  * @property {URL} url
  * @property {string | undefined} token
@@ -724,7 +724,7 @@ function call(listener, value) {
  */
 
 /**
- * Watches a connection: calls back unless life is expected anew within the time given. 0 stops it.
+ * Watches a connection: calls back unless it is called again within the given time. 0 stops it.
  *
  * @param {() => void} onSilence
  * @returns {(ms: number) => void}
@@ -739,7 +739,7 @@ function watch(onSilence) {
 }
 
 /**
- * Where the channels stand, in order.
+ * The positions of the channels, in order.
  *
  * @param {Iterable<Channel>} channels
  */
@@ -752,18 +752,18 @@ const isWhole = (value) => Number.isSafeInteger(value) && Number(value) >= 0;
 /** @param {unknown} value */
 const isPosition = (value) => typeof value === "string" && /^[0-9a-z]+-[0-9]{1,16}$/.test(value);
 
-/** What each kind of line has to hold. @type {Record<string, (fields: any) => boolean>} */
+/** Checks the fields of each kind of line. @type {Record<string, (fields: any) => boolean>} */
 const LINES = {
   open: ({ cursor }) => isPosition(cursor),
   msg: ({ seq, data }) => isWhole(seq) && typeof data === "string",
-  // One after the largest position is not a safe integer any more.
+  // The number after the largest position is not a safe integer.
   gap: ({ from, to, epoch }) =>
     Number.isInteger(from) && from > 0 && isWhole(to) && isPosition(`${epoch}-${to}`),
   error: ({ message }) => typeof message === "string",
 };
 
 /**
- * Gives lines to the channels that they are about. Throws if one is not river's.
+ * Hands lines to their channels. Throws if one is not a line of river.
  *
  * @param {string} text
  * @param {Pick<Task, "channels" | "onLife">} task
@@ -799,7 +799,7 @@ function overSocket(task) {
   function end(how) {
     expectLife(0);
     socket.onmessage = socket.onopen = socket.onclose = null;
-    // Stays: the sockets of the package ws throw errors that nobody listens to.
+    // Keep a handler: sockets of the package ws throw errors without one.
     socket.onerror = () => {};
     socket.close();
     onEnd(how);
@@ -818,7 +818,7 @@ function overSocket(task) {
       channel.asked = true;
       joined.set(name, channel);
       lines.push(JSON.stringify(["sub", { channel: name, seq: channel.cursor }]));
-      // It has to be answered.
+      // The server must answer.
       expectLife(OPEN_MS);
     }
     while (lines.length > 0) socket.send(lines.splice(0, MAX_LINES).join("\n"));
@@ -835,7 +835,7 @@ function overSocket(task) {
   socket.onopen = update;
   socket.onmessage = ({ data }) => {
     checking = false;
-    // An empty frame shows that the other end lives, but not that it is a river.
+    // An empty frame shows that the other side lives, but not that it is a river.
     answered ||= data !== "";
     if (answered) expectLife(SILENCE_MS);
     try {
@@ -844,7 +844,7 @@ function overSocket(task) {
       end({});
     }
   };
-  // Not every runtime lets `close` follow.
+  // In some runtimes no `close` follows.
   socket.onerror = () => end({});
   socket.onclose = ({ code, reason }) => {
     const wait = /retry in ([0-9]+) ms/.exec(reason)?.[1];
@@ -862,12 +862,12 @@ function overSocket(task) {
  */
 function overHttp(task) {
   const { url, token, channels, poll, credentials, onEnd } = task;
-  /** The server has spoken, and there is no doubt since. */
+  /** Whether the server has sent something, and nothing has raised a doubt since. */
   let trusted = false;
   let over = false;
   let stale = false;
   let abort = new AbortController();
-  /** Channels that this connection does without. @type {Set<Channel>} */
+  /** Channels that this connection leaves out. @type {Set<Channel>} */
   const refused = new Set();
   const expectLife = watch(() => abort.abort());
 
@@ -891,7 +891,7 @@ function overHttp(task) {
     if (token !== undefined) body.set("token", token);
     if (poll) {
       body.set("keep", "0");
-      // The first answer tells whether this works at all.
+      // The first answer shows whether this transport works at all.
       body.set("timeout", String(trusted ? POLL_S : 1));
     }
     const { signal } = abort;
@@ -899,10 +899,10 @@ function overHttp(task) {
   }
 
   /**
-   * Finds out by halves which channels are refused, and tells their listeners.
+   * Finds the refused channels by halving, and tells their listeners.
    *
    * @param {Channel[]} good
-   * @param {Channel[]} doubtful Refused, if asked for together with the good ones.
+   * @param {Channel[]} doubtful They are refused if requested together with the good ones.
    * @param {Response} response The refusal.
    */
   async function settle(good, doubtful, response) {
@@ -912,7 +912,7 @@ function overHttp(task) {
     if (status >= 500 || status === 429 || status === 408) {
       return end({ wait: retryAfter(response) });
     }
-    // Not river's words: something in between refused.
+    // This is not an answer of river: something in between refused.
     if (error === undefined) return end({});
     if (status !== 400 && status !== 403) return end({ fatal: error.message });
     if (doubtful.length === 1) {
@@ -943,7 +943,7 @@ function overHttp(task) {
       if (done || stale || over) return;
       const text = decoder.decode(value, { stream: true });
       const cut = text.lastIndexOf("\n") + 1;
-      // A long line may take its time, but the first has to come.
+      // A long line may take long, but the first one has to begin.
       if (trusted || cut > 0) expectLife(SILENCE_MS);
       if (cut > 0) takeLines(rest + text.slice(0, cut), { channels, onLife });
       rest = cut > 0 ? text.slice(cut) : rest + text;
@@ -969,7 +969,7 @@ function overHttp(task) {
       await read(response);
       const progress = asked.some(({ cursor, epoch, heard }, i) => {
         const old = before[i];
-        // Two servers that take turns start over with each answer: that is no progress.
+        // If two servers take turns, each answer starts over. That is not progress.
         return heard > old.heard && cursor !== old.cursor && ["", epoch].includes(old.epoch);
       });
       const useless = !progress && performance.now() - began < FAST_MS;
@@ -984,14 +984,14 @@ function overHttp(task) {
       try {
         await request();
       } catch {
-        // The network, or what came is not river's.
+        // The network failed, or the answer is not one of river.
         if (!stale) end({});
       }
     }
   })();
 
   function update() {
-    // What still comes on the old request is asked for again by the next.
+    // The next request asks again for what the old one still brings.
     if (stale) return;
     stale = true;
     const old = abort;
@@ -1007,7 +1007,7 @@ function overHttp(task) {
 }
 
 /**
- * The refusal in an answer of river; undefined if it is something else.
+ * The refusal in an answer of river. Undefined if the answer is something else.
  *
  * @param {any} answer
  * @returns {Refusal | undefined}
@@ -1018,7 +1018,7 @@ function refusalIn(answer) {
 }
 
 /**
- * The JSON of an answer; undefined if it is something else. Rejects if it is broken off.
+ * The JSON of an answer. Undefined if it is something else. Rejects if it is cut short.
  *
  * @param {Response} response
  * @returns {Promise<any>}
@@ -1033,7 +1033,7 @@ async function jsonOf(response) {
 }
 
 /**
- * Milliseconds that the server asks to wait, and up to as many more.
+ * The milliseconds to wait that the server asks for, and up to as many more.
  *
  * @param {Response} response
  */
@@ -1043,8 +1043,8 @@ function retryAfter(response) {
 }
 
 /**
- * A wait that the server asks for, within bounds. Clients that are all told to wait too long come
- * back at different times. @type {(ms: number) => number}
+ * A wait that the server asks for, within bounds. If all clients are told to wait too long, they
+ * come back at different times. @type {(ms: number) => number}
  */
 const bounded = (ms) => Math.max(0, Math.min(ms, MAX_WAIT_MS * (1 + Math.random()) / 2));
 
@@ -1052,7 +1052,7 @@ const bounded = (ms) => Math.max(0, Math.min(ms, MAX_WAIT_MS * (1 + Math.random(
 const jittered = (ms) => ms * (0.25 + 0.75 * Math.random());
 
 /**
- * Does something within a time. What takes longer is aborted and rejects.
+ * Does something within a time. If it takes longer, it is aborted and rejects.
  *
  * @template T
  * @param {number} ms
@@ -1079,19 +1079,19 @@ async function inTime(ms, who, work) {
 }
 
 /**
- * The address of the server, with a slash at its end. Throws if it cannot be one.
+ * The URL of the server, with a slash at its end. Throws if it is not valid.
  *
  * @param {string | URL} url
  */
 function addressOf(url) {
-  // The address of a worker that was made from a blob is no base.
+  // The URL of a worker that was made from a blob is not a base.
   const base = document?.baseURI ?? location?.href.replace(/^blob:/, "");
   /** @type {URL | undefined} */
   let address;
   try {
     address = new URL(expect(url, "url", ["string", "object"]), base);
   } catch {
-    // Said below.
+    // The error follows below.
   }
   if (
     address === undefined || !/^(http|ws)s?:$/.test(address.protocol) ||
@@ -1106,7 +1106,7 @@ function addressOf(url) {
 }
 
 /**
- * Gives back a value of one of these types. Throws if it is of another.
+ * Returns a value of one of these types. Throws if it has another type.
  *
  * @type {(value: any, name: string, types: string[], cure?: string) => any}
  */

@@ -6,7 +6,7 @@
 import { River, version } from "./client.js";
 
 const CHANNEL = "public-channel";
-/** How often the figures are asked for, in milliseconds, and how many of them the plot shows. */
+/** Time between two readings of the figures, in milliseconds, and how many the plot shows. */
 const PERIOD_MS = 2000;
 const POINTS = 60;
 const MAX_MESSAGES = 100;
@@ -45,7 +45,7 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
       await navigator.clipboard.writeText(code.textContent ?? "");
       button.textContent = "Copied";
     } catch {
-      // Not allowed here: select it, so that one key copies it.
+      // Copying is not allowed: select the text, so that one key copies it.
       getSelection()?.selectAllChildren(code);
       button.textContent = "Ctrl-C";
     }
@@ -90,7 +90,7 @@ river.addEventListener("status", (event) => {
 });
 river.subscribe(CHANNEL, ({ seq, data }) => show(data, String(seq)), {
   onGap: ({ from, to, reason }) =>
-    show(reason === "restart" ? "the server started anew" : `missed ${from} to ${to} (${reason})`),
+    show(reason === "restart" ? "the server has restarted" : `missed ${from} to ${to} (${reason})`),
 });
 element("form").addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -156,7 +156,7 @@ function showFigures(metrics) {
   const published = metrics.get("river_messages_published_total") ?? 0;
   const delivered = metrics.get("river_messages_delivered_total") ?? 0;
   const seconds = before === undefined ? 1 : (at - before.at) / 1000;
-  // After a restart the counters begin anew.
+  // After a restart the counters start again at 0.
   const rate = (/** @type {number} */ now, /** @type {number | undefined} */ then) =>
     then === undefined || now < then ? 0 : (now - then) / seconds;
   const rates = [rate(published, before?.published), rate(delivered, before?.delivered)];

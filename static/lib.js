@@ -21,11 +21,11 @@
   /** One connection for all clients of the page. */
   const river = load().then(({ River }) => new River(new URL(".", address), { token }));
 
-  /** Loads the client, again and again if it does not come: the network may be gone just then. */
+  /** Loads the client. Repeats until that works: the network may be down for a moment. */
   async function load() {
     for (let tries = 0;; tries++) {
       try {
-        // A browser does not load the same address again after it failed.
+        // A browser does not load a module again from an address that failed.
         return await import(new URL(`client.js${tries > 0 ? `?${tries}` : ""}`, address).href);
       } catch (error) {
         console.error(error);
@@ -34,13 +34,13 @@
     }
   }
 
-  /** One channel at a time, as the first river had it. */
+  /** One channel at a time, as in the first river. */
   class Client {
     /** @type {string | undefined} */ #channel;
     /** @type {Promise<{ close(): void }> | undefined} */ #subscription;
 
     /**
-     * Subscribes to a channel, and leaves the one before.
+     * Subscribes to a channel, and leaves the previous one.
      *
      * @param {string} channel
      * @param {(message: { channel: string, seq: number, data: string }) => void} onMessage
@@ -53,7 +53,7 @@
     }
 
     /**
-     * Publishes to the channel. An object is refused, as it says nothing as a string.
+     * Publishes to the channel. Refuses an object, which would become "[object Object]".
      *
      * @param {string | number | boolean} data
      * @returns {Promise<object>} The receipt.
@@ -74,7 +74,7 @@
   Object.assign(globalThis, {
     Comet: {
       Client,
-      /** @param {() => void} ready Called when clients can be made. */
+      /** @param {() => void} ready Called once clients can be made. */
       init(ready) {
         river.then(() => ready());
       },
