@@ -1,5 +1,5 @@
 /**
- * What a publish costs as channels grow: single requests and batches, each message to a channel
+ * The cost of a publish as channels grow: single requests and batches, each message to a channel
  * picked at random.
  *
  * @module
@@ -19,7 +19,7 @@ const FILL = 1000;
 const FILL_MS = 120_000;
 /**
  * One message a channel is kept: so each publish evicts one, however many channels there are, and
- * what is compared is the number of channels and not the growth of their histories.
+ * so the comparison is about the number of channels, not about the growth of their histories.
  */
 const FLAGS = ["--max-channels", "2000000", "--max-memory", "16GiB", "--history", "1"];
 /** Eight digits, to be written in place. */
@@ -72,7 +72,7 @@ function fill({ port }: Server, count: number): Promise<void> {
   });
 }
 
-/** Publishes to channels picked at random; measures microseconds a message. */
+/** Publishes to channels picked at random, and measures microseconds per message. */
 function random(
   server: Server,
   count: number,

@@ -1,6 +1,6 @@
 /**
- * `deno task bench:compare [--rounds 5] [--seconds 1] [--readers N] [--most CHANNELS]`: all workloads, river
- * beside its peers and the controls in turn. Writes results.json and results.svg.
+ * `deno task bench:compare [--rounds 5] [--seconds 1] [--readers N] [--most CHANNELS]`: all
+ * workloads, river beside its peers and the controls in turn. Writes results.json and results.svg.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import {
 } from "./lib/workload.ts";
 import { workloads } from "./workloads.ts";
 
-/** What should come out: a ratio of two contestants of a case. */
+/** The goal: a ratio of two contestants of a case. */
 interface Goal {
   readonly name: string;
   readonly workload: string;
@@ -97,7 +97,7 @@ const GOALS: Goal[] = [
 /** So that everything is done in less than ten minutes. 0: as each workload has it. */
 const DEFAULTS = { rounds: 5, seconds: 1, readers: 0, most: 0 };
 
-/** A ratio per round, of what was measured right after one another. */
+/** A ratio per round, of two runs right after one another. */
 function ratioOf(goal: Goal, results: readonly CaseResult[]): Ratio | undefined {
   const found = results.find(({ workload, name }) =>
     workload === goal.workload && name === goal.case

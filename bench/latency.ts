@@ -2,7 +2,7 @@
  * Time from when a message should have been published until each reader has it, at a fixed rate.
  *
  * Times are taken from the schedule and not from the sending, so that a server that holds up the
- * publisher does not hide what it holds up (coordinated omission).
+ * publisher does not hide delays (coordinated omission).
  *
  * @module
  */

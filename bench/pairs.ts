@@ -1,7 +1,7 @@
 /**
- * `deno task bench:pairs --old FOLDER [--new FOLDER] [--pairs 20] [WORKLOAD ...]`: two checkouts of river
- * side by side, by the server's processor time per message. They take turns, so that a busy machine
- * burdens both alike. It fails if a case costs more in the new one beyond doubt.
+ * `deno task bench:pairs --old FOLDER [--new FOLDER] [--pairs 20] [WORKLOAD ...]`: two checkouts of
+ * river side by side, by the server's processor time per message. They take turns, so that a busy
+ * machine burdens both alike. It fails if a case costs more in the new one beyond doubt.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import {
 } from "./lib/workload.ts";
 import { workloads } from "./workloads.ts";
 
-/** What is measured where nothing is named. */
+/** The workloads to measure if none is named. */
 const USUAL = ["streaming", "websocket", "publish"];
 
 const options = parseArgs(Deno.args, { string: ["old", "new", "pairs"] });
@@ -58,7 +58,7 @@ function inBothTrees(one: Case): Case {
   return { ...one, contestants };
 }
 
-/** Prints what a case costs in both; true if it costs more in the new one beyond doubt. */
+/** Prints the cost of a case in both. True if it is higher in the new one beyond doubt. */
 function report({ workload, name, units, samples }: CaseResult): boolean {
   let worse = false;
   const [rate] = Object.keys(units).filter((metric) => units[metric].endsWith("/s"));

@@ -1,6 +1,6 @@
 /**
- * Publishing alone, to a channel that nobody reads: requests on connections that stay open, one at a
- * time on each, and NDJSON requests of many messages, several at a time on each.
+ * Publishing alone, to a channel that nobody reads: requests on connections that stay open, one at
+ * a time on each, and NDJSON requests of many messages, several at a time on each.
  *
  * @module
  */
@@ -16,7 +16,8 @@ const CONSTANT = "/constant";
 /** `deno task bench publish` */
 export const publish: Workload = {
   name: "publish",
-  about: "publish requests a second, keep-alive; messages a second in pipelined NDJSON batches",
+  about:
+    "publish requests per second with keep-alive, and messages per second in pipelined NDJSON batches",
   options: { connections: 32, batch: 100, pipeline: 4, seconds: 1.5 },
   cases(options) {
     const body = `${JSON.stringify({ name: "bench0", data: dataOf(0) })}\n`.repeat(options.batch);

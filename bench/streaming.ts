@@ -19,7 +19,7 @@ const utf8 = new TextEncoder();
 export const streaming: Workload = {
   name: "streaming",
   about:
-    "deliveries a second over HTTP streaming, SSE and WebSocket, readers x channels x publishers",
+    "deliveries per second over HTTP streaming, SSE and WebSocket, readers x channels x publishers",
   options: { readers: 800, channels: 2, publishers: 20, window: 64, seconds: 1.5 },
   cases(options) {
     const units = { deliveries: "deliveries/s" };
@@ -139,7 +139,7 @@ class Channel {
     trial.keep(this.#idle.map(({ requester }) => requester));
   }
 
-  /** Lets everybody publish who has an answer, as far as there is room. */
+  /** Lets every publisher that has an answer publish, while there is room. */
   publish(): void {
     while (!this.#stopped && this.#window.room > 0) {
       const publisher = this.#idle.shift();
@@ -150,7 +150,7 @@ class Channel {
     }
   }
 
-  /** Resolves when all that was published has arrived, and what was checked is right. */
+  /** Resolves when every message has arrived and the checks are passed. */
   async finish(): Promise<void> {
     this.#stopped = true;
     await this.#window.drained();

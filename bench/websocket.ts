@@ -39,7 +39,9 @@ export const websocket: Workload = {
   },
 };
 
-/** A connection, and what it sends in turn: one is free again when all its messages are back. */
+/**
+ * A connection and its batches, sent in turn. A batch is free again when all its messages are back.
+ */
 interface Client {
   connection: Connection;
   readonly templates: Template[];

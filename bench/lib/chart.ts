@@ -9,7 +9,7 @@ import { scaleLog } from "d3-scale";
 
 /** One row of the chart. */
 export interface Ratio {
-  /** What is compared. */
+  /** The contestants. */
   readonly name: string;
   /** The median over the rounds. */
   readonly median: number;
@@ -17,7 +17,7 @@ export interface Ratio {
   readonly min: number;
   /** The highest round. */
   readonly max: number;
-  /** What is hoped for: at least, or at most, so much. */
+  /** The goal: at least, or at most, so much. */
   readonly goal: { readonly atLeast: number } | { readonly atMost: number };
 }
 

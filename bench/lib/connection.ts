@@ -59,12 +59,12 @@ export class Connection {
     });
   }
 
-  /** Sends bytes; they must stay as they are until the server has answered them. */
+  /** Sends bytes. They must not change until the server has answered them. */
   write(bytes: Uint8Array): void {
     this.#socket.write(bytes);
   }
 
-  /** Ends the connection; nothing more is received. */
+  /** Ends the connection. Nothing more is received. */
   close(): void {
     this.#closed = true;
     this.#socket.destroy();
@@ -81,7 +81,7 @@ export async function openAll<T>(count: number, open: (index: number) => Promise
   return all;
 }
 
-/** What a subscription is opened with. */
+/** The options of a subscription. */
 export interface SubscriptionOptions {
   /** The server's port. */
   readonly port: number;
@@ -91,22 +91,22 @@ export interface SubscriptionOptions {
   readonly transport: Transport;
   /** The request for it. */
   readonly request: Uint8Array;
-  /** Takes the number of messages that ended in what just arrived, and its bytes. */
+  /** Takes the number of messages that ended in the bytes that arrived, and the number of bytes. */
   readonly onMessages: (messages: number, bytes: number) => void;
-  /** Takes what went wrong. */
+  /** Takes an error. */
   readonly fail: (error: Error) => void;
   /** Looks at everything that arrives. */
   readonly checker?: Checker;
 }
 
-/** Subscribes; resolves when the response's head is here. */
+/** Subscribes. Resolves when the head of the response has arrived. */
 export async function subscribe(options: SubscriptionOptions): Promise<Connection> {
   const { port, request, onMessages, fail } = options;
   let scanner: Scanner | undefined;
   let take: ((bytes: Uint8Array) => void) | undefined;
   let head = "";
   const started = Promise.withResolvers<void>();
-  // Who waits for it may have gone already.
+  // Its waiter may have left already.
   started.promise.catch(() => {});
   const connection = await Connection.open(port, (bytes, length) => {
     let start = 0;
@@ -214,7 +214,7 @@ const COLON = ":".charCodeAt(0);
 const STATUS_AT = "HTTP/1.1 ".length;
 const CONTENT_LENGTH = "content-length".length;
 
-/** Where an answer that starts at `start` ends; infinity if that cannot be told yet. */
+/** Where an answer that starts at `start` ends. Infinity if that is not known yet. */
 function endOfAnswer(bytes: Uint8Array, start: number): number {
   if (bytes.length < start + STATUS_AT + 1) return Infinity;
   if (bytes[start + STATUS_AT] !== TWO) {

@@ -15,7 +15,7 @@ export interface Dialect {
   publish(channel: string, data: string): string;
   /** Subscribes, from the oldest message kept or from now on. */
   subscribe(channel: string, transport: Transport, replay?: boolean): string;
-  /** What a WebSocket sends to publish: the payloads of frames. */
+  /** The payloads of frames that publish over a WebSocket. */
   frames(channel: string, transport: Transport, data: string[]): string[];
   /** Bytes between the data of two messages, at the least. */
   overhead(transport: Transport): number;

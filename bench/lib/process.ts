@@ -7,7 +7,7 @@
 /** The processor that servers run on, and the one for the load. */
 const SERVER_CPU = "0";
 const LOAD_CPU = "1";
-/** Clock ticks a second in /proc/PID/stat; the same on every Linux. */
+/** Clock ticks per second in /proc/PID/stat. The same on every Linux. */
 const TICKS = 100;
 /** How long a server may take to say where it listens, in milliseconds. */
 const START_MS = 15_000;
@@ -97,7 +97,7 @@ export function has(program: string): boolean {
   return run("sh", ["-c", 'command -v "$1"', "sh", program]) !== undefined;
 }
 
-/** What a program prints on stdout and stderr; undefined if it fails or is not there. */
+/** The output of a program on stdout and stderr. Undefined if it fails or is missing. */
 export function run(command: string, args: string[]): string | undefined {
   try {
     const { success, stdout, stderr } = new Deno.Command(command, { args }).outputSync();
@@ -133,7 +133,7 @@ export function cleanUpOnSignals(): void {
   }
 }
 
-/** Seconds of processor time that processes have used; 0 where there is no /proc. */
+/** Seconds of processor time that processes have used. 0 without /proc. */
 export function cpuSeconds(pids: number[]): number {
   let ticks = 0;
   for (const pid of pids) {
@@ -144,7 +144,7 @@ export function cpuSeconds(pids: number[]): number {
   return ticks / TICKS;
 }
 
-/** Bytes that processes have in memory; 0 where there is no /proc. */
+/** Bytes that processes have in memory. 0 without /proc. */
 export function residentBytes(pids: number[]): number {
   let bytes = 0;
   for (const pid of pids) {

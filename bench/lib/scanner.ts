@@ -1,11 +1,11 @@
 /**
- * Finds messages in what a server sends, looking at as few bytes as possible.
+ * Finds messages in the bytes of a server, and looks at as few bytes as possible.
  *
  * @module
  */
 import { DATA_LENGTH, MARK } from "./wire.ts";
 
-/** Takes what arrives on one connection after the response's head. */
+/** Takes the bytes of one connection after the head of the response. */
 export interface Scanner {
   /** Takes the first `length` bytes of `bytes`, and tells how many messages end in them. */
   scan(bytes: Uint8Array, length: number, start?: number): number;
@@ -88,7 +88,7 @@ export class FrameScanner implements Scanner {
     return messages;
   }
 
-  /** Reads a frame's head, or what there is of it; returns where the payload starts. */
+  /** Reads the head of a frame, as far as it is there. Returns where the payload starts. */
   #readHead(bytes: Uint8Array, at: number, length: number): number {
     const head = this.#head;
     if (head.length === 0 && at + 4 <= length && bytes[at + 1] < 127) {

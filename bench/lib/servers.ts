@@ -39,7 +39,7 @@ export interface Server {
   readonly child: Child;
 }
 
-/** What each kind is called in tables. */
+/** The names of the kinds in tables. */
 export const NAMES: Record<Kind, string> = {
   river: "river",
   bare: "bare Deno",
@@ -47,7 +47,7 @@ export const NAMES: Record<Kind, string> = {
   ws: "ws on Node",
 };
 
-/** Starts a server; resolves when it listens. */
+/** Starts a server. Resolves when it listens. */
 export async function start({ kind, flags = [], tree }: ServerSpec): Promise<Server> {
   const dialect = kind === "nchan" ? dialects.nchan : dialects.river;
   const [child, port] = await starters[kind](flags, tree);
@@ -57,7 +57,7 @@ export async function start({ kind, flags = [], tree }: ServerSpec): Promise<Ser
 /**
  * Installs what a kind of server needs, if it can.
  *
- * @returns What is missing all the same; undefined if nothing is.
+ * @returns The name of the missing part. Undefined if nothing is missing.
  */
 export function provide(kind: Kind): string | undefined {
   if (kind === "nchan") return provideNchan();
@@ -213,7 +213,7 @@ function provideWs(): string | undefined {
   if (!there()) return `ws: npm install --prefix ${directory} ws@${WS_VERSION}`;
 }
 
-/** Where npm puts what only the benchmarks need. */
+/** The folder for packages that only the benchmarks need. */
 function peersDirectory(): string {
   const cache = Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME") ?? "/tmp"}/.cache`;
   return `${cache}/river-bench`;

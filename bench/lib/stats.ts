@@ -4,7 +4,7 @@
  * @module
  */
 
-/** The middle value; the mean of the two in the middle. */
+/** The middle value, or the mean of the two in the middle. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const half = sorted.length >> 1;
@@ -17,8 +17,9 @@ export function percentile(sorted: Float64Array, share: number): number {
 }
 
 /**
- * An interval that holds the true median with a probability of at least 95 %, whatever the distribution:
- * two of the sorted values, by the binomial distribution (Conover, Practical Nonparametric Statistics, 3.2).
+ * An interval that holds the true median with a probability of at least 95 %, whatever the
+ * distribution: two of the sorted values, by the binomial distribution (Conover, Practical
+ * Nonparametric Statistics, 3.2).
  *
  * @param values At least six: with fewer, all of them lie on one side too often.
  */

@@ -1,5 +1,5 @@
 /**
- * One run of a load: what it opened, what went wrong, and what it measured.
+ * One run of a load: its connections, its first error, and its figures.
  *
  * @module
  */
@@ -27,7 +27,7 @@ export class Trial {
     this.#failure.promise.catch(() => {});
   }
 
-  /** Runs something; whatever it opens is closed, and the first failure ends it. */
+  /** Runs a load. Closes everything that it opens, and ends at the first failure. */
   static async run<T>(action: (trial: Trial) => Promise<T>): Promise<T> {
     const trial = new Trial();
     try {
@@ -86,7 +86,7 @@ export class Napper {
     this.#readers = readers;
   }
 
-  /** Takes note of a read; sleeps when there was one for every reader, if there was little in it. */
+  /** Counts a read. Sleeps after one per reader, if the reads were small. */
   read(bytes: number): void {
     this.#bytes += bytes;
     if (++this.#reads < this.#readers) return;

@@ -42,7 +42,7 @@ export class Window {
     return this.#size - (this.published - this.completed);
   }
 
-  /** Takes note of what a reader got; true if some message is now complete. */
+  /** Counts the messages of a reader. True if all readers now have another message. */
   receive(reader: number, messages: number): boolean {
     this.delivered += messages;
     const from = this.#received[reader];
@@ -58,7 +58,7 @@ export class Window {
     return this.completed > before;
   }
 
-  /** Resolves when every reader has every message; rejects if one is lost. */
+  /** Resolves when every reader has every message. Rejects if one is lost. */
   async drained(): Promise<void> {
     const deadline = performance.now() + PATIENCE_MS;
     let seen = this.delivered;

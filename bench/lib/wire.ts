@@ -1,9 +1,9 @@
 /**
  * The bytes that the load sends, built before it starts.
  *
- * Each message has `PP-NNNNNNNN-xxx~` as its data: who published it, its number, filling, and a mark
- * that occurs nowhere else. So a reader can count messages by their marks, whatever a server puts
- * around them.
+ * Each message has `PP-NNNNNNNN-xxx~` as its data: who published it, its number, filling, and a
+ * mark that occurs nowhere else. So a reader can count messages by their marks, whatever a server
+ * puts around them.
  *
  * @module
  */

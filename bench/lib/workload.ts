@@ -1,5 +1,5 @@
 /**
- * What the workloads have in common: cases in which servers compete, and rounds in which they take
+ * The common part of all workloads: cases in which servers compete, and rounds in which they take
  * turns.
  *
  * @module
@@ -9,7 +9,7 @@ import { cleanUp, cleanUpOnSignals, cpuSeconds, pinLoad } from "./process.ts";
 import { type Kind, NAMES, provide, type Server, type ServerSpec, start } from "./servers.ts";
 import { median } from "./stats.ts";
 
-/** What one run found, by metric, and how busy both sides were (1: a whole processor). */
+/** The figures of one run, by metric, and how busy both sides were (1: a whole processor). */
 export interface Sample {
   /** By metric. */
   readonly values: Record<string, number>;
@@ -39,7 +39,7 @@ export interface Case {
   readonly name: string;
   /** Units by metric. */
   readonly units: Record<string, string>;
-  /** Who takes part; the first is what the others are compared to. */
+  /** The servers. The others are compared to the first. */
   readonly contestants: readonly Contestant[];
 }
 
@@ -58,7 +58,7 @@ export interface Workload {
   cases(options: Options): Case[];
 }
 
-/** All samples of a case, by contestant; one a round. */
+/** All samples of a case by contestant, one per round. */
 export interface CaseResult {
   /** The workload. */
   readonly workload: string;
@@ -70,7 +70,7 @@ export interface CaseResult {
   readonly samples: Map<string, Sample[]>;
 }
 
-/** Reads `--option number` for each option; ends the program if one is wrong. */
+/** Reads `--option number` for each option. Ends the program if one is wrong. */
 export function readOptions(defaults: Options, args: string[]): Options {
   const known = Object.keys(defaults);
   const given = parseArgs(args, {
@@ -102,7 +102,9 @@ export async function supervised(action: () => Promise<void>): Promise<void> {
   }
 }
 
-/** Installs what the cases need; those who cannot be had are left out, with a word about it. */
+/**
+ * Installs the servers of the cases. Reports those that cannot be installed, and leaves them out.
+ */
 export function withPeers(cases: Case[]): Case[] {
   const missing = new Map<Kind, string | undefined>();
   return cases.map((one) => ({

@@ -1,8 +1,8 @@
 /**
- * What the runtime alone can do: takes the same requests as river, and writes constant bytes to
- * everybody who asked with the same query. Nothing is parsed, numbered, encoded or kept.
+ * The most that the runtime can do: takes the same requests as river, and writes constant bytes to
+ * all clients with the same query. Nothing is parsed, numbered, encoded or kept.
  *
- * What it writes leaves when river would let it leave, by the same pacer.
+ * It flushes when river would flush, by the same pacer.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { dataOf } from "../lib/wire.ts";
 
 /** Most messages written in one go. */
 const MOST = 512;
-/** What is replayed to whoever asks with a position. */
+/** The replay for clients that give a position. */
 const REPLAYED = 100;
 const LINE = `["msg", {"channel": "bench0", "seq": 1000, "data": "${dataOf(0)}"}]`;
 const EVENT = `id: mi9x2k3f-1000\ndata: ${dataOf(0)}\n\n`;
@@ -25,7 +25,7 @@ for (let text = LINE; texts.length < MOST; text += `\n${LINE}`) texts.push(text)
 
 type Controller = ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
 
-/** Everybody who asked with the same query. */
+/** All clients with the same query. */
 class Room {
   readonly streams = { river: new Set<Controller>(), sse: new Set<Controller>() };
   readonly lineSockets = new Set<WebSocket>();
@@ -37,7 +37,7 @@ class Room {
     this.#pending += messages;
   }
 
-  /** Writes what is pending, and returns how many messages that is. */
+  /** Writes all pending messages, and returns how many there were. */
   flush(): number {
     const pending = Math.min(MOST, this.#pending);
     this.#pending -= pending;
