@@ -4,7 +4,7 @@
  * @module
  */
 import { createHash, timingSafeEqual } from "node:crypto";
-import { Refusal } from "../core/refusal.ts";
+import { quote, Refusal } from "../core/refusal.ts";
 import { isLocal } from "./local.ts";
 import { Origins } from "./origins.ts";
 import { BadTokenError, type Rights, Tokens } from "./tokens.ts";
@@ -23,9 +23,16 @@ export interface Grant {
   readonly mayOperate: boolean;
   /** When it ends, in milliseconds since 1970. `Infinity`: never. */
   readonly expires: number;
-  /** The refusal of an action that it does not allow. */
-  refusal(action: string): Refusal;
+  /**
+   * The refusal of an action that it does not allow.
+   *
+   * @param action What the client wants: `publish`, for example.
+   * @param channel The channel that it does not allow, if that is the reason.
+   */
+  refusal(action: string, channel?: string): Refusal;
 }
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** The grant of a client that holds the key, or needs no credential. */
 const EVERYTHING: Grant = {
@@ -35,7 +42,7 @@ const EVERYTHING: Grant = {
   maySubscribe: () => true,
   mayOperate: true,
   expires: Infinity,
-  refusal: unauthorized,
+  refusal: (action) => unauthorized(action),
 };
 
 /** The grant of a valid token. */
@@ -64,10 +71,16 @@ class TokenGrant implements Grant {
     return this.#rights.expires;
   }
 
-  refusal(action: string): Refusal {
-    const reason = `the token does not allow you to ${action}`;
-    return new Refusal(403, "forbidden", `Not allowed to ${action}`, {
-      "www-authenticate": challenge("insufficient_scope", reason),
+  refusal(action: string, channel?: string): Refusal {
+    const object = channel === undefined ? "" : ` to ${quote(channel)}`;
+    const reason = `The token does not allow you to ${action}${object}`;
+    const code = channel === undefined ? "forbidden" : "channel_not_allowed";
+    return new Refusal(403, code, reason, {
+      // A header holds no more than Latin-1: the name of the channel is in the body.
+      "www-authenticate": challenge(
+        "insufficient_scope",
+        `the token does not allow you to ${action}`,
+      ),
     });
   }
 }
@@ -145,17 +158,17 @@ export class Access {
     if (this.#keyDigest !== undefined && timingSafeEqual(digest(credential), this.#keyDigest)) {
       return EVERYTHING;
     }
-    if (this.#tokens === undefined) return this.#stranger("this is not the key");
+    if (this.#tokens === undefined) return this.#stranger(new BadTokenError("this is not the key"));
     const rights = this.#tokens.read(credential);
     if (!(rights instanceof Promise)) return new TokenGrant(rights);
     return rights.then((rights) => new TokenGrant(rights), (error) => {
       if (!(error instanceof BadTokenError)) throw error;
-      return this.#stranger(error.message);
+      return this.#stranger(error);
     });
   }
 
   /** The grant of a client without a valid credential. Without tokens everybody may subscribe. */
-  #stranger(reason?: string): Grant {
+  #stranger(reason?: BadTokenError): Grant {
     const maySubscribe = this.#tokens === undefined;
     return {
       valid: maySubscribe,
@@ -184,16 +197,30 @@ export class Access {
 
 /** The token in the header `Authorization`. */
 function bearerOf(headers: Headers): string | undefined {
-  return /^Bearer +(.+)$/i.exec(headers.get("authorization") ?? "")?.[1];
+  const bearer = /^Bearer +(.+)$/i.exec(headers.get("authorization") ?? "")?.[1];
+  // Headers come as Latin-1. A key beyond ASCII was sent as UTF-8.
+  return bearer === undefined || !/[^\0-\x7f]/.test(bearer) ? bearer : utf8Of(bearer);
 }
 
-/**
- * The refusal for a client without a credential, or with an invalid one. The reason is only in the
- * header.
- */
-function unauthorized(action: string, reason?: string): Refusal {
-  return new Refusal(401, "unauthorized", `A key or token is needed to ${action}`, {
-    "www-authenticate": challenge(reason === undefined ? undefined : "invalid_token", reason),
+/** A text whose bytes came as Latin-1, read as UTF-8; as it is if it is not UTF-8. */
+function utf8Of(latin1: string): string {
+  try {
+    return utf8.decode(Uint8Array.from(latin1, (char) => char.charCodeAt(0)));
+  } catch {
+    return latin1;
+  }
+}
+
+/** The refusal for a client without a credential, or with an invalid one. */
+function unauthorized(action: string, reason?: BadTokenError): Refusal {
+  if (reason === undefined) {
+    return new Refusal(401, "missing_token", `A key or token is needed to ${action}`, {
+      "www-authenticate": challenge(),
+    });
+  }
+  const { code, message } = reason;
+  return new Refusal(401, code, `Cannot ${action}: ${message}`, {
+    "www-authenticate": challenge("invalid_token", message),
   });
 }
 

@@ -14,7 +14,7 @@ export class Origins {
    * `*.example.com` (its subdomains) or `*`.
    */
   constructor(patterns: readonly string[]) {
-    this.#patterns = patterns.map((pattern) => pattern.toLowerCase());
+    this.#patterns = patterns.map((pattern) => pattern.toLowerCase().replace(/\/$/, ""));
   }
 
   /**
@@ -81,11 +81,26 @@ export class Origins {
   }
 }
 
-/** The headers of the answer to a preflight, beside those of `expose`. */
-export function preflightHeaders(methods: string): Record<string, string> {
+/** The headers that river itself reads. */
+const READ = "Authorization, Content-Type, Last-Event-ID";
+/** Most characters of a list of requested headers that is allowed as it is. */
+const MAX_REQUESTED = 1024;
+
+/**
+ * The headers of the answer to a preflight, beside those of `expose`.
+ *
+ * @param requested `Access-Control-Request-Headers`: an allowed page may send any header, since libraries
+ * and tracing add some, and river ignores those that it does not know.
+ */
+export function preflightHeaders(
+  methods: string,
+  requested: string | null,
+): Record<string, string> {
+  const fits = requested !== null && requested.length <= MAX_REQUESTED &&
+    /^[\w!#$%&'*+.^`|~-]+(?: *, *[\w!#$%&'*+.^`|~-]+)*$/.test(requested);
   return {
     "access-control-allow-methods": methods,
-    "access-control-allow-headers": "Authorization, Content-Type, Last-Event-ID",
+    "access-control-allow-headers": fits ? requested : READ,
     "access-control-max-age": "600",
   };
 }
@@ -108,17 +123,22 @@ export function pageOf(headers: Headers): string {
   return headers.get("origin") ?? refererOf(headers) ?? "null";
 }
 
+/** Whether an origin is the server's own. A proxy may add the default port to `Host`. */
 function isOwn(origin: string, headers: Headers): boolean {
   const host = headers.get("host")?.toLowerCase();
-  return host !== undefined && (origin === `http://${host}` || origin === `https://${host}`);
+  if (host === undefined) return false;
+  return origin === `http://${host.replace(/:80$/, "")}` ||
+    origin === `https://${host.replace(/:443$/, "")}` ||
+    // Browsers leave out the port of the scheme. Other clients may not.
+    origin === `http://${host}` || origin === `https://${host}`;
 }
 
 function forbidden(origin: string): Refusal {
-  return new Refusal(
-    403,
-    "forbidden_origin",
-    `Pages of the origin ${quote(origin)} are not allowed here (--origin)`,
-  );
+  const message = origin === "null"
+    ? "Pages without an origin, such as a page opened as a file, are not allowed here: serve the " +
+      "page over HTTP"
+    : `Pages of the origin ${quote(origin)} are not allowed here (--origin)`;
+  return new Refusal(403, "forbidden_origin", message);
 }
 
 function matches(pattern: string, origin: string): boolean {

@@ -38,6 +38,14 @@ export interface Rights {
 export class BadTokenError extends Error {
   /** Names the error in logs and stack traces. */
   override name = "BadTokenError";
+  /** Stable, in snake_case: another token may help, or only a new one. */
+  readonly code: "bad_token" | "token_expired";
+
+  /** A token that allows nothing, because of `message`. */
+  constructor(message: string, code: "bad_token" | "token_expired" = "bad_token") {
+    super(message);
+    this.code = code;
+  }
 }
 
 /** Least bytes of a secret: as many as the hash has (RFC 7518, 3.2). */
@@ -97,6 +105,9 @@ export class Tokens {
         failure = error;
         if (!(error instanceof errors.JWSSignatureVerificationFailed)) break;
       }
+    }
+    if (failure instanceof errors.JWTExpired) {
+      throw new BadTokenError("the token has expired", "token_expired");
     }
     if (failure instanceof errors.JOSEError) throw new BadTokenError(reasonOf(failure));
     throw failure;
@@ -158,7 +169,6 @@ function isTexts(value: unknown): value is string[] {
 }
 
 function reasonOf(error: errors.JOSEError): string {
-  if (error instanceof errors.JWTExpired) return "the token has expired";
   if (error instanceof errors.JWSSignatureVerificationFailed) {
     return "the token is not signed with a secret of this server";
   }

@@ -207,7 +207,8 @@ function readToml(path: string, readFile: Sources["readFile"]): Map<string, unkn
   }
   let values: Record<string, unknown>;
   try {
-    values = parseToml(text);
+    // Some editors put a byte order mark in front.
+    values = parseToml(text.replace(/^\uFEFF/, ""));
   } catch (error) {
     throw new ConfigError(`Cannot parse the config file "${path}": ${firstLine(error)}`);
   }

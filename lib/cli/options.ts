@@ -234,18 +234,30 @@ export function checkServer(config: ServerConfig): void {
   }
 }
 
-/** `*`, the subdomains of a domain, or a host; a host with or without a scheme and a port. */
+/**
+ * `*`, the subdomains of a domain, or a host; a host with or without a scheme and a port. Schemes of
+ * apps and extensions (`capacitor`, `tauri`, `chrome-extension`) are origins too.
+ */
 const ORIGIN =
-  /^(?:\*|\*(?:\.[\w-]+)+\.?|(?:https?:\/\/)?(?:[\w-]+(?:\.[\w-]+)*\.?|\[[0-9a-f:.]+\])(?::[0-9]+)?)$/i;
+  /^(?:\*|\*(?:\.[\w-]+)+\.?|(?:[a-z][a-z0-9+.-]*:\/\/)?(?:[\w-]+(?:\.[\w-]+)*\.?|\[[0-9a-f:.]+\])(?::[0-9]+)?)$/i;
+
+const WEB = ["http", "https"];
+/** Schemes that no page has, but that are easily written by mistake. */
+const NO_ORIGIN = ["ws", "wss", "ftp", "file", "data", "blob", "javascript"];
 
 /** Expected form of an origin that no browser sends; undefined if a browser sends it. */
-function originForm(text: string): string | undefined {
+function originForm(given: string): string | undefined {
   const forms =
     "https://example.com, example.com:8443, *.example.com or *, without a path, ports up to 65535";
-  if (!ORIGIN.test(text)) return forms;
+  if (given.toLowerCase() === "null") return `${forms}: null would be any page opened as a file`;
+  const text = given.replace(/\/$/, "");
+  const scheme = /^[a-z][a-z0-9+.-]*(?=:\/\/)/i.exec(text)?.[0].toLowerCase();
+  if (!ORIGIN.test(text) || NO_ORIGIN.includes(scheme ?? "")) return forms;
+  // The origin of an app or extension is not one of a web address: browsers send it as it is.
+  if (scheme !== undefined && !WEB.includes(scheme)) return undefined;
   // Browsers leave out the scheme's own port. Without a scheme, either may be meant.
-  const scheme = text.includes("://") ? "" : text.endsWith(":80") ? "https://" : "http://";
-  const sent = URL.parse(scheme + text)?.origin.slice(scheme.length);
+  const prefix = scheme !== undefined ? "" : text.endsWith(":80") ? "https://" : "http://";
+  const sent = URL.parse(prefix + text)?.origin.slice(prefix.length);
   if (sent === text.toLowerCase()) return undefined;
   return sent === undefined ? forms : `${sent}, as browsers send it`;
 }

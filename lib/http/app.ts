@@ -65,12 +65,16 @@ const ROUTES: Record<string, Record<string, Route>> = {
   "/publish": { GET: publish, POST: publish },
   "/subscribe": { GET: subscribe, POST: subscribe },
   "/websocket": { GET: websocket },
-  "/channels": { GET: listChannels },
+  "/channels": { GET: listChannels, HEAD: listChannels, DELETE: resetChannel },
   "/chat-demo": { GET: toFolder },
   "/healthz": { GET: healthz, HEAD: healthz },
   "/metrics": { GET: showMetrics, HEAD: showMetrics },
 };
-const CHANNEL_ROUTES: Record<string, Route> = { GET: showChannel, DELETE: resetChannel };
+const CHANNEL_ROUTES: Record<string, Route> = {
+  GET: showChannel,
+  HEAD: showChannel,
+  DELETE: resetChannel,
+};
 const ASSET_ROUTES: Record<string, Route> = { GET: asset, HEAD: asset };
 
 /** Builds the server from its parts. */
@@ -103,7 +107,6 @@ class Dispatcher implements App {
     const { access, admission } = this.#parts;
     let origin: string | undefined;
     try {
-      if (admission.draining && !isServedToTheEnd(request)) throw shuttingDown();
       checkHost(request.headers);
       const { path, search } = parseUrl(request.url);
       if (this.#warnOfProxy && (path !== "/publish" || this.#publishes++ % SAMPLE === 0)) {
@@ -111,6 +114,8 @@ class Dispatcher implements App {
       }
       // Files that every page may load need no check of the page.
       if (!ASSETS.get(path)?.shared) origin = access.origins.check(request.headers);
+      // After the origin, so that an allowed page can read why.
+      if (admission.draining && !isServedToTheEnd(request)) throw shuttingDown();
       const response = this.#dispatch({ request, connection, path, search, origin });
       if (!(response instanceof Promise)) return this.#finish(response, request, origin);
       admission.hold();
@@ -161,7 +166,7 @@ class Dispatcher implements App {
     }
     if (Object.hasOwn(methods, method)) return methods[method](this.#parts, call);
     const allow = [...Object.keys(methods), "OPTIONS"].join(", ");
-    if (method === "OPTIONS") return preflight(allow);
+    if (method === "OPTIONS") return preflight(allow, call);
     throw new Refusal(
       405,
       "method_not_allowed",
@@ -253,9 +258,10 @@ function shuttingDown(): Refusal {
   });
 }
 
-function preflight(allow: string): Response {
+function preflight(allow: string, { request }: Call): Response {
+  const requested = request.headers.get("access-control-request-headers");
   return new Response(null, {
     status: 204,
-    headers: { ...PRIVATE, allow, ...preflightHeaders(allow) },
+    headers: { ...PRIVATE, allow, ...preflightHeaders(allow, requested) },
   });
 }

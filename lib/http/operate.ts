@@ -10,13 +10,16 @@ import { type Call, granted, json, parseUrl, type Parts, PRIVATE } from "./call.
 import { Params, wholeNumber } from "./params.ts";
 import type { Reading } from "./prometheus.ts";
 
+const CHANNELS = "/channels";
+
 /** Channels per page: if the client gives no limit, and at most. */
 const PAGE = 100;
 const MAX_PAGE = 1000;
 
-/** Lists channels, a page at a time. */
+/** Lists channels, a page at a time. With the parameter `name`, shows one. */
 export function listChannels(parts: Parts, call: Call): Response | Promise<Response> {
   return operate(parts, call, async (params) => {
+    if (params.has("name")) return await showOne(parts, checkedName(params.get("name")!));
     params.refuseMistakes(["prefix", "limit", "after", "token"]);
     const limit = wholeNumber(params, "limit", 1, MAX_PAGE) ?? PAGE;
     const after = params.get("after");
@@ -32,16 +35,20 @@ export function listChannels(parts: Parts, call: Call): Response | Promise<Respo
 
 /** Shows one channel. */
 export function showChannel(parts: Parts, call: Call): Response | Promise<Response> {
-  return operate(parts, call, async () => {
-    const name = channelOf(call.path);
-    return describe(parts, name, await parts.engine.info(name));
-  });
+  return operate(parts, call, () => showOne(parts, channelOf(call.path)));
 }
 
-/** Forgets the messages of a channel. */
+async function showOne(parts: Parts, name: string): Promise<Response> {
+  return describe(parts, name, await parts.engine.info(name));
+}
+
+/**
+ * Forgets the messages of a channel: of the one in the path, or in the parameter `name`. A client
+ * that follows the URL Standard cannot send the path of a channel `.` or `..`.
+ */
 export function resetChannel(parts: Parts, call: Call): Response | Promise<Response> {
-  return operate(parts, call, async () => {
-    const name = channelOf(call.path);
+  return operate(parts, call, async (params) => {
+    const name = call.path === CHANNELS ? nameIn(params) : channelOf(call.path);
     return describe(parts, name, await parts.engine.reset(name));
   });
 }
@@ -142,16 +149,26 @@ function operate(
   });
 }
 
+function nameIn(params: Params): string {
+  const name = params.get("name");
+  if (name === undefined) throw params.missing("name");
+  return checkedName(name);
+}
+
+function checkedName(name: string): string {
+  checkName("name", name);
+  return name;
+}
+
 function channelOf(path: string): string {
-  const text = path.slice("/channels/".length);
+  const text = path.slice(CHANNELS.length + 1);
   let name: string;
   try {
     name = decodeURIComponent(text);
   } catch {
     throw new Refusal(400, "bad_encoding", `Cannot decode the channel name ${quote(text)}`);
   }
-  checkName("name", name);
-  return name;
+  return checkedName(name);
 }
 
 function unknownChannel(name: string): Refusal {

@@ -256,8 +256,20 @@ export function readParams(
 
 const FORM = "application/x-www-form-urlencoded";
 const JSON_OBJECT = "application/json";
-/** The type of a body with one JSON object per line. */
-export const NDJSON = "application/x-ndjson";
+const NDJSON = "application/x-ndjson";
+/** The types of a body with one JSON object per line: none is registered, so clients use several. */
+const JSON_LINES: readonly string[] = [
+  NDJSON,
+  "application/ndjson",
+  "application/jsonl",
+  "application/x-jsonlines",
+  "application/jsonlines",
+];
+
+/** Whether a body of this type holds one JSON object per line. */
+export function isJsonLines(type: string): boolean {
+  return JSON_LINES.includes(type);
+}
 
 /** Whether the type of the body allows parameters, and so a token among them. */
 export function mayHoldToken(headers: Headers): boolean {

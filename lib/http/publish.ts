@@ -12,7 +12,14 @@ import { Refusal } from "../core/refusal.ts";
 import { checkPace } from "./admission.ts";
 import type { BodyReader } from "./body.ts";
 import { type Call, granted, json, JSON_HEADERS, type Parts, RECEIPT_HEADERS } from "./call.ts";
-import { addBody, mayHoldToken, type Name, NDJSON, Params, type RequestLimits } from "./params.ts";
+import {
+  addBody,
+  isJsonLines,
+  mayHoldToken,
+  type Name,
+  Params,
+  type RequestLimits,
+} from "./params.ts";
 
 /** The optional parameters of `/publish`. */
 const PUBLISH: readonly Name[] = ["id", "token"];
@@ -51,9 +58,8 @@ function publishAll(
   publications: readonly Publication[],
   pace: Pace | undefined,
 ): Response | Promise<Response> {
-  if (!publications.every(({ channel }) => grant.mayPublish(channel))) {
-    throw grant.refusal("publish");
-  }
+  const forbidden = publications.find(({ channel }) => !grant.mayPublish(channel));
+  if (forbidden !== undefined) throw grant.refusal("publish", forbidden.channel);
   // The client may have published more while the body was read.
   checkPace(pace);
   pace?.limit.spend(pace.address, publications.length);
@@ -87,7 +93,7 @@ export function readPublications(
   }
   if (stranger !== undefined && !mayHoldToken(request.headers)) throw stranger;
   return bodies.read(request, (text, type) => {
-    if (type === NDJSON) return publicationsOfLines(text, limits);
+    if (isJsonLines(type)) return publicationsOfLines(text, limits);
     const read = addBody(query, text, type);
     // If the body is empty, the data of the query counts. Without that, a type means an empty
     // message.

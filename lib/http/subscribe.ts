@@ -44,6 +44,7 @@ export function subscribe(parts: Parts, call: Call): Response | Promise<Response
   const { access, admission, bodies } = parts;
   if (admission.draining) return comeBack();
   checkNoBody(call.request);
+  checkNoUpgrade(call.request);
   if (call.origin === undefined) access.origins.checkEmbedding(call.request);
   const { request, search } = call;
   const params = new Params().addForm(search);
@@ -136,7 +137,8 @@ function join(
  * @throws {Refusal} If it may not.
  */
 export function checkMaySubscribe(grant: Grant, joins: readonly Join[]): void {
-  if (!joins.every(({ channel }) => grant.maySubscribe(channel))) throw grant.refusal("subscribe");
+  const forbidden = joins.find(({ channel }) => !grant.maySubscribe(channel));
+  if (forbidden !== undefined) throw grant.refusal("subscribe", forbidden.channel);
 }
 
 /**
@@ -149,6 +151,12 @@ function checkNoBody({ method, headers }: Request): void {
   throw new Refusal(400, "unexpected_body", "GET must not have a body here: use POST", {
     connection: "close",
   });
+}
+
+/** Refuses a WebSocket handshake: it would get a stream that it cannot read. */
+function checkNoUpgrade({ headers }: Request): void {
+  if (headers.get("upgrade")?.toLowerCase() !== "websocket") return;
+  throw new Refusal(400, "bad_upgrade", "This is a WebSocket handshake: connect to /websocket");
 }
 
 /** Whether an `EventSource` sent the request. It gives up for good when it is refused. */

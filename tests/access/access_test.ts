@@ -69,24 +69,39 @@ Deno.test("Access.grant() compares keys of any characters", () => {
   assertEquals(rights(access, { token: "Schlussel\0😀" }), SUBSCRIBE_ONLY);
 });
 
-const CHALLENGES: [what: string, token: string | undefined, challenge: string][] = [
-  ["nothing is shown", undefined, 'Bearer realm="river"'],
+const CHALLENGES: [what: string, token: string | undefined, challenge: string, body: string][] = [
+  [
+    "nothing is shown",
+    undefined,
+    'Bearer realm="river"',
+    '{"error":{"code":"missing_token","message":"A key or token is needed to publish"}}\n',
+  ],
   [
     "what is shown is not the key",
     "x",
     'Bearer realm="river", error="invalid_token", error_description="this is not the key"',
+    '{"error":{"code":"bad_token","message":"Cannot publish: this is not the key"}}\n',
   ],
 ];
 
-for (const [what, token, challenge] of CHALLENGES) {
+for (const [what, token, challenge, body] of CHALLENGES) {
   Deno.test(`Access.grant() refuses with 401 and a challenge when ${what}`, async () => {
     const grant = await new Access({ publishKey: KEY }).grant(new Headers(), token);
     const response = refusalResponse(grant.refusal("publish"));
     assertEquals(response.status, 401);
     assertEquals(response.headers.get("www-authenticate"), challenge);
-    assertEquals(
-      await response.text(),
-      '{"error":{"code":"unauthorized","message":"A key or token is needed to publish"}}\n',
-    );
+    assertEquals(await response.text(), body);
   });
 }
+
+Deno.test("Access.grant() takes a key beyond ASCII in the header, as clients send it: in UTF-8", async () => {
+  for (const key of ["ключ", "schlüssel", "🔑"]) {
+    const bytes = new TextEncoder().encode(`Bearer ${key}`);
+    const authorization = String.fromCharCode(...bytes);
+    const access = new Access({ publishKey: key });
+    assertEquals(rights(access, { authorization }), [true, true, true], key);
+    const latin1 = /^[\0-\xff]*$/.test(key) ? `Bearer ${key}` : "Bearer \xff";
+    const grant = await access.grant(new Headers({ authorization: latin1 }), undefined);
+    assertEquals(grant.mayOperate, latin1 === `Bearer ${key}`, "as it is, where it is not UTF-8");
+  }
+});

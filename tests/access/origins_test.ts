@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Origins } from "../../lib/access/origins.ts";
+import { Origins, preflightHeaders } from "../../lib/access/origins.ts";
 import { Refusal } from "../../lib/core/refusal.ts";
 import { ask } from "../support/http.ts";
 import { serveHere } from "../support/server.ts";
@@ -30,6 +30,16 @@ Deno.test("Origins.check() refuses with 403 and shows the origin", () => {
     code: "forbidden_origin",
     message: 'Pages of the origin "https://evil.test/\\"" are not allowed here (--origin)',
   });
+});
+
+Deno.test("Origins.check() says of a page without an origin that it was opened as a file", () => {
+  const headers = new Headers({ host: "river.test", origin: "null" });
+  const { message } = assertThrows(() => new Origins([]).check(headers), Refusal);
+  assertEquals(
+    message,
+    "Pages without an origin, such as a page opened as a file, are not allowed here: serve the " +
+      "page over HTTP",
+  );
 });
 
 Deno.test("Origins.check() refuses pages of a request that names no host", () => {
@@ -78,7 +88,7 @@ Deno.test("Origins.checkEmbedding() calls a page that tells no referrer null, as
   const headers = { "host": "river.test", "sec-fetch-site": "cross-site" };
   const request = new Request("http://river.test/publish", { headers });
   const error = assertThrows(() => new Origins([]).checkEmbedding(request), Refusal);
-  assertEquals(error.message, 'Pages of the origin "null" are not allowed here (--origin)');
+  assertEquals(error.code, "forbidden_origin");
 });
 
 Deno.test("Origins.checkEmbedding() looks at GET alone: with other methods pages tell their origin", () => {
@@ -103,6 +113,12 @@ const OWN_HOST: [string, string, boolean][] = [
   ["http://[::1]:9271", "[::1]:9271", true],
   ["http://river.test", "river.test:9271", false],
   ["http://river.test:9272", "river.test:9271", false],
+  // A proxy may name the port that browsers leave out.
+  ["https://river.test", "river.test:443", true],
+  ["http://river.test", "river.test:80", true],
+  ["https://river.test", "river.test:80", false],
+  ["http://river.test", "river.test:443", false],
+  ["https://river.test:443", "river.test", false],
   ["http://river.test.evil.test", "river.test", false],
   ["http://evil-river.test", "river.test", false],
   ["http://river.test@evil.test", "river.test", false],
@@ -148,6 +164,21 @@ const PATTERNS: { pattern: string; admitted: string[]; refused: string[] }[] = [
     ],
   },
   {
+    pattern: "http://localhost:8000/",
+    admitted: ["http://localhost:8000"],
+    refused: ["http://localhost", "https://localhost:8000"],
+  },
+  {
+    pattern: "capacitor://localhost",
+    admitted: ["capacitor://localhost"],
+    refused: ["http://localhost", "tauri://localhost", "capacitor://localhost.evil.test"],
+  },
+  {
+    pattern: "chrome-extension://abcdefghijklmnop",
+    admitted: ["chrome-extension://abcdefghijklmnop"],
+    refused: ["chrome-extension://abcdefghijklmnoq", "https://abcdefghijklmnop"],
+  },
+  {
     pattern: "example.com:8443",
     admitted: ["https://example.com:8443", "http://example.com:8443"],
     refused: ["https://example.com", "https://example.com:8444"],
@@ -187,3 +218,19 @@ Deno.test("Origins.check() admits what any of several patterns stands for", () =
   const asked = ["https://a.test", "https://x.b.test", "https://b.test", "http://a.test"];
   assertEquals(asked.map((origin) => admits(origins, origin)), [true, true, false, false]);
 });
+
+for (
+  const [requested, allowed] of [
+    ["x-requested-with, traceparent", "x-requested-with, traceparent"],
+    ["Authorization", "Authorization"],
+    [null, "Authorization, Content-Type, Last-Event-ID"],
+    ["", "Authorization, Content-Type, Last-Event-ID"],
+    ["a b", "Authorization, Content-Type, Last-Event-ID"],
+    ["a\u00e4", "Authorization, Content-Type, Last-Event-ID"],
+    ["a".repeat(1025), "Authorization, Content-Type, Last-Event-ID"],
+  ] as const
+) {
+  Deno.test(`preflightHeaders() allows ${JSON.stringify(requested)?.slice(0, 40)}, if it is a list of headers`, () => {
+    assertEquals(preflightHeaders("GET", requested)["access-control-allow-headers"], allowed);
+  });
+}

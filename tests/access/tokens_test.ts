@@ -238,13 +238,13 @@ Deno.test("--token-secret: without a token nothing is let in, but health and pag
     ]
   ) {
     const answer = await ask(`${server.url}/${path}`);
-    assertEquals([path, answer.status, errorCode(answer)], [path, 401, "unauthorized"]);
+    assertEquals([path, answer.status, errorCode(answer)], [path, 401, "missing_token"]);
     assertEquals(answer.headers.get("www-authenticate"), 'Bearer realm="river"');
   }
   for (const headers of [UPGRADE, { ...UPGRADE, "Sec-WebSocket-Protocol": "river.v1" }]) {
     const query = headers === UPGRADE ? "?name=x" : "";
     const answer = await sendRaw(server, `GET /websocket${query} HTTP/1.1`, headers);
-    assertEquals([answer.status, errorCode(answer)], [401, "unauthorized"]);
+    assertEquals([answer.status, errorCode(answer)], [401, "missing_token"]);
   }
   for (const path of ["healthz", "", "client.js"]) {
     assertEquals((await ask(`${server.url}/${path}`)).status, 200);
@@ -286,7 +286,7 @@ for (const [how, query, headers] of WAYS) {
     for (let i = 1; i <= 2; i++) {
       assertEquals(JSON.parse((await call("publish?name=room.1&data=a")).text).seq, i);
       const refused = await call("publish?name=room.1&name=hall&data=a");
-      assertEquals([refused.status, errorCode(refused)], [403, "forbidden"]);
+      assertEquals([refused.status, errorCode(refused)], [403, "channel_not_allowed"]);
       assertEquals(
         refused.headers.get("www-authenticate"),
         'Bearer realm="river", error="insufficient_scope", ' +
@@ -344,9 +344,14 @@ Deno.test("--token-secret and --publish-key: the key does everything, a token wh
   assertEquals(await statusOf("subscribe?name=x&seq=0&keep=0"), 401);
 });
 
-const REFUSED: [what: string, token: string, reason: string][] = [
+const REFUSED: [what: string, token: string, reason: string, code?: string][] = [
   ["wrong", BAD[0][1], "the token is not signed with a secret of this server"],
-  ["expired", token({ subscribe: ["*"] }, { exp: inSeconds(-60) }), "the token has expired"],
+  [
+    "expired",
+    token({ subscribe: ["*"] }, { exp: inSeconds(-60) }),
+    "the token has expired",
+    "token_expired",
+  ],
   [
     "not-yet-valid",
     token({ subscribe: ["*"] }, { nbf: inSeconds(60) }),
@@ -356,8 +361,8 @@ const REFUSED: [what: string, token: string, reason: string][] = [
   ["odd", token({ subscribe: "*" }), "'subscribe' in the token is not a list of strings"],
 ];
 
-for (const [what, bad, reason] of REFUSED) {
-  Deno.test(`--token-secret: a token that is ${what} gets 401 with the reason in the header, not in the body`, async () => {
+for (const [what, bad, reason, code = "bad_token"] of REFUSED) {
+  Deno.test(`--token-secret: a token that is ${what} gets 401 with the reason in the header and the body`, async () => {
     await using server = await serveHere(...GUARDED);
     const headers = { Authorization: `Bearer ${bad}` };
     const answers = await Promise.all([
@@ -367,8 +372,10 @@ for (const [what, bad, reason] of REFUSED) {
       sendRaw(server, "GET /websocket?name=x HTTP/1.1", { ...UPGRADE, ...headers }),
     ]);
     for (const answer of answers) {
-      assertEquals([answer.status, errorCode(answer)], [401, "unauthorized"]);
-      assertMatch(answer.text, /"A key or token is needed to \w+( \w+)?"/);
+      assertEquals([answer.status, errorCode(answer)], [401, code]);
+      const { message } = JSON.parse(answer.text).error;
+      assertMatch(message, /^Cannot \w+( \w+)?: the |^Cannot \w+( \w+)?: "/);
+      assertEquals(message.replaceAll('"', "'").split(": ")[1], reason);
       assertEquals(
         answer.headers.get("www-authenticate"),
         `Bearer realm="river", error="invalid_token", error_description="${reason}"`,
@@ -486,8 +493,8 @@ Deno.test("river.v1 with a token subscribes and publishes where it says, and get
   );
   const lines = (await socket.take(4)).sort();
   assertMatch(lines[0], /^\["ack", \{"id": "2", "channel": "a", "seq": 1/);
-  assertMatch(lines[1], /"forbidden".*Not allowed to publish to.*"id": "1", "channel": "b"/);
-  assertMatch(lines[2], /"forbidden".*Not allowed to subscribe to.*"channel": "a"/);
+  assertMatch(lines[1], /"channel_not_allowed".* publish to \\"b\\".*"id": "1", "channel": "b"/);
+  assertMatch(lines[2], /"channel_not_allowed".* subscribe to \\"a\\".*"channel": "a"/);
   assertMatch(lines[3], /^\["open", \{"channel": "b"/);
 });
 

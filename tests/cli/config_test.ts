@@ -365,7 +365,7 @@ Deno.test("readOptions() says on one line where a file is not TOML", () => {
 });
 
 Deno.test("readOptions() takes an empty file", () => {
-  for (const file of ["", "\n", "# port = 1\n"]) {
+  for (const file of ["", "\n", "# port = 1\n", "\uFEFF", "\uFEFF# port = 1\n"]) {
     const config = configOf({ args: ["--config=river.toml"], file });
     assertEquals(config, { ...DEFAULTS, config: "river.toml" });
   }

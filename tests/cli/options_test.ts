@@ -137,6 +137,14 @@ for (
     "https://example.com:80",
     "example.com:65535",
     "*",
+    "http://localhost:8000/",
+    "example.com/",
+    "capacitor://localhost",
+    "ionic://localhost",
+    "tauri://localhost",
+    "chrome-extension://abcdefghijklmnop",
+    "moz-extension://0f8d2c1e-0000-4000-8000-000000000000",
+    "app://obsidian.md",
   ]
 ) {
   Deno.test(`readOptions() takes the origin ${origin}`, () => {
@@ -149,9 +157,10 @@ for (
 for (
   const origin of [
     "https://*.x.com",
-    "https://x.com/",
+    "https://x.com//",
     "https://x.com/chat",
-    "x.com/",
+    "/",
+    "file:///index.html",
     "x.com?a",
     "x.com#a",
     "https://u@x.com",
@@ -209,10 +218,16 @@ for (
 
 Deno.test("readOptions() names the origin that is wrong among others", () => {
   const { message } = assertThrows(
-    () => orderOf({ env: { RIVER_ORIGIN: "https://a.test, b.test/, c.test" } }),
+    () => orderOf({ env: { RIVER_ORIGIN: "https://a.test, b.test/x, c.test" } }),
     ConfigError,
   );
-  assertMatch(message, /^Bad value "b\.test\/" for RIVER_ORIGIN: /);
+  assertMatch(message, /^Bad value "b\.test\/x" for RIVER_ORIGIN: /);
+});
+
+Deno.test("readOptions() refuses the origin null: any page opened as a file would have it", () => {
+  for (const [way, given] of ways("origin", "null")) {
+    assertMatch(errorOf(given), new RegExp(`^Bad value "null" for ${way}: .*opened as a file$`));
+  }
 });
 
 Deno.test("readOptions() refuses a key that no header can hold", () => {

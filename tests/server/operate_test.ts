@@ -144,7 +144,7 @@ Deno.test("--publish-key: channels and metrics need it, health does not", async 
     ]]
   ) {
     const answer = await ask(server.url + path, { method });
-    assertEquals([answer.status, errorCode(answer)], [401, "unauthorized"]);
+    assertEquals([answer.status, errorCode(answer)], [401, "missing_token"]);
     assertEquals(answer.headers.get("www-authenticate"), 'Bearer realm="river"');
     assertEquals(server.engine.usage().messages, 1);
     assertEquals((await ask(server.url + path, { method, ...authorized })).status, 200);

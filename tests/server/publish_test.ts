@@ -341,7 +341,8 @@ Deno.test("--max-channels-per-client: more names are refused", async () => {
   await using server = await serveHere("--max-channels-per-client", "2");
   for (const path of ["publish", "subscribe", "websocket"]) {
     const target = `/${path}?name=a&name=b&name=c&data=1`;
-    const answer = await sendRaw(server, `GET ${target} HTTP/1.1`, UPGRADE);
+    const headers = path === "websocket" ? UPGRADE : {};
+    const answer = await sendRaw(server, `GET ${target} HTTP/1.1`, headers);
     assertEquals([answer.status, errorCode(answer)], [400, "bad_parameter"]);
     assertStringIncludes(answer.text, "3 times, but 2 are allowed");
   }
@@ -406,7 +407,7 @@ for (const [how, query, init, status] of KEYS) {
     assertEquals(answer.status, status);
     assertEquals(server.engine.usage().messages, status === 200 ? 1 : 0);
     if (status === 200) return;
-    assertEquals(errorCode(answer), "unauthorized");
+    assert(["missing_token", "bad_token"].includes(errorCode(answer)), answer.text);
     assertMatch(answer.headers.get("www-authenticate")!, /^Bearer realm="river"/);
   });
 }

@@ -288,7 +288,7 @@ Deno.test("--publish-key: river.v1 without it gets an error, and the socket live
   await using socket = await openSocket(server, "name=x", V1);
   await socket.line();
   socket.send(pub("x", "a", "1"));
-  assertStringIncludes(await socket.line(), '["error", {"code": "forbidden", ');
+  assertStringIncludes(await socket.line(), '["error", {"code": "missing_token", ');
   await ask(`${server.url}/publish?name=x&data=b&token=k`);
   assertEquals(await socket.line(), msg("x", 1, "b"));
 });

@@ -79,7 +79,7 @@ export class LineSession extends SocketSession {
     const { hub, subscriber, grant, limits } = this.context;
     const name = quote(join.channel);
     if (!grant.maySubscribe(join.channel)) {
-      throw new Refusal(403, "forbidden", `Not allowed to subscribe to ${name}`);
+      throw grant.refusal("subscribe", join.channel);
     }
     if (subscriber.find(join.channel) !== undefined) {
       throw new Refusal(400, "already_subscribed", `Already subscribed to ${name}`);
@@ -109,7 +109,7 @@ export class LineSession extends SocketSession {
     checkName("channel", channel);
     checkData("data", data, limits.maxMessage);
     if (!grant.mayPublish(channel)) {
-      throw new Refusal(403, "forbidden", `Not allowed to publish to ${quote(channel)}`);
+      throw grant.refusal("publish", channel);
     }
     if (this.tooFast) {
       throw new Refusal(429, "too_many_requests", "Publishing faster than --publish-rate allows");
