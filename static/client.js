@@ -13,7 +13,7 @@
  * @module
  */
 
-/** @typedef {{ channel: string, seq: number, data: string }} Message */
+/** @typedef {{ channel: string, seq: number, type?: string, data: string }} Message */
 /** @typedef {{ channel: string, from: number, to: number, epoch: string, reason: string }} Gap */
 /** @typedef {{ channel: string, cursor: string }} Opened */
 /** @typedef {{ channel: string, seq: number, epoch: string, subscribers: number }} Receipt */
@@ -755,7 +755,8 @@ const isPosition = (value) => typeof value === "string" && /^[0-9a-z]+-[0-9]{1,1
 /** Checks the fields of each kind of line. @type {Record<string, (fields: any) => boolean>} */
 const LINES = {
   open: ({ cursor }) => isPosition(cursor),
-  msg: ({ seq, data }) => isWhole(seq) && typeof data === "string",
+  msg: ({ seq, data, type = "" }) =>
+    isWhole(seq) && typeof data === "string" && typeof type === "string",
   // The number after the largest position is not a safe integer.
   gap: ({ from, to, epoch }) =>
     Number.isInteger(from) && from > 0 && isWhole(to) && isPosition(`${epoch}-${to}`),

@@ -12,20 +12,23 @@ const MAX_LENGTH = 24;
  */
 const MAX_COMPARED = 64;
 
+/** Parameters whose near names mean something elsewhere. */
+const TOO_COMMON = ["jsonp", "last"];
+
 /** The name in lower case, without hyphens and underscores. */
 export function plainName(name: string): string {
   return name.replaceAll(/[-_]/g, "").toLowerCase();
 }
 
 /**
- * Whether an unknown name most likely means another. Names of up to three letters, and `jsonp`
- * (which `json` is near), are too close to names that other software uses.
+ * Whether an unknown name most likely means another. Names of up to three letters, `jsonp` (which
+ * `json` is near) and `last` (`list`) are too close to names that other software uses.
  */
 export function isNear(name: string, meant: string): boolean {
   if (name.length > MAX_LENGTH) return false;
   const [plain, plainMeant] = [plainName(name), plainName(meant)];
   if (plain === plainMeant) return true;
-  if (meant.length < 4 || meant === "jsonp") return false;
+  if (meant.length < 4 || TOO_COMMON.includes(meant)) return false;
   return levenshteinDistance(plain, plainMeant) <= (meant.length < 6 ? 1 : 2);
 }
 

@@ -15,6 +15,8 @@ export interface Publication {
   readonly data: string;
   /** A repeat of the same id, while ids are kept, is answered but not published. */
   readonly id?: string;
+  /** The name of its event in event streams; the clients choose by it. */
+  readonly type?: string;
 }
 
 /** The answer to a publisher: the message is numbered and stored. */
@@ -104,9 +106,9 @@ export interface Local {
  * class CountingEngine extends MemoryEngine {
  *   readonly counts = new Map<string, number>();
  *
- *   override publish(channel: string, data: string, id?: string): Receipt {
+ *   override publish(channel: string, data: string, id?: string, type?: string): Receipt {
  *     this.counts.set(channel, (this.counts.get(channel) ?? 0) + 1);
- *     return super.publish(channel, data, id);
+ *     return super.publish(channel, data, id, type);
  *   }
  * }
  *
@@ -136,9 +138,15 @@ export interface Engine {
    * - MUST pass it to `local.deliver` if the channel is watched: once, in the order of seq, and not
    *   before `since` finds it.
    * - MUST answer a repeated `id` of a channel with the first receipt, and number nothing.
+   * - MUST keep and relay the `type` with the message, and leave it out if there is none.
    * - MUST throw `EngineFullError` if there is no room for another channel.
    */
-  publish(channel: string, data: string, id?: string): Promise<Receipt> | Receipt;
+  publish(
+    channel: string,
+    data: string,
+    id?: string,
+    type?: string,
+  ): Promise<Receipt> | Receipt;
 
   /**
    * Numbers and keeps several messages in order, each as `publish` does. The receipts are in the

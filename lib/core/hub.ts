@@ -30,6 +30,8 @@ export interface Join {
   readonly channel: string;
   /** Where to start. Without it, the next message published is the first. */
   readonly cursor?: Cursor;
+  /** Without a cursor: start with the newest so many messages that are kept. */
+  readonly last?: number;
 }
 
 /** What a hub is built from. Times are in milliseconds. */
@@ -107,9 +109,9 @@ export class Hub implements ChannelOwner, Local {
    * @throws {EngineFullError} If there is no room for the channel.
    * @throws {ShuttingDownError} After `drain()`.
    */
-  publish({ channel, data, id }: Publication): Promise<Receipt> | Receipt {
+  publish({ channel, data, id, type }: Publication): Promise<Receipt> | Receipt {
     this.#checkOpen();
-    return this.#engine.publish(channel, data, id);
+    return this.#engine.publish(channel, data, id, type);
   }
 
   /**
@@ -152,9 +154,9 @@ export class Hub implements ChannelOwner, Local {
     // subscription.
     const undo = () => joined.filter(({ subscription }) => subscriber.leave(subscription)).length;
     try {
-      for (const { channel: name, cursor } of joins) {
+      for (const { channel: name, cursor, last } of joins) {
         const channel = this.#channels.get(keyOf(name)) ?? this.#open(name);
-        const subscription = new Subscription(subscriber, channel, cursor);
+        const subscription = new Subscription(subscriber, channel, cursor, last);
         joined.push({ subscription, channel });
         channel.join(subscription);
         subscriber.add(subscription);

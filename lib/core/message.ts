@@ -15,6 +15,8 @@ export interface Message {
   readonly seq: number;
   /** The text that was published. */
   readonly data: string;
+  /** The name of its event, if the publisher gave one. */
+  readonly type?: string;
   /** UTF-8 bytes of `data`. */
   readonly bytes: number;
   /** When it was accepted, in milliseconds of the engine's clock. */
@@ -107,9 +109,10 @@ export class Batch implements Frame {
   get lines(): readonly string[] {
     if (this.#lines === undefined) {
       const head = `["msg", {"channel": ${JSON.stringify(this.channel)}, "seq": `;
-      this.#lines = this.messages.map((message) =>
-        `${head}${message.seq}, "data": ${JSON.stringify(message.data)}}]`
-      );
+      this.#lines = this.messages.map(({ seq, data, type }) => {
+        const typed = type === undefined ? "" : `"type": ${JSON.stringify(type)}, `;
+        return `${head}${seq}, ${typed}"data": ${JSON.stringify(data)}}]`;
+      });
     }
     return this.#lines;
   }

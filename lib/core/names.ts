@@ -27,6 +27,44 @@ export function checkName(parameter: string, value: string): void {
   checkUnicode(parameter, value);
 }
 
+/** Longest type of a message, in bytes. */
+export const MAX_TYPE = 64;
+/**
+ * Names of events that event streams and their clients use themselves: a message with one of them
+ * would be taken for a gap, or for a broken connection.
+ */
+const RESERVED_TYPES = [
+  "close",
+  "end",
+  "error",
+  "gap",
+  "heartbeat",
+  "message",
+  "msg",
+  "open",
+  "ping",
+];
+
+/**
+ * Checks the type of a message: 1 to 64 bytes, no control characters, no blanks around it, and not a
+ * name that river or an event stream uses itself.
+ *
+ * @throws {Refusal} 400 naming `parameter`.
+ */
+export function checkType(parameter: string, value: string): void {
+  checkName(parameter, value);
+  const bytes = utf8Length(value);
+  if (bytes > MAX_TYPE) {
+    throw badParameter(parameter, `${bytes} bytes, but ${MAX_TYPE} are allowed: ${quote(value)}`);
+  }
+  if (value !== value.trim()) {
+    throw badParameter(parameter, `it begins or ends with a blank: ${quote(value)}`);
+  }
+  if (RESERVED_TYPES.includes(value.toLowerCase())) {
+    throw badParameter(parameter, `${quote(value)} is a name that event streams use themselves`);
+  }
+}
+
 /** Whether a text holds one of the 65 control characters, C0 or C1. */
 function hasControl(text: string): boolean {
   for (let i = 0; i < text.length; i++) {

@@ -26,6 +26,7 @@ export class Subscription {
   /** Whether the client gave a position. Only then is it told of gaps. */
   readonly #resumes: boolean;
   #cursor: Cursor | undefined;
+  readonly #last: number;
   #epoch = "";
   #seq = 0;
   #opened = false;
@@ -40,11 +41,13 @@ export class Subscription {
    * A place of `subscriber` in the channel of `feed`. It has yet to catch up.
    *
    * @param cursor Where to start. Without it, the next message published is the first.
+   * @param last Without a cursor: start with the newest so many messages that are kept.
    */
-  constructor(subscriber: Subscriber, feed: Feed, cursor?: Cursor) {
+  constructor(subscriber: Subscriber, feed: Feed, cursor?: Cursor, last = 0) {
     this.#subscriber = subscriber;
     this.#feed = feed;
     this.#cursor = cursor;
+    this.#last = last;
     this.#resumes = cursor !== undefined;
   }
 
@@ -72,7 +75,7 @@ export class Subscription {
    * from then on. Returns a promise only if the engine answers later.
    */
   open(): Promise<void> | void {
-    if (this.#cursor === undefined) return this.catchUp();
+    if (this.#cursor === undefined) return this.#last > 0 ? this.#openBack() : this.catchUp();
     const { epoch, seq } = this.#cursor;
     if (epoch !== undefined) return this.#open({ epoch, seq });
     try {
@@ -134,6 +137,26 @@ export class Subscription {
   end(): void {
     this.#ended = true;
     this.#feed.leave(this);
+  }
+
+  /** Opens at the position before the newest `#last` messages that are kept. */
+  #openBack(): Promise<void> | void {
+    try {
+      const replay = this.#feed.since(undefined, 0);
+      if (!(replay instanceof Promise)) return this.#openBefore(replay);
+      return replay.then((replay) => this.#openBefore(replay)).catch((error) => this.#fail(error));
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #openBefore({ epoch, head }: Replay): Promise<void> | void {
+    const position = { epoch, seq: Math.max(0, head - this.#last) };
+    // Some of them may be gone: the first that is kept tells where they begin.
+    const oldest = ({ epoch, head, messages: [first] }: Replay) =>
+      this.#open({ epoch, seq: first === undefined ? head : first.seq - 1 });
+    const replay = this.#feed.since(position, 1);
+    return replay instanceof Promise ? replay.then(oldest) : oldest(replay);
   }
 
   #open(position: Position): void {

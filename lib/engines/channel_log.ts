@@ -4,6 +4,7 @@
  * @module
  */
 import type { Linked } from "../base/chain.ts";
+import { utf8Length } from "../core/message.ts";
 import { channelCost, heldBytes, MESSAGE_OVERHEAD, type SharedText } from "./cost.ts";
 import { History, type KeptMessage } from "./history.ts";
 
@@ -63,4 +64,9 @@ export function messageOf(
   return shared === undefined
     ? { channel, epoch, seq: seq + 1, data, bytes, time, cost }
     : { channel, epoch, seq: seq + 1, data, bytes, time, cost, shared };
+}
+
+/** The message with a type. Most have none, so they have no field for it. */
+export function typed(message: KeptMessage, type: string): KeptMessage {
+  return { ...message, type, cost: message.cost + heldBytes(type, utf8Length(type)) };
 }

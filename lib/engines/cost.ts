@@ -64,7 +64,9 @@ export function checkShare(
 ): void {
   // An upper bound that reads no text. Nearly all requests are far below it.
   let bound = publications.length * (MESSAGE_OVERHEAD + channelCost(""));
-  for (const { channel, data } of publications) bound += 4 * channel.length + 2 * data.length;
+  for (const { channel, data, type = "" } of publications) {
+    bound += 4 * channel.length + 2 * data.length + 2 * type.length;
+  }
   if (bound <= most) return;
   const cost = costOf(publications, isKnown);
   if (cost <= most) return;
@@ -82,9 +84,10 @@ function costOf(
   const unknown = new Map<Key, string>();
   let last: string | undefined;
   let cost = 0;
-  for (const { channel, data } of publications) {
+  for (const { channel, data, type } of publications) {
     if (!isKnown(channel)) unknown.set(keyOf(channel), channel);
     cost += MESSAGE_OVERHEAD + (data === last ? 0 : heldBytes(data, utf8Length(data)));
+    if (type !== undefined) cost += heldBytes(type, utf8Length(type));
     last = data;
   }
   for (const channel of unknown.values()) cost += channelCost(channel);

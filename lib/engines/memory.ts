@@ -22,7 +22,7 @@ import {
   type Usage,
 } from "../core/engine.ts";
 import { utf8Length } from "../core/message.ts";
-import { ChannelLog, messageOf } from "./channel_log.ts";
+import { ChannelLog, messageOf, typed } from "./channel_log.ts";
 import { checkShare, heldBytes, Holdings, SharedText } from "./cost.ts";
 import type { KeptMessage } from "./history.ts";
 
@@ -112,8 +112,8 @@ export class MemoryEngine implements Engine {
     this.#timer = setInterval(() => this.sweep(), SWEEP_MS);
   }
 
-  publish(channel: string, data: string, id?: string): Receipt {
-    return this.#publish(channel, data, id, this.#now());
+  publish(channel: string, data: string, id?: string, type?: string): Receipt {
+    return this.#publish(channel, data, id, type, this.#now());
   }
 
   publishAll(publications: readonly Publication[]): Receipt[] {
@@ -124,14 +124,14 @@ export class MemoryEngine implements Engine {
     const now = this.#now();
     let last: string | undefined;
     let shared: SharedText | undefined;
-    return publications.map(({ channel, data, id }, i) => {
+    return publications.map(({ channel, data, id, type }, i) => {
       // One text for several channels comes as consecutive publications.
       if (data !== last) shared = undefined;
       if (shared === undefined && publications[i + 1]?.data === data) {
         shared = new SharedText(heldBytes(data, utf8Length(data)));
         last = data;
       }
-      return this.#publish(channel, shared === undefined ? data : last!, id, now, shared);
+      return this.#publish(channel, shared === undefined ? data : last!, id, type, now, shared);
     });
   }
 
@@ -252,6 +252,7 @@ export class MemoryEngine implements Engine {
     channel: string,
     data: string,
     id: string | undefined,
+    type: string | undefined,
     now: number,
     shared?: SharedText,
   ): Receipt {
@@ -263,7 +264,9 @@ export class MemoryEngine implements Engine {
     const bytes = utf8Length(data);
     const log = this.#admit(channel);
     // Nothing may fail from the number to the receipt: the number would be used, and nobody told.
-    const message = messageOf(log, data, bytes, now, shared);
+    const message = type === undefined
+      ? messageOf(log, data, bytes, now, shared)
+      : typed(messageOf(log, data, bytes, now, shared), type);
     log.seq = message.seq;
     this.#published++;
     this.#keep(log, message);

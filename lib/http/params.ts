@@ -34,8 +34,10 @@ export const KNOWN = [
   "name",
   "data",
   "id",
+  "type",
   "keep",
   "seq",
+  "last",
   "last_event_id",
   "callback",
   "jsonp",
@@ -271,6 +273,11 @@ export function isJsonLines(type: string): boolean {
   return JSON_LINES.includes(type);
 }
 
+/** Whether a body of this type is JSON that may hold parameters. */
+export function isJson(type: string): boolean {
+  return type === JSON_OBJECT;
+}
+
 /** Whether the type of the body allows parameters, and so a token among them. */
 export function mayHoldToken(headers: Headers): boolean {
   try {
@@ -323,7 +330,7 @@ export function wholeNumber(
 
 function jsonText(name: string, value: unknown): string {
   if (typeof value === "string") return value;
-  const text = name !== "name" && name !== "data" && name !== "id";
+  const text = !["name", "data", "id", "type"].includes(name);
   if (text && (typeof value === "number" || typeof value === "boolean")) {
     return String(Number(value));
   }

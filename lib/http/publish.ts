@@ -7,13 +7,15 @@ import type { Grant } from "../access/access.ts";
 import type { Pace } from "../access/rate_limit.ts";
 import { SLICE_MS, turn } from "../base/turn.ts";
 import type { Publication, Receipt } from "../core/engine.ts";
-import { checkData, checkName } from "../core/names.ts";
+import { checkData, checkName, checkType } from "../core/names.ts";
 import { Refusal } from "../core/refusal.ts";
 import { checkPace } from "./admission.ts";
 import type { BodyReader } from "./body.ts";
 import { type Call, granted, json, JSON_HEADERS, type Parts, RECEIPT_HEADERS } from "./call.ts";
+import { parseJson } from "./json.ts";
 import {
   addBody,
+  isJson,
   isJsonLines,
   mayHoldToken,
   type Name,
@@ -22,7 +24,7 @@ import {
 } from "./params.ts";
 
 /** The optional parameters of `/publish`. */
-const PUBLISH: readonly Name[] = ["id", "token"];
+const PUBLISH: readonly Name[] = ["id", "type", "token"];
 
 /** Lines that are parsed between two looks at the clock. */
 const LINES = 16;
@@ -94,12 +96,28 @@ export function readPublications(
   if (stranger !== undefined && !mayHoldToken(request.headers)) throw stranger;
   return bodies.read(request, (text, type) => {
     if (isJsonLines(type)) return publicationsOfLines(text, limits);
+    if (isWebhook(query, text, type)) return publicationsOf(query.set("data", text), limits);
     const read = addBody(query, text, type);
     // If the body is empty, the data of the query counts. Without that, a type means an empty
     // message.
     if (!read && (text !== "" || (type !== "" && !query.has("data")))) query.set("data", text);
     return publicationsOf(query, limits);
   }, stranger);
+}
+
+/**
+ * Whether a body is a message as webhooks send it: JSON that has no `data` of ours, to a channel in the
+ * address. Then nothing in it counts as a parameter, so that its sender cannot choose another channel.
+ */
+function isWebhook(query: Params, text: string, type: string): boolean {
+  if (!isJson(type) || !query.has("name") || query.has("data")) return false;
+  try {
+    const value = parseJson(text.startsWith("\uFEFF") ? text.slice(1) : text);
+    return typeof value !== "object" || value === null || !Object.hasOwn(value, "data");
+  } catch (error) {
+    // It is too large to be looked into. If it is not JSON, the parameters say what is wrong with it.
+    return error instanceof RangeError && !/"data"\s*:/.test(text);
+  }
 }
 
 function publicationsOf(params: Params, limits: RequestLimits): Publication[] {
@@ -110,7 +128,10 @@ function publicationsOf(params: Params, limits: RequestLimits): Publication[] {
   checkData("data", data, limits.maxMessage);
   const id = params.get("id");
   if (id !== undefined) checkName("id", id);
-  return names.map((channel) => ({ channel, data, id }));
+  const type = params.get("type");
+  if (type === undefined) return names.map((channel) => ({ channel, data, id }));
+  checkType("type", type);
+  return names.map((channel) => ({ channel, data, id, type }));
 }
 
 /** Parses NDJSON. Others get a turn every few milliseconds: one body may take a hundred. */

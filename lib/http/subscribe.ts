@@ -11,13 +11,25 @@ import { badParameter, internalError, quote, Refusal } from "../core/refusal.ts"
 import type { Subscriber } from "../core/subscriber.ts";
 import { type Call, granted, parseUrl, type Parts, retryMs, STREAM_HEADERS } from "./call.ts";
 import { KNOWN, type Name, Params, readParams, type RequestLimits, wholeNumber } from "./params.ts";
-import { EVENT_STREAM, jsonp, raw, river, riverV1, sse, sseOfMany } from "./transports/formats.ts";
+import {
+  EVENT_STREAM,
+  jsonp,
+  raw,
+  river,
+  riverV1,
+  sse,
+  sseOfMany,
+  sseV1,
+} from "./transports/formats.ts";
 import { StreamSink } from "./transports/stream_sink.ts";
 
 /** Longest JSONP callback, in characters. */
 export const MAX_CALLBACK = 128;
 /** Longest `timeout` of a subscription, in seconds. */
 export const MAX_TIMEOUT = 86_400;
+/** Most messages that `last` may ask for. */
+export const MAX_LAST = 1_000_000;
+
 /** The optional parameters of `/subscribe`. */
 const SUBSCRIBE: readonly Name[] = KNOWN.slice(KNOWN.indexOf("keep"), KNOWN.indexOf("token") + 1);
 
@@ -195,7 +207,11 @@ export function subscribeRequest(
   const positions = new Map(
     joins.map(({ channel, cursor }) => [channel, cursor === undefined ? "" : printCursor(cursor)]),
   );
-  let format = named === "sse" && joins.length > 1 ? sseOfMany(new Map(positions)) : FORMATS[named];
+  const eventStream = named === "sse" || named === "sse.v1";
+  let format: Format = FORMATS[named];
+  if (eventStream && joins.length > 1) {
+    format = sseOfMany(new Map(positions), named === "sse.v1");
+  }
   if (callback !== undefined) format = jsonp(callback);
   return {
     joins,
@@ -204,7 +220,7 @@ export function subscribeRequest(
       ? "jsonp"
       : once
       ? "long-poll"
-      : named === "sse"
+      : eventStream
       ? "sse"
       : "stream",
     once,
@@ -222,9 +238,12 @@ export function subscribeRequest(
 export function joinsOf(params: Params, headers: Headers, maxChannels: number): Join[] {
   const names = params.names(maxChannels);
   const cursors = cursorsOf(params, headers, names.length);
-  return names.map((channel, i) =>
-    cursors === undefined ? { channel } : { channel, cursor: cursors[i] }
-  );
+  const last = wholeNumber(params, "last", 1, MAX_LAST);
+  return names.map((channel, i) => {
+    const cursor = cursors?.[i];
+    if (cursor !== undefined) return { channel, cursor };
+    return last === undefined ? { channel } : { channel, last };
+  });
 }
 
 /** A position per channel, undefined where none is given. */
@@ -248,7 +267,7 @@ function cursorsOf(
   }
 }
 
-const FORMATS = { river, "river.v1": riverV1, sse, raw };
+const FORMATS = { river, "river.v1": riverV1, sse, "sse.v1": sseV1, raw };
 
 function formatOf(params: Params, headers: Headers): keyof typeof FORMATS {
   const format = params.get("format");
@@ -256,7 +275,10 @@ function formatOf(params: Params, headers: Headers): keyof typeof FORMATS {
     return /text\/event-stream/i.test(headers.get("accept") ?? "") ? "sse" : "river";
   }
   if (Object.hasOwn(FORMATS, format)) return format as keyof typeof FORMATS;
-  throw badParameter("format", `expected river, river.v1, sse or raw, got ${quote(format)}`);
+  throw badParameter(
+    "format",
+    `expected river, river.v1, sse, sse.v1 or raw, got ${quote(format)}`,
+  );
 }
 
 const CALLBACK = /^[A-Za-z_$][\w$]*(?:\.[A-Za-z_$][\w$]*)*$/;

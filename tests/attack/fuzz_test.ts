@@ -596,7 +596,7 @@ const STATUSES: Record<string, number[]> = {
   "/publish": [200, 204, 400, 403, 405, 413, 415],
   "/subscribe": [200, 204, 400, 403, 405, 413, 415],
   "/websocket": [101, 204, 400, 403, 405, 426],
-  "/channels": [200, 204, 400, 403, 405],
+  "/channels": [200, 204, 400, 403, 404, 405],
 };
 
 /** Sends a request, a byte a character, and gives the status. */

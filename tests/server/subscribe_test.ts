@@ -591,7 +591,8 @@ Deno.test("--max-connections: 503 with Retry-After, until somebody leaves", asyn
   await using _socket = await openPlain(server, "x");
   const first = await subscribe(server, "name=x");
   for (const target of ["/subscribe?name=x", "/websocket?name=x"]) {
-    const answer = await sendRaw(server, `GET ${target} HTTP/1.1`, UPGRADE);
+    const headers = target.startsWith("/websocket") ? UPGRADE : {};
+    const answer = await sendRaw(server, `GET ${target} HTTP/1.1`, headers);
     assertEquals(answer.status, 503);
     assertEquals(JSON.parse(answer.text).error.code, "too_many_connections");
     assertMatch(answer.headers.get("retry-after") ?? "", /^[1-9][0-9]*$/);

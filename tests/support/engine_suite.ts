@@ -49,6 +49,29 @@ export function engineSuite(name: string, make: (limits: MemoryLimits) => Engine
     assertEquals(seqs(await publish(engine, "a", "x")), [4]);
   });
 
+  test(
+    "keeps and relays the type of a message, and none where there is none",
+    async (engine, relayed) => {
+      await engine.watch("a");
+      await engine.publish("a", "x", undefined, "alarm");
+      await engine.publish("a", "y");
+      await engine.publishAll([{ channel: "a", data: "z", type: "news" }, {
+        channel: "a",
+        data: "z",
+      }]);
+      await until(() => relayed.length === 4);
+      const types = ["alarm", undefined, "news", undefined];
+      const { messages } = await engine.since("a", { seq: 0 }, ALL);
+      for (const each of [relayed, messages]) {
+        assertEquals(each.map(({ type }) => type), types);
+        assertEquals(
+          each.map((message) => "type" in message),
+          types.map((type) => type !== undefined),
+        );
+      }
+    },
+  );
+
   test("is ready once it has started", async (engine) => {
     await publish(engine, "a", "x");
     assertEquals(engine.ready(), undefined);

@@ -52,8 +52,8 @@ export class LateEngine implements Engine {
     await this.#relay.idle();
   }
 
-  publish(channel: string, data: string, id?: string) {
-    return this.#questions.add(() => this.#memory.publish(channel, data, id));
+  publish(channel: string, data: string, id?: string, type?: string) {
+    return this.#questions.add(() => this.#memory.publish(channel, data, id, type));
   }
   publishAll(publications: readonly Publication[]) {
     return this.#questions.add(() => this.#memory.publishAll(publications));

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Format, line, object } from "../../core/message.ts";
+import { type Format, line, type Message, object } from "../../core/message.ts";
 
 /** The type of Server-Sent Events. */
 export const EVENT_STREAM = "text/event-stream";
@@ -40,7 +40,16 @@ export const raw: Format = {
  * before the first event resumes without loss.
  */
 export const sse: Format = {
-  ...eventStream((_channel, epoch) => (seq) => `${epoch}-${seq}`),
+  ...eventStream(positionOf, dataAlone),
+  open: (_channel, position) => positionAlone(position),
+};
+
+/**
+ * Server-Sent Events of one channel, with whole messages: `data:` is an object with the channel, seq,
+ * type and data. No event has a name, so one handler gets all of them.
+ */
+export const sseV1: Format = {
+  ...eventStream(positionOf, wholeMessage),
   open: (_channel, position) => positionAlone(position),
 };
 
@@ -51,8 +60,9 @@ export const sse: Format = {
  *
  * @param positions A printed position per channel, in the order of the request, or "". Encoding
  * updates it, so the format belongs to one subscriber.
+ * @param whole Whether events hold whole messages, as in `sseV1`.
  */
-export function sseOfMany(positions: Map<string, string>): Format {
+export function sseOfMany(positions: Map<string, string>, whole = false): Format {
   let unopened = positions.size;
   const list = () => [...positions.values()].join(",");
   return {
@@ -64,7 +74,7 @@ export function sseOfMany(positions: Map<string, string>): Format {
       const after = items.slice(at + 1).map((item) => "," + item).join("");
       positions.set(channel, `${epoch}-${last}`);
       return (seq) => `${before}${epoch}-${seq}${after}`;
-    }),
+    }, whole ? wholeMessage : dataAlone),
     atOnce: Math.max(1, Math.floor(MANY_IDS / (positions.size * POSITION_COST))),
     open(channel, position) {
       positions.set(channel, position);
@@ -86,12 +96,36 @@ function positionAlone(position: string): string {
   return `:\nid: ${position}\n\n`;
 }
 
+/** The ids of the events of one channel. */
+function positionOf(_channel: string, epoch: string): (seq: number) => string {
+  return (seq) => `${epoch}-${seq}`;
+}
+
+/** The fields of an event with the data of a message, without its `id:`. */
+function dataAlone({ data, type }: Message): string {
+  // CR, LF and CRLF all end a line of an event stream. Each starts a `data:` line of its own, or a
+  // publisher could write fields.
+  const lines = /[\r\n]/.test(data) ? data.replace(/\r\n|\r|\n/g, "\ndata: ") : data;
+  return type === undefined ? `data: ${lines}` : `event: ${type}\ndata: ${lines}`;
+}
+
+/** The fields of an event with a whole message, without its `id:`. */
+function wholeMessage({ channel, seq, data, type }: Message): string {
+  return `data: ${
+    object(type === undefined ? { channel, seq, data } : { channel, seq, type, data })
+  }`;
+}
+
 /**
- * Server-Sent Events whose ids are made by `idsOf`. It is called once for some messages of a
- * channel, the last of which is `last`, and returns the id for each `seq` of them.
+ * Server-Sent Events.
+ *
+ * @param idsOf Called once for some messages of a channel, the last of which is `last`. It returns the
+ * id for each `seq` of them.
+ * @param fieldsOf Returns the other fields of the event of a message.
  */
 function eventStream(
   idsOf: (channel: string, epoch: string, last: number) => (seq: number) => string,
+  fieldsOf: (message: Message) => string,
 ): Format {
   return {
     contentType: EVENT_STREAM,
@@ -99,11 +133,8 @@ function eventStream(
     messages(batch) {
       let text = "";
       const idOf = idsOf(batch.channel, batch.epoch, batch.last);
-      for (const { seq, data } of batch.messages) {
-        // CR, LF and CRLF all end a line of an event stream. Each starts a `data:` line of its own,
-        // or a publisher could write fields.
-        const lines = /[\r\n]/.test(data) ? data.replace(/\r\n|\r|\n/g, "\ndata: ") : data;
-        text += `id: ${idOf(seq)}\ndata: ${lines}\n\n`;
+      for (const message of batch.messages) {
+        text += `id: ${idOf(message.seq)}\n${fieldsOf(message)}\n\n`;
       }
       return text;
     },

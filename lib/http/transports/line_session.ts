@@ -7,10 +7,11 @@ import { parseCursor } from "../../core/cursor.ts";
 import { EngineFullError, type Receipt } from "../../core/engine.ts";
 import type { Join } from "../../core/hub.ts";
 import { line } from "../../core/message.ts";
-import { checkData, checkName } from "../../core/names.ts";
-import { internalError, quote, Refusal } from "../../core/refusal.ts";
+import { checkData, checkName, checkType } from "../../core/names.ts";
+import { badParameter, internalError, quote, Refusal } from "../../core/refusal.ts";
 import { mayMean } from "../aliases.ts";
 import { parseJson } from "../json.ts";
+import { MAX_LAST } from "../subscribe.ts";
 import { SocketSession } from "./socket_session.ts";
 
 /** Most refused lines in one frame. A client with more sends something else than commands. */
@@ -106,15 +107,17 @@ export class LineSession extends SocketSession {
     const channel = textField(fields, "channel");
     const data = textField(fields, "data");
     const id = fields.id === undefined ? undefined : textField(fields, "id");
+    const type = fields.type === undefined ? undefined : textField(fields, "type");
     checkName("channel", channel);
     checkData("data", data, limits.maxMessage);
+    if (type !== undefined) checkType("type", type);
     if (!grant.mayPublish(channel)) {
       throw grant.refusal("publish", channel);
     }
     if (this.tooFast) {
       throw new Refusal(429, "too_many_requests", "Publishing faster than --publish-rate allows");
     }
-    const receipt = hub.publish({ channel, data });
+    const receipt = hub.publish(type === undefined ? { channel, data } : { channel, data, type });
     if (receipt instanceof Promise) return receipt.then((receipt) => this.#ack(id, receipt));
     this.#ack(id, receipt);
   }
@@ -179,6 +182,13 @@ function parseCommand(text: string): [string, Fields] {
 function joinOf(fields: Fields): Join {
   const channel = textField(fields, "channel");
   checkName("channel", channel);
+  if (fields.seq === undefined && fields.last !== undefined) {
+    const { last } = fields;
+    if (Number.isInteger(last) && Number(last) >= 1 && Number(last) <= MAX_LAST) {
+      return { channel, last: Number(last) };
+    }
+    throw badParameter("last", `expected a whole number from 1 to ${MAX_LAST}`);
+  }
   if (fields.seq === undefined) {
     const other = Object.keys(fields).find((name) => mayMean(name, "seq"));
     if (other === undefined) return { channel };
