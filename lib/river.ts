@@ -98,6 +98,13 @@ export interface RiverServer {
   /** Gets ready. Must be called once, before the first request. */
   start(): Promise<void>;
   /**
+   * Takes over keys, secrets, origins and these limits from now on, without a restart: all except
+   * `maxIds`, `maxQueue`, `maxUnsent`, `maxInbox` and `heartbeat`, which stay as they are.
+   */
+  reload(options: RiverOptions): void;
+  /** Makes `/healthz` say from now on that the server is about to leave. Everything else is served. */
+  leave(): void;
+  /**
    * Refuses new requests. Resolves when those under way are answered and all streams and sockets
    * are closed, however long their clients take.
    */
@@ -170,29 +177,26 @@ const NO_CONNECTION: Connection = {
  */
 export function createRiver(options: RiverOptions = {}): RiverServer {
   const limits: RiverLimits = { ...DEFAULTS, ...options };
+  const access = new Access(options);
+  const appLimits = appLimitsOf(limits, options.trustProxy);
   const { engine = new MemoryEngine(limits), report = () => {}, warn = () => {} } = options;
-  const { trustProxy = false } = options;
-  const { maxConnections, maxConnectionsPerClient: perClient } = limits;
   const metrics = new PrometheusMetrics();
   const wheel = new TimerWheel();
-  const hub = new Hub({ ...limits, engine, wheel, metrics, report });
+  const warnings = new Warnings(wheel, warn);
+  const onSlow = (transport: string) =>
+    warnings.warn("slow", "cut a subscriber that is too slow (--max-queue, --max-unsent)", {
+      transport,
+    });
+  const hub = new Hub({ ...limits, engine, wheel, metrics, report, onSlow });
   const app = createApp({
     hub,
     engine,
     metrics,
     report,
     bodies: new BodyReader(wheel, limits),
-    warnings: new Warnings(wheel, warn),
-    access: new Access(options),
-    limits: {
-      ...limits,
-      maxConnectionsPerClient: perClient === "auto"
-        ? Math.ceil(maxConnections * CLIENT_SHARE)
-        : perClient,
-      // A loopback address may be a proxy that is not trusted, or any program: not one client.
-      sparesLoopback: perClient === "auto" && !trustProxy,
-      trustProxy,
-    },
+    warnings,
+    access,
+    limits: appLimits,
   });
   return {
     // Two parameters and no default value: the runtime gives no connection to a function of length
@@ -206,6 +210,14 @@ export function createRiver(options: RiverOptions = {}): RiverServer {
       await hub.start();
       wheel.start();
     },
+    reload(options) {
+      access.replace(options);
+      // The engine and the readers of bodies look at the one object, the routes at the other.
+      Object.assign(limits, options);
+      Object.assign(appLimits, appLimitsOf(limits, options.trustProxy));
+      app.reload();
+    },
+    leave: () => app.leave(),
     refuse: () => app.drain(),
     drain() {
       const drained = app.drain();
@@ -216,5 +228,18 @@ export function createRiver(options: RiverOptions = {}): RiverServer {
       await hub.close();
       wheel.stop();
     },
+  };
+}
+
+/** The limits as the routes want them. */
+function appLimitsOf(limits: RiverLimits, trustProxy = false) {
+  const { maxConnections, maxConnectionsPerClient: perClient } = limits;
+  const own = Math.ceil(maxConnections * CLIENT_SHARE);
+  return {
+    ...limits,
+    maxConnectionsPerClient: perClient === "auto" ? own : perClient,
+    // A loopback address may be a proxy that is not trusted, or any program: not one client.
+    sparesLoopback: perClient === "auto" && !trustProxy,
+    trustProxy,
   };
 }

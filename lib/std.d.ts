@@ -20,6 +20,7 @@ declare module "@std/text/levenshtein-distance" {
 
 declare module "@std/toml" {
   export function parse(text: string): Record<string, unknown>;
+  export function stringify(value: Record<string, unknown>): string;
 }
 
 declare module "@std/http/etag" {

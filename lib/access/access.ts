@@ -102,13 +102,21 @@ export interface AccessOptions {
 
 /** Decides who may do what. */
 export class Access {
-  readonly #keyDigest: Uint8Array | undefined;
-  readonly #tokens: Tokens | undefined;
+  #keyDigest: Uint8Array | undefined;
+  #tokens: Tokens | undefined;
   /** Which web pages may talk to the server. */
-  readonly origins: Origins;
+  origins: Origins = new Origins([]);
 
   /** Access with this key or these secrets, and from pages of these origins. */
-  constructor({ publishKey, tokenSecrets = [], origins = [] }: AccessOptions) {
+  constructor(options: AccessOptions) {
+    this.replace(options);
+  }
+
+  /**
+   * Decides by these keys, secrets and origins from now on. Requests under way keep the grant that they
+   * have.
+   */
+  replace({ publishKey, tokenSecrets = [], origins = [] }: AccessOptions): void {
     if ([publishKey, ...tokenSecrets].some((secret) => secret?.trim() === "")) {
       throw new TypeError("An empty key or secret protects nothing");
     }

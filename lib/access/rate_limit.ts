@@ -18,7 +18,7 @@ const MAX_ADDRESSES = 100_000;
  */
 export class RateLimit {
   /** How often an address may do it per second. 0: as often as it likes. */
-  readonly perSecond: number;
+  perSecond: number;
   readonly #now: () => number;
   /** That time per address, in milliseconds. */
   readonly #paidUntil: Recents<Key, number>;

@@ -14,6 +14,12 @@ export interface Terminal {
   print(text: string): void;
   /** Writes to stderr; never throws. */
   printError(text: string): void;
+  /**
+   * Reads the options of the running command again: its file may have changed.
+   *
+   * @throws {ConfigError} If one of them is wrong.
+   */
+  reread(): ValuesOf<Options>;
 }
 
 /** A command. A new one is one file in commands/, and its name in the list of main.ts. */

@@ -74,7 +74,35 @@ export function readOptions<O extends Options>(
       .map(({ values, called }) => readValue(option, values.get(key), called(key)));
     values[key] = first;
   }
+  for (const [key, { fileOf }] of Object.entries(options)) {
+    if (fileOf === undefined || values[key] === undefined) continue;
+    if (sources.some(({ values }) => values.has(fileOf))) {
+      throw new ConfigError(`Set --${nameOf(fileOf)} or --${nameOf(key)}, not both`);
+    }
+    values[fileOf] = readSecret(options[fileOf], String(values[key]), nameOf(key), readFile);
+  }
   return { values: values as ValuesOf<O>, ignored };
+}
+
+/** The value of an option that is in a file of its own. Lists have an item per line. */
+function readSecret(
+  option: Option,
+  path: string,
+  name: string,
+  readFile: Sources["readFile"],
+): unknown {
+  const text = readText(path, `the file "${path}" (--${name})`, readFile).replace(/\r?\n$/, "");
+  const value = option.kind === "list" ? text.split(/\r?\n/).filter(Boolean) : text;
+  return readValue(option, value, `--${name}`);
+}
+
+/** The text of a file, without the byte order mark that some editors put in front. */
+function readText(path: string, what: string, readFile: Sources["readFile"]): string {
+  try {
+    return readFile(path).replace(/^\uFEFF/, "");
+  } catch (error) {
+    throw new ConfigError(`Cannot read ${what}: ${firstLine(error)}`);
+  }
 }
 
 /** The raw values of these options in the environment, by key. */
@@ -105,7 +133,10 @@ function readVariables(
  * @throws {ConfigError} If there is another one.
  */
 function checkVariables(env: Sources["env"]): string[] {
-  const known = Object.keys(SERVER_OPTIONS).map(variableOf).concat(CLIENT_VARIABLES);
+  const known = Object.entries<Option>(SERVER_OPTIONS)
+    .filter(([, { flagOnly }]) => !flagOnly)
+    .map(([key]) => variableOf(key))
+    .concat(CLIENT_VARIABLES);
   const ignored: string[] = [];
   for (const [name, value] of Object.entries(env)) {
     if (!name.startsWith(PREFIX)) continue;
@@ -199,21 +230,17 @@ function takeSwitches(
 
 /** The raw values in the server's file, by key. */
 function readToml(path: string, readFile: Sources["readFile"]): Map<string, unknown> {
-  let text: string;
-  try {
-    text = readFile(path);
-  } catch (error) {
-    throw new ConfigError(`Cannot read the config file "${path}": ${firstLine(error)}`);
-  }
+  const text = readText(path, `the config file "${path}"`, readFile);
   let values: Record<string, unknown>;
   try {
-    // Some editors put a byte order mark in front.
-    values = parseToml(text.replace(/^\uFEFF/, ""));
+    values = parseToml(text);
   } catch (error) {
     throw new ConfigError(`Cannot parse the config file "${path}": ${firstLine(error)}`);
   }
   const keys = new Map(
-    Object.keys(SERVER_OPTIONS).filter((key) => key !== "config").map((key) => [nameOf(key), key]),
+    Object.entries<Option>(SERVER_OPTIONS)
+      .filter(([key, { flagOnly }]) => key !== "config" && !flagOnly)
+      .map(([key]) => [nameOf(key), key]),
   );
   return new Map(
     Object.entries(values).map(([name, value]) => {

@@ -7,6 +7,12 @@
 /** Facts that go with a message, by name. */
 export type LogFields = Record<string, string | number>;
 
+/** How important a line is. */
+export type Level = "info" | "warn" | "error";
+
+/** The levels of lines, the least important first. */
+const LEVELS: readonly Level[] = ["info", "warn", "error"];
+
 /** Writes log lines. */
 export interface Log {
   /** Writes a normal event. */
@@ -15,25 +21,30 @@ export interface Log {
   warn(message: string, fields?: LogFields): void;
   /** Writes a failure. */
   error(message: string, fields?: LogFields): void;
+  /** Lines below this level are not written. */
+  level: Level;
 }
 
 /**
  * A log that writes one line per event.
  *
  * @param write Takes a whole line with its line end.
+ * @param options Lines below `level` are not written.
  */
 export function createLog(
   format: "text" | "json",
   write: (line: string) => void,
-  now: () => Date = () => new Date(),
+  { level = "info", now = () => new Date() }: { level?: Level; now?: () => Date } = {},
 ): Log {
-  const log = (level: string) => (message: string, fields: LogFields = {}) => {
+  const line = (level: Level) => (message: string, fields: LogFields = {}) => {
+    if (LEVELS.indexOf(level) < LEVELS.indexOf(log.level)) return;
     const time = now().toISOString();
     if (format === "json") return write(escaped({ time, level, message, ...fields }) + "\n");
     const facts = Object.entries(fields).map(([key, value]) => ` ${key}=${escaped(value)}`);
     write(`${time} ${level} ${message}${facts.join("")}\n`);
   };
-  return { info: log("info"), warn: log("warn"), error: log("error") };
+  const log: Log = { info: line("info"), warn: line("warn"), error: line("error"), level };
+  return log;
 }
 
 /**

@@ -34,6 +34,8 @@ export interface Option {
   readonly check?: (item: string) => string | undefined;
   /** Never shown, not even in an error message. */
   readonly secret?: boolean;
+  /** Its value is the path of a file that holds the value of the option with this key. */
+  readonly fileOf?: string;
 }
 
 /** Options by their keys. */
@@ -101,8 +103,13 @@ export function defaultOf({ kind, default: value }: Option): unknown {
 }
 
 /** The default as a user would write it; undefined where there is none. */
-export function defaultText({ kind, default: value }: Option): string | undefined {
-  if (typeof value !== "number" || value === 0) return value?.toString();
+export function defaultText(option: Option): string | undefined {
+  return option.default === undefined ? undefined : valueText(option, option.default);
+}
+
+/** A value as a user would write it. The items of a list are separated by commas. */
+export function valueText({ kind }: Option, value: unknown): string {
+  if (typeof value !== "number" || value === 0) return String(value);
   if (kind === "bytes") return scaledText(value, BYTES);
   return kind === "duration" ? scaledText(value, DURATIONS) : String(value);
 }

@@ -177,6 +177,11 @@ export const SERVER_OPTIONS = {
     check: keyForm,
     secret: true,
   },
+  publishKeyFile: {
+    kind: "text",
+    help: "file that holds the publish key, such as a credential of systemd or a Docker secret",
+    fileOf: "publishKey",
+  },
   tokenSecret: {
     kind: "list",
     help: "secret that tokens are signed with (HS256), 32 bytes or more: publishing, subscribing " +
@@ -185,9 +190,19 @@ export const SERVER_OPTIONS = {
     check: secretForm,
     secret: true,
   },
+  tokenSecretFile: {
+    kind: "text",
+    help: "file that holds the token secrets, one per line",
+    fileOf: "tokenSecret",
+  },
   open: {
     kind: "boolean",
     help: "let anybody publish although the host is not a loopback address, or a proxy is in front",
+  },
+  drainDelay: {
+    kind: "duration",
+    default: 0,
+    help: "how long /healthz is 503 before shutting down begins, so that a balancer can notice",
   },
   grace: {
     kind: "duration",
@@ -200,6 +215,22 @@ export const SERVER_OPTIONS = {
     default: "text",
     choices: ["text", "json"],
     help: "format of the log on stderr",
+  },
+  logLevel: {
+    kind: "choice",
+    default: "info",
+    choices: ["info", "warn", "error"],
+    help: "least level of lines in the log",
+  },
+  check: {
+    kind: "boolean",
+    help: "check the options and exit: 0 if they are good, 2 if not",
+    flagOnly: true,
+  },
+  printConfig: {
+    kind: "boolean",
+    help: "print the options in force as a TOML file, secrets left out, and exit",
+    flagOnly: true,
   },
 } as const satisfies Options;
 

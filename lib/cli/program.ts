@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { type Command, readOrder, type Terminal } from "./command.ts";
+import { type Command, readOrder } from "./command.ts";
+import type { Sources } from "./config.ts";
 import { helpText, overview } from "./help.ts";
 import { ConfigError } from "./option.ts";
 
@@ -16,15 +17,24 @@ const utf8 = new TextEncoder();
  * @param commands All commands. The first is run where none is named.
  */
 export async function runProgram(commands: readonly Command[], version: string): Promise<void> {
-  const terminal: Terminal = { version, print, printError };
   try {
-    const order = readOrder(commands, {
+    const sources: Sources = {
       args: Deno.args,
       env: takeEnvironment(),
       readFile: (path) => Deno.readTextFileSync(path),
-    });
-    if (order.kind === "run") await order.command.run(order.values, terminal, order.ignored);
-    else if (order.kind === "version") print(`river ${version}\n`);
+    };
+    const order = readOrder(commands, sources);
+    if (order.kind === "run") {
+      const reread = () => {
+        const again = readOrder(commands, sources);
+        return again.kind === "run" ? again.values : order.values;
+      };
+      await order.command.run(
+        order.values,
+        { version, print, printError, reread },
+        order.ignored,
+      );
+    } else if (order.kind === "version") print(`river ${version}\n`);
     else if (order.command === undefined) print(overview(version, commands));
     else print(helpText(order.command));
   } catch (error) {

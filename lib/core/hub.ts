@@ -50,6 +50,8 @@ export interface HubOptions {
   readonly metrics?: Metrics;
   /** Takes errors of actions that nobody awaits. */
   readonly report?: (error: unknown) => void;
+  /** Told of a subscriber that was cut because it is too slow. */
+  readonly onSlow?: (transport: string) => void;
   /** Runs a flush once, soon. Only tests replace it. */
   readonly schedule?: (flush: Flush) => void;
 }
@@ -91,6 +93,7 @@ export class Hub implements ChannelOwner, Local {
         this.#subscribers.delete(subscriber);
         this.#behind.delete(subscriber);
         metrics.disconnected(subscriber.transport, reason);
+        if (reason === "slow") options.onSlow?.(subscriber.transport);
       },
     };
     this.#outbox = new Outbox({ maxQueue });

@@ -15,8 +15,8 @@ export interface Metrics {
   connected(transport: string): void;
   /** A subscriber left or was closed. */
   disconnected(transport: string, reason: string): void;
-  /** A request was refused with this status. */
-  refused(status: number): void;
+  /** A request, or a line of a WebSocket, was refused with this status and code. */
+  refused(status: number, code: string): void;
   /** Connections could not be accepted. */
   acceptFailed(): void;
 }

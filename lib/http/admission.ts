@@ -67,9 +67,18 @@ export class Admission {
     return this.#lost;
   }
 
+  /** Whether the server is about to leave, although it still serves: `/healthz` says so. */
+  leaving = false;
+
   /** Whether the server shuts down, so that nobody is admitted. */
   get draining(): boolean {
     return this.#drained !== undefined;
+  }
+
+  /** Takes new rates from its limits, which may have changed. */
+  reload(): void {
+    this.#publishLimit.perSecond = this.#limits.publishRate;
+    this.#connectionLimit.perSecond = this.#limits.connectionRate;
   }
 
   /** Admits nobody any more. Resolves when all requests and connections have ended. */
@@ -99,7 +108,7 @@ export class Admission {
   enter(comer: Comer): () => void {
     const { maxConnections, maxConnectionsPerClient, trustProxy } = this.#limits;
     if (this.#connectionLimit.enabled) {
-      const address = this.#addressOf(comer);
+      const address = this.addressOf(comer);
       checkRate(this.#connectionLimit, address, "subscriptions a second (--connection-rate)");
       this.#connectionLimit.spend(address, 1);
     }
@@ -154,7 +163,7 @@ export class Admission {
   /** How fast the client may publish. Undefined if there is no limit. */
   paceOf(comer: Comer): Pace | undefined {
     if (!this.#publishLimit.enabled) return undefined;
-    return { limit: this.#publishLimit, address: this.#addressOf(comer) };
+    return { limit: this.#publishLimit, address: this.addressOf(comer) };
   }
 
   #leave(client: Key | undefined): void {
@@ -171,17 +180,18 @@ export class Admission {
     if (this.#busy === 0 && this.#connections === 0) this.#drained?.resolve();
   }
 
+  /** The address of a client, as the trusted proxy or the connection tells it. */
+  addressOf({ request, connection }: Comer): string {
+    const forwarded = this.#limits.trustProxy ? request.headers.get("x-forwarded-for") : null;
+    return clientAddress(connection.remoteAddr.hostname, forwarded);
+  }
+
   /** The client whose subscribers are counted. Undefined if they are not. */
   #countedClient(comer: Comer): Key | undefined {
     const { maxConnectionsPerClient, sparesLoopback } = this.#limits;
     if (maxConnectionsPerClient === 0) return undefined;
     if (sparesLoopback && isLoopback(comer.connection.remoteAddr.hostname)) return undefined;
-    return keyOf(this.#addressOf(comer));
-  }
-
-  #addressOf({ request, connection }: Comer): string {
-    const forwarded = this.#limits.trustProxy ? request.headers.get("x-forwarded-for") : null;
-    return clientAddress(connection.remoteAddr.hostname, forwarded);
+    return keyOf(this.addressOf(comer));
   }
 }
 

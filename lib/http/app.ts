@@ -4,7 +4,7 @@
  * @module
  */
 import { isLoopback, isProxied } from "../access/local.ts";
-import { pageOf, preflightHeaders } from "../access/origins.ts";
+import { preflightHeaders } from "../access/origins.ts";
 import { BatchTooLargeError, EngineFullError } from "../core/engine.ts";
 import { ShuttingDownError } from "../core/hub.ts";
 import { internalError, quote, Refusal, RETRY_AFTER } from "../core/refusal.ts";
@@ -14,10 +14,12 @@ import {
   type AppOptions,
   type Call,
   type Connection,
+  noteRefusal,
   parseUrl,
   type Parts,
   PRIVATE,
   refusalResponse,
+  refusedOf,
   type Route,
 } from "./call.ts";
 import {
@@ -43,6 +45,10 @@ export interface App {
   readonly handle: Handler;
   /** Takes an error that came while a response was sent. */
   readonly fail: (error: unknown) => Response;
+  /** Takes note that its limits have changed. */
+  reload(): void;
+  /** Makes `/healthz` say from now on that the server is about to leave. */
+  leave(): void;
   /**
    * Refuses every request from now on. Resolves when the others are answered and all streams and
    * sockets are closed. Closing them is the job of the hub.
@@ -124,10 +130,10 @@ class Dispatcher implements App {
         return this.#finish(response, request, origin);
       }, (error) => {
         admission.release();
-        return this.#refuse(error, request, origin);
+        return this.#refuse(error, request, connection, origin);
       });
     } catch (error) {
-      return this.#refuse(error, request, origin);
+      return this.#refuse(error, request, connection, origin);
     }
   };
 
@@ -147,6 +153,14 @@ class Dispatcher implements App {
     if (!(error instanceof CutError)) this.#parts.report(error);
     return refusalResponse(internalError());
   };
+
+  reload(): void {
+    this.#parts.admission.reload();
+  }
+
+  leave(): void {
+    this.#parts.admission.leaving = true;
+  }
 
   drain(): Promise<void> {
     return this.#parts.admission.drain();
@@ -176,19 +190,15 @@ class Dispatcher implements App {
   }
 
   /** The one place where an error becomes a response. */
-  #refuse(error: unknown, request: Request, origin: string | undefined): Response {
+  #refuse(
+    error: unknown,
+    request: Request,
+    connection: Connection,
+    origin: string | undefined,
+  ): Response {
     const refusal = this.#toRefusal(error);
-    this.#parts.metrics.refused(refusal.status);
-    if (refusal.code === "forbidden_origin") this.#warnOfOrigin(request);
+    noteRefusal(this.#parts, refusedOf(this.#parts, { request, connection }), refusal);
     return this.#finish(refusalResponse(refusal), request, origin);
-  }
-
-  #warnOfOrigin({ headers, url }: Request): void {
-    this.#parts.warnings.warn(
-      "forbidden_origin",
-      "refused a page of another origin (--origin allows one)",
-      { origin: pageOf(headers), path: parseUrl(url).path },
-    );
   }
 
   /** The one place through which every response leaves. */

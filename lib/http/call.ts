@@ -4,6 +4,7 @@
  * @module
  */
 import type { Access, Grant } from "../access/access.ts";
+import { pageOf } from "../access/origins.ts";
 import { partOf } from "../base/text.ts";
 import type { Engine } from "../core/engine.ts";
 import type { Hub } from "../core/hub.ts";
@@ -131,6 +132,45 @@ export function json(
   headers: Readonly<Record<string, string>> = JSON_HEADERS,
 ): Response {
   return new Response(JSON.stringify(value) + "\n", { headers });
+}
+
+/** Who was refused: what a line of the log says of it. */
+export interface Refused {
+  /** The address of the client. */
+  readonly client: string;
+  /** The path that it asked for. */
+  readonly path: string;
+  /** The origin of its page, if it is a page. */
+  readonly origin?: string;
+}
+
+/**
+ * Counts a refusal, and tells operators who was refused and why: one line of the log per second and
+ * code.
+ */
+export function noteRefusal(
+  { metrics, warnings }: Parts,
+  { client, path, origin }: Refused,
+  { status, code, message }: Refusal,
+): void {
+  metrics.refused(status, code);
+  const facts: Record<string, string> = { status: String(status), client, path, reason: message };
+  if (origin !== undefined) facts.origin = origin;
+  warnings.warn(code, "refused", facts);
+}
+
+/** Who sent a request. */
+export function refusedOf(
+  { admission }: Parts,
+  comer: Pick<Call, "request" | "connection">,
+): Refused {
+  const { headers, url } = comer.request;
+  const fromPage = headers.has("origin") || headers.has("sec-fetch-site");
+  return {
+    client: admission.addressOf(comer),
+    path: parseUrl(url).path,
+    origin: fromPage ? pageOf(headers) : undefined,
+  };
 }
 
 /** The answer to a refused request: `{"error":{"code":...,"message":...}}` and a newline. */

@@ -72,8 +72,12 @@ function withSubscribers<T extends { channel: string; seq: number; epoch: string
  *
  * @throws {Refusal} 503 with the engine's reason as its code.
  */
-export function healthz({ engine }: Parts, { request }: Call): Response {
-  const unready = isLiveness(request) ? undefined : engine.ready();
+export function healthz({ engine, admission }: Parts, { request }: Call): Response {
+  if (isLiveness(request)) return json({ status: "ok" });
+  if (admission.leaving) {
+    throw new Refusal(503, "shutting_down", "The server is about to shut down");
+  }
+  const unready = engine.ready();
   if (unready === undefined) return json({ status: "ok" });
   const { reason, since } = unready;
   const time = new Date(since).toISOString();

@@ -42,8 +42,8 @@ export class PrometheusMetrics implements Metrics {
     add(this.#subscribers, `transport="${transport}"`, -1);
   }
 
-  refused(status: number): void {
-    add(this.#refused, `status="${status}"`, 1);
+  refused(status: number, code: string): void {
+    add(this.#refused, `status="${status}",code="${code}"`, 1);
   }
 
   acceptFailed(): void {
@@ -59,7 +59,7 @@ export class PrometheusMetrics implements Metrics {
       counter("gaps_total", "Gaps reported to subscribers.", this.#gaps),
       counter("connections_total", "Subscribers that connected.", this.#connected),
       counter("disconnections_total", "Subscribers that left or were closed.", this.#disconnected),
-      counter("refusals_total", "Requests that were refused.", this.#refused),
+      counter("refusals_total", "Requests and WebSocket lines that were refused.", this.#refused),
       counter(
         "accept_failures_total",
         "Times that accepting failed because no file descriptor was free.",

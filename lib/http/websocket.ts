@@ -7,7 +7,7 @@ import type { Grant } from "../access/access.ts";
 import { MAX_TIMER_MS } from "../base/clock.ts";
 import type { Join } from "../core/hub.ts";
 import { quote, Refusal } from "../core/refusal.ts";
-import { type Call, granted, type Parts, retryMs } from "./call.ts";
+import { type Call, granted, noteRefusal, type Parts, retryMs } from "./call.ts";
 import { Params } from "./params.ts";
 import { checkMaySubscribe, joinsOf } from "./subscribe.ts";
 import { LineSession } from "./transports/line_session.ts";
@@ -47,6 +47,9 @@ function upgrade(
   lines: boolean,
 ): Response {
   const { hub, admission, limits, inboxes, report } = parts;
+  // The request cannot be read once it is upgraded.
+  const client = admission.addressOf(call);
+  const { path } = call;
   if (!grant.valid) throw grant.refusal("connect");
   checkMaySubscribe(grant, joins);
   const pace = admission.paceOf(call);
@@ -81,6 +84,7 @@ function upgrade(
     inboxes,
     pace,
     report,
+    onRefused: (refusal) => noteRefusal(parts, { client, path }, refusal),
     onClose,
     onLost: (change) => admission.countLost(change),
   };

@@ -30,7 +30,10 @@ Deno.test("readOptions() gives the documented defaults when nothing is set", () 
 });
 
 /** A value other than the default for every option: as it is written, and as it is read. */
-const OTHERS: { [N in Exclude<keyof ServerConfig, "config">]: [string, ServerConfig[N]] } = {
+/** Options that name a file, or that only a flag sets: they have tests of their own. */
+type Special = "config" | "publishKeyFile" | "tokenSecretFile" | "check" | "printConfig";
+
+const OTHERS: { [N in Exclude<keyof ServerConfig, Special>]: [string, ServerConfig[N]] } = {
   host: ["localhost", "localhost"],
   port: ["80", 80],
   history: ["7", 7],
@@ -59,8 +62,10 @@ const OTHERS: { [N in Exclude<keyof ServerConfig, "config">]: [string, ServerCon
   publishKey: ["s3cret", "s3cret"],
   tokenSecret: [SECRET, [SECRET]],
   open: ["true", true],
+  drainDelay: ["2s", 2000],
   grace: ["3", 3000],
   logFormat: ["json", "json"],
+  logLevel: ["warn", "warn"],
 };
 
 for (const [name, [written, value]] of Object.entries(OTHERS)) {
@@ -388,4 +393,79 @@ Deno.test("readOptions() throws nothing but ConfigError of one line, whatever th
       assert(!/\p{Cc}/u.test(error.message), JSON.stringify(error.message));
     }
   }));
+});
+
+/** Reads options where these files exist. */
+function withFiles(files: Record<string, string>, args: string[], env = {}): ServerConfig {
+  const order = readOrder(COMMANDS, {
+    args,
+    env,
+    readFile: (path) => {
+      if (path in files) return files[path];
+      throw new Error(`no such file: ${path}`);
+    },
+  });
+  if (order.kind !== "run") throw new Error(order.kind);
+  return order.values as ServerConfig;
+}
+
+Deno.test("readOptions() takes a key and secrets from files of their own", () => {
+  const files = { key: "s3cret\n", secrets: `${SECRET}\r\n${SECRET.toUpperCase()}\n` };
+  const args = ["--publish-key-file=key", "--token-secret-file", "secrets"];
+  const { publishKey, tokenSecret } = withFiles(files, args);
+  assertEquals([publishKey, tokenSecret], ["s3cret", [SECRET, SECRET.toUpperCase()]]);
+  const env = { RIVER_PUBLISH_KEY_FILE: "key", RIVER_TOKEN_SECRET_FILE: "secrets" };
+  assertEquals(withFiles(files, [], env).publishKey, "s3cret");
+  const toml = { "river.toml": 'publish-key-file = "key"', key: "s3cret" };
+  assertEquals(withFiles(toml, ["--config=river.toml"]).publishKey, "s3cret");
+  const token = withFiles(files, ["token", "--operate", "--token-secret-file=secrets"]);
+  assertEquals(token.tokenSecret, [SECRET, SECRET.toUpperCase()]);
+});
+
+for (
+  const [files, args, error] of [
+    [
+      {},
+      ["--publish-key-file=key"],
+      'Cannot read the file "key" (--publish-key-file): no such file: key',
+    ],
+    [
+      { key: "" },
+      ["--publish-key-file=key"],
+      "Bad value for --publish-key-file: expected a non-empty value",
+    ],
+    [
+      { key: "a\nb" },
+      ["--publish-key-file=key"],
+      "Bad value for --publish-key-file: expected a value without line ends, and without spaces at its ends",
+    ],
+    [
+      { key: "short" },
+      ["--token-secret-file=key"],
+      "Bad value for --token-secret-file: expected 32 bytes or more",
+    ],
+    [
+      { key: "" },
+      ["--token-secret-file=key"],
+      "Bad value for --token-secret-file: expected one or more non-empty values",
+    ],
+    [
+      { key: "k" },
+      ["--publish-key-file=key", "--publish-key=k"],
+      "Set --publish-key or --publish-key-file, not both",
+    ],
+  ] as const
+) {
+  Deno.test(`readOptions() says: ${error.slice(0, 70)}`, () => {
+    const { message } = assertThrows(() => withFiles(files, [...args]), ConfigError);
+    assertEquals(message, error);
+  });
+}
+
+Deno.test("readOptions() takes --check and --print-config from flags alone", () => {
+  const { check, printConfig } = configOf({ args: ["--check", "--print-config"] });
+  assertEquals([check, printConfig], [true, true]);
+  assertMatch(errorOf({ env: { RIVER_CHECK: "1" } }), /^Unknown variable RIVER_CHECK /);
+  const file = "check = true";
+  assertMatch(errorOf({ args: ["--config=river.toml"], file }), /^Unknown option "check" /);
 });

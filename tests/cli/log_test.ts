@@ -11,7 +11,10 @@ function logged(
   fields?: LogFields,
 ): string[] {
   const lines: string[] = [];
-  createLog(format, (line) => lines.push(line), () => new Date(TIME))[level](message, fields);
+  createLog(format, (line) => lines.push(line), { now: () => new Date(TIME) })[level](
+    message,
+    fields,
+  );
   return lines;
 }
 
@@ -57,7 +60,7 @@ Deno.test("createLog() looks at the clock for every line", () => {
   const log = createLog(
     "text",
     (line) => lines.push(line),
-    () => new Date(Date.UTC(2011, 0, day++)),
+    { now: () => new Date(Date.UTC(2011, 0, day++)) },
   );
   log.info("a");
   log.error("b");
@@ -100,4 +103,18 @@ Deno.test("errorFields() survives what cannot be printed", () => {
   for (const value of [Object.create(null), unprintable]) {
     assertEquals(errorFields(value), { error: "something that cannot be printed" });
   }
+});
+
+Deno.test("createLog() writes no line below its level, which can be changed", () => {
+  const lines: string[] = [];
+  const log = createLog("text", (line) => lines.push(line), { level: "warn" });
+  const writeAll = () => {
+    for (const level of ["info", "warn", "error"] as const) log[level](level);
+    return lines.splice(0).map((line) => line.trim().split(" ")[1]);
+  };
+  assertEquals(writeAll(), ["warn", "error"]);
+  log.level = "error";
+  assertEquals(writeAll(), ["error"]);
+  log.level = "info";
+  assertEquals(writeAll(), ["info", "warn", "error"]);
 });

@@ -63,7 +63,7 @@ for (const [what, flags, path] of ATTACKS) {
       assert(attacked < 3 * calm + NOISE_MS, `p99 ${calm} ms, under attack ${attacked} ms`);
       assert(await descriptorsOf(server) >= before + ATTACKING, "the attack was over");
       if (what === "bodies") {
-        const refused = `river_refusals_total{status="408"} ${CONNECTIONS}\n`;
+        const refused = `river_refusals_total{status="408",code="body_too_slow"} ${CONNECTIONS}\n`;
         await until(
           async () => (await ask(`${server.url}/metrics`)).text.includes(refused),
           30_000,

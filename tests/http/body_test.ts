@@ -45,7 +45,8 @@ Deno.test("--max-bodies gets back what bodies held that broke off, were too larg
       using _gone = await stalled(server, 90 * KiB);
     }
     // The count is there with the first refusal.
-    const refusals = () => metric(server, 'river_refusals_total{status="400"}').catch(() => 0);
+    const refusals = () =>
+      metric(server, 'river_refusals_total{status="400",code="body_incomplete"}').catch(() => 0);
     await until(async () => await refusals() === i + 1);
     using slow = await stalled(server, 90 * KiB);
     assertEquals((await slow.response()).status, 408);

@@ -17,7 +17,7 @@ river_messages_delivered_total 0
 # TYPE river_connections_total counter
 # HELP river_disconnections_total Subscribers that left or were closed.
 # TYPE river_disconnections_total counter
-# HELP river_refusals_total Requests that were refused.
+# HELP river_refusals_total Requests and WebSocket lines that were refused.
 # TYPE river_refusals_total counter
 # HELP river_accept_failures_total Times that accepting failed because no file descriptor was free.
 # TYPE river_accept_failures_total counter
@@ -56,7 +56,7 @@ Deno.test("PrometheusMetrics counts every event under its label", () => {
   for (const reason of ["evicted", "slow", "evicted"] as const) metrics.gap(reason);
   for (const transport of ["sse", "sse", "river.v1"]) metrics.connected(transport);
   metrics.disconnected("sse", "gone");
-  for (const status of [400, 503, 400]) metrics.refused(status);
+  for (const status of [400, 503, 400]) metrics.refused(status, "bad");
   metrics.acceptFailed();
   assertEquals(samples(metrics), [
     "river_messages_delivered_total 7",
@@ -65,8 +65,8 @@ Deno.test("PrometheusMetrics counts every event under its label", () => {
     'river_connections_total{transport="sse"} 2',
     'river_connections_total{transport="river.v1"} 1',
     'river_disconnections_total{reason="gone"} 1',
-    'river_refusals_total{status="400"} 2',
-    'river_refusals_total{status="503"} 1',
+    'river_refusals_total{status="400",code="bad"} 2',
+    'river_refusals_total{status="503",code="bad"} 1',
     "river_accept_failures_total 1",
     'river_subscribers{transport="sse"} 1',
     'river_subscribers{transport="river.v1"} 1',

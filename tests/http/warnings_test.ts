@@ -4,7 +4,7 @@ import type { LogFields } from "../../lib/cli/log.ts";
 import { Warnings } from "../../lib/http/warnings.ts";
 import { ask } from "../support/http.ts";
 import { sendRaw, UPGRADE } from "../support/raw.ts";
-import { spawnServer } from "../support/server.ts";
+import { logOf, spawnServer } from "../support/server.ts";
 
 /** Warnings with a clock that is set by hand. */
 function warnings() {
@@ -73,8 +73,9 @@ Deno.test("a page of an origin that is not allowed is a line in the log that nam
   const [first, ...others] = await warningsOf(server);
   assertEquals(
     first,
-    "warn refused a page of another origin (--origin allows one) " +
-      'code="forbidden_origin" origin="https://evil.test" path="/websocket"',
+    'warn refused code="forbidden_origin" status="403" client="127.0.0.1" path="/websocket" ' +
+      'reason="Pages of the origin \\"https://evil.test\\" are not allowed here (--origin)" ' +
+      'origin="https://evil.test"',
   );
   assert(others.length <= 2, "at most one line a second");
 });
@@ -97,7 +98,7 @@ for (const format of ["text", "json"]) {
     await sendRaw(server, 'GET /a"\x85b HTTP/1.1', { Origin: bytes });
     await sendRaw(server, "GET /" + "a".repeat(9000) + " HTTP/1.1", { Origin: "x".repeat(9000) });
     await server.end();
-    const log = await server.stderr();
+    const log = await logOf(server);
     const lines = log.split(/[\n\r\x85\u2028\u2029]/).filter((line) => line !== "");
     assert(lines.every((line) => format === "json" ? JSON.parse(line).time : /^\d{4}-/.test(line)));
     assert(!/[^\n\x20-\x7eÂ…]/.test(log) && log.length < 3000, log);

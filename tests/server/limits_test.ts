@@ -24,7 +24,7 @@ Deno.test("--body-timeout answers a slow body with 408 and publishes nothing", a
   const answer = await slow.response();
   assertEquals([answer.status, errorCode(answer)], [408, "body_too_slow"]);
   assertEquals(answer.headers.get("connection"), "close");
-  assertEquals(await metric(server, 'river_refusals_total{status="408"}'), 1);
+  assertEquals(await metric(server, 'river_refusals_total{status="408",code="body_too_slow"}'), 1);
   assertEquals(await server.engine.info("x"), undefined);
   // The rest of the body comes too late, and is not a request of its own.
   await slow.write("b".repeat(99) + HEAD + "c".repeat(100));
@@ -71,7 +71,10 @@ Deno.test("--publish-rate refuses with 429 and Retry-After what one address publ
   assertEquals([answer.status, errorCode(answer)], [429, "too_many_requests"]);
   assertMatch(answer.headers.get("retry-after")!, /^[1-9]$/);
   assertEquals((await server.engine.info("x"))?.seq, 2);
-  assertEquals(await metric(server, 'river_refusals_total{status="429"}'), 1);
+  assertEquals(
+    await metric(server, 'river_refusals_total{status="429",code="too_many_requests"}'),
+    1,
+  );
 });
 
 Deno.test("--publish-rate holds for requests whose bodies end at the same time", async () => {

@@ -209,7 +209,7 @@ Deno.test("/metrics counts what happens, and names no channel", async () => {
       'river_connections_total{transport="websocket"} 1',
       'river_connections_total{transport="long-poll"} 1',
       'river_disconnections_total{reason="done"} 1',
-      'river_refusals_total{status="400"} 1',
+      'river_refusals_total{status="400",code="missing_parameter"} 1',
       'river_subscribers{transport="stream"} 1',
       'river_subscribers{transport="websocket"} 1',
       'river_subscribers{transport="long-poll"} 0',
@@ -222,7 +222,10 @@ Deno.test("/metrics counts what happens, and names no channel", async () => {
   const families = [...text.matchAll(/^# TYPE (\S+) (?:counter|gauge)$/gm)].map(([, name]) => name);
   assertEquals(new Set(families).size, families.length);
   for (const line of text.trimEnd().split("\n")) {
-    assertMatch(line, /^(?:# (?:HELP|TYPE) \S+ .+|[a-z_]+(?:\{[a-z]+="[^"]*"\})? [0-9.e+]+)$/);
+    assertMatch(
+      line,
+      /^(?:# (?:HELP|TYPE) \S+ .+|[a-z_]+(?:\{[a-z]+="[^"]*"(?:,[a-z]+="[^"]*")*\})? [0-9.e+]+)$/,
+    );
   }
   assert(await metric(server, "process_resident_memory_bytes") > 1_000_000);
 });
@@ -438,11 +441,17 @@ Deno.test("every kind of option can be set in the file", async () => {
     await lines[Symbol.asyncDispose]();
     assertEquals((await server.end()).code, 0);
     const logged = (await server.stderr()).trimEnd().split("\n").map((line) => JSON.parse(line));
-    assertEquals(logged.map(({ level, message, signal }) => [level, message, signal]), [[
-      "info",
-      "shutting down",
-      "SIGTERM",
-    ]]);
+    assertEquals(logged.map(({ level, message, signal }) => [level, message, signal]), [
+      ["info", "started", undefined],
+      ["warn", "refused", undefined],
+      ["info", "shutting down", "SIGTERM"],
+      ["info", "ended", undefined],
+    ]);
+    const [{ version, url, ...options }] = logged;
+    assertEquals([/^\d/.test(version), url], [true, `${server.url}/`]);
+    assertEquals(options["publish-key"], "set");
+    assertEquals(options.origin, "a.example,b.example");
+    assert(!JSON.stringify(logged).includes('"k"'), "no secret is shown");
   });
 });
 

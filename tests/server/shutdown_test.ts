@@ -6,7 +6,13 @@ import { close, FrameClient, text } from "../support/frames.ts";
 import { ask, errorCode, msg, publish, subscribe } from "../support/http.ts";
 import { LateEngine } from "../support/late_engine.ts";
 import { RawConnection, requestHead, sendRaw } from "../support/raw.ts";
-import { memoryLimits, serveHere, type ServerProcess, spawnServer } from "../support/server.ts";
+import {
+  logOf,
+  memoryLimits,
+  serveHere,
+  type ServerProcess,
+  spawnServer,
+} from "../support/server.ts";
 import { openPlain, openSocket } from "../support/sockets.ts";
 import { until } from "../support/until.ts";
 
@@ -99,7 +105,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
       code: 0,
       signal: null,
     });
-    const log = await server.stderr();
+    const log = await logOf(server);
     assertMatch(log, new RegExp(`^\\S+ info shutting down signal="${signal}"\\n$`));
   });
 }
@@ -153,7 +159,7 @@ Deno.test("--grace: what is open after that time is dropped, and the exit code i
   await using _server = server;
   using _stalled = stalled;
   const { code } = await within(5000, "the process", server.end());
-  const log = await server.stderr();
+  const log = await logOf(server);
   assertEquals(code, 0, log);
   assertMatch(log, /^\S+ info shutting down [^\n]+\n\S+ error connections dropped [^\n]+\n$/);
 });
@@ -227,7 +233,10 @@ Deno.test("a publish whose body is still being sent when the signal comes is ref
   assertEquals([answer.status, errorCode(answer)], [503, "shutting_down"]);
   assertEquals(await lines.rest(), "");
   assertEquals((await within(2000, "the process", ended)).code, 0);
-  assertMatch(await server.stderr(), /^\S+ info shutting down [^\n]+\n$/);
+  assertMatch(
+    await logOf(server),
+    /^\S+ info shutting down [^\n]+\n(?:\S+ warn refused [^\n]+\n)+$/,
+  );
 });
 
 /** Ways to publish that wait for something. */

@@ -104,10 +104,16 @@ export const DEFAULTS: ServerConfig = {
   heartbeat: 25_000,
   origin: [],
   publishKey: undefined,
+  publishKeyFile: undefined,
   tokenSecret: [],
+  tokenSecretFile: undefined,
   open: false,
+  drainDelay: 0,
   grace: 10_000,
   logFormat: "text",
+  logLevel: "info",
+  check: false,
+  printConfig: false,
 };
 
 /** What errors say that they expect of a size and of a duration. */

@@ -112,6 +112,8 @@ export interface ServerProcess extends TestServer {
   end(signal?: Deno.Signal): Promise<Deno.CommandStatus>;
   /** What was written to stderr; complete once the process has ended. */
   stderr(): Promise<string>;
+  /** What was written to stderr until now. */
+  log(): string;
 }
 
 /** Starts `main.ts`, on a free port unless one is given; `nofile` limits its file descriptors. */
@@ -137,7 +139,11 @@ export async function spawnServer(
   ];
   const process = new Deno.Command(command, { args, cwd, env, stdout: "piped", stderr: "piped" })
     .spawn();
-  const stderr = new Response(process.stderr).text();
+  let log = "";
+  const stderr = (async () => {
+    for await (const text of process.stderr.pipeThrough(new TextDecoderStream())) log += text;
+    return log;
+  })();
   const reader = process.stdout.getReader();
   let greeting = "";
   while (!greeting.includes("\n")) {
@@ -166,6 +172,7 @@ export async function spawnServer(
     port: Number(new URL(url).port),
     end,
     stderr: () => stderr,
+    log: () => log,
     async [Symbol.asyncDispose]() {
       await end("SIGKILL");
     },
@@ -185,6 +192,13 @@ export async function subscriberCount(server: { url: string }): Promise<number> 
   const { text } = await ask(`${server.url}/metrics`);
   return [...text.matchAll(/^river_subscribers\{.*\} ([0-9]+)$/gm)]
     .reduce((sum, [, count]) => sum + Number(count), 0);
+}
+
+/** What a server wrote to stderr, without the lines of its start and its end. */
+export async function logOf(server: { stderr(): Promise<string> }): Promise<string> {
+  const lines = (await server.stderr()).split(/(?<=\n)/);
+  return lines.filter((line) => !/(?: info |"info","message":")(?:started|ended)\b/.test(line))
+    .join("");
 }
 
 /** A process's memory in bytes: `VmRSS` is what it has now, `VmHWM` the most it ever had. */

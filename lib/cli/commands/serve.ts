@@ -5,16 +5,21 @@
  */
 import { isLoopback } from "../../access/local.ts";
 import { MAX_TIMER_MS } from "../../base/clock.ts";
-import { createRiver, type RiverServer } from "../../river.ts";
+import { createRiver, type RiverOptions, type RiverServer } from "../../river.ts";
 import type { Command } from "../command.ts";
 import { connectionBudget } from "../descriptors.ts";
+import { optionsInForce, tomlOf } from "../in_force.ts";
+import { LineWriter } from "../line_writer.ts";
 import { Listener } from "../listener.ts";
 import { createLog, errorFields, type Log } from "../log.ts";
-import { ConfigError } from "../option.ts";
+import { ConfigError, nameOf } from "../option.ts";
 import { checkServer, SERVER_OPTIONS, type ServerConfig } from "../options.ts";
 
 /** Time that the listener gets to end, in milliseconds, even if the grace period is over. */
 const LAST_MS = 50;
+
+/** Time for the last lines of the log to be written, in milliseconds. */
+const FLUSH_MS = 500;
 
 /** Serves until a signal comes. Then it ends the process. */
 export const serve: Command<typeof SERVER_OPTIONS> = {
@@ -27,9 +32,16 @@ export const serve: Command<typeof SERVER_OPTIONS> = {
     "Each flag can be set as RIVER_NAME in the environment (RIVER_HISTORY_TTL=2h) or by its name in",
     'a TOML file (history-ttl = "2h"). Flags win over the environment, the environment over the file.',
   ],
-  async run(config, { version, print, printError }, ignored) {
+  async run(config, { version, print, reread }, ignored) {
     checkServer(config);
-    const log = createLog(config.logFormat, printError);
+    if (config.check) return print("river: the options are good\n");
+    if (config.printConfig) return print(tomlOf(config));
+    // In the background: nobody has to read what a server writes.
+    const [stdout, stderr] = [Deno.stdout, Deno.stderr]
+      .map((stream) => new LineWriter((bytes) => stream.write(bytes)));
+    const log = createLog(config.logFormat, (line) => stderr.write(line), {
+      level: config.logLevel,
+    });
     if (ignored.length > 0) {
       log.info("ignored variables that an orchestrator set", { variables: ignored.join(" ") });
     }
@@ -41,9 +53,18 @@ export const serve: Command<typeof SERVER_OPTIONS> = {
     const url = urlOf(config, listener);
     // Handle signals from here on: whoever reads the line below may send one at once.
     const end = terminated(log);
-    print(`river ${version} listening on ${url}\n`);
+    reloadOnSignal(config, () => reread() as ServerConfig, river, log);
+    stdout.write(`river ${version} listening on ${url}\n`);
+    log.info("started", { version, url, ...optionsInForce(config) });
     await end;
+    if (config.drainDelay > 0) {
+      river.leave();
+      log.info("leaving", { drainDelay: config.drainDelay / 1000 });
+      await delay(config.drainDelay);
+    }
     await shutDown(listener, river, config.grace, log);
+    log.info("ended");
+    await Promise.all([stdout.flush(FLUSH_MS), stderr.flush(FLUSH_MS)]);
     try {
       Deno.exit(0);
     } catch {
@@ -55,15 +76,60 @@ export const serve: Command<typeof SERVER_OPTIONS> = {
 /** The river that the options describe; it does not listen. */
 export function riverOf(
   config: ServerConfig,
-  reports: Pick<Parameters<typeof createRiver>[0] & object, "report" | "warn"> = {},
+  reports: Pick<RiverOptions, "report" | "warn"> = {},
 ): RiverServer {
-  return createRiver({
+  return createRiver({ ...riverOptions(config), ...reports });
+}
+
+function riverOptions(config: ServerConfig): RiverOptions {
+  return {
     ...config,
-    ...reports,
     maxConnections: config.maxConnections || connectionBudget(),
     tokenSecrets: config.tokenSecret,
     origins: config.origin,
+  };
+}
+
+/** Options that a reload cannot change. */
+const FIXED = [
+  "host",
+  "port",
+  "config",
+  "maxIds",
+  "maxQueue",
+  "maxUnsent",
+  "maxInbox",
+  "heartbeat",
+  "drainDelay",
+  "grace",
+  "logFormat",
+] as const satisfies readonly (keyof ServerConfig)[];
+
+/** Reads the options again at SIGHUP. A mistake in them changes nothing. */
+function reloadOnSignal(
+  config: ServerConfig,
+  reread: () => ServerConfig,
+  river: RiverServer,
+  log: Log,
+): void {
+  Deno.addSignalListener("SIGHUP", () => {
+    try {
+      const fresh = reread();
+      checkServer(fresh);
+      river.reload(riverOptions(fresh));
+      log.level = fresh.logLevel;
+      const fixed = FIXED.filter((key) => fresh[key] !== config[key]).map(nameOf);
+      log.info("reloaded the options", optionsInForce(fresh));
+      if (fixed.length > 0) log.warn("some options need a restart", { options: fixed.join(" ") });
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      log.error("kept the options in force", { error: error.message });
+    }
   });
+  // The runtime would end the process, or open its debugger.
+  for (const signal of ["SIGUSR1", "SIGUSR2"] as const) {
+    Deno.addSignalListener(signal, () => log.info("ignored a signal", { signal }));
+  }
 }
 
 /** An error that nobody awaited must not end a server that thousands are connected to. */
@@ -132,6 +198,10 @@ async function shutDown(
     log.error("connections dropped at the end of the grace period");
   }
   await river.close();
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, Math.min(ms, MAX_TIMER_MS)));
 }
 
 /** Whether a promise resolves within so many milliseconds. */

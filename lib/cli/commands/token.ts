@@ -32,6 +32,10 @@ export const TOKEN_OPTIONS = {
     ...SERVER_OPTIONS.tokenSecret,
     help: "the server's secret, to sign with; of several the first",
   },
+  tokenSecretFile: {
+    ...SERVER_OPTIONS.tokenSecretFile,
+    help: "file that holds the server's secrets, one per line",
+  },
   config: { kind: "text", help: "the server's TOML file, which may hold the secret" },
 } as const satisfies Options;
 

@@ -130,11 +130,13 @@ export class LineSession extends SocketSession {
     const context: Record<string, string> = {};
     if (typeof id === "string") context.id = id;
     if (typeof channel === "string") context.channel = channel;
-    if (error instanceof Refusal && error.status === 413) {
+    const refusal = this.#explain(error);
+    if (refusal.status === 413) {
       this.#answer();
       this.endTooLarge();
     } else {
-      const { code, message } = this.#explain(error);
+      const { code, message } = refusal;
+      this.context.onRefused(refusal);
       (this.#answers ??= []).push(line("error", { code, message, ...context }));
       if (++this.#errors < MAX_ERRORS) return;
       this.#answer();
@@ -142,10 +144,10 @@ export class LineSession extends SocketSession {
     }
   }
 
-  #explain(error: unknown): { code: string; message: string } {
+  #explain(error: unknown): Refusal {
     if (error instanceof Refusal) return error;
     if (error instanceof EngineFullError) {
-      return { code: "too_many_channels", message: error.message };
+      return new Refusal(503, "too_many_channels", error.message);
     }
     this.context.report(error);
     return internalError();

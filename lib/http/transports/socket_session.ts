@@ -15,6 +15,14 @@ import type { RequestLimits } from "../params.ts";
 import { Inbox, type Inboxes, type InboxOwner } from "./inbox.ts";
 import { CLOSE_CODES, type SocketSink } from "./socket_sink.ts";
 
+/** How a close for what the client sent is counted: as the same would be over HTTP. */
+const REFUSALS: Readonly<Record<string, [status: number, code: string]>> = {
+  unsupported: [415, "unsupported_type"],
+  forbidden: [403, "forbidden"],
+  tooLarge: [413, "message_too_large"],
+  full: [503, "socket_full"],
+};
+
 /** The parts that a session works with. */
 export interface SessionContext {
   /** Publishes and subscribes. */
@@ -31,6 +39,8 @@ export interface SessionContext {
   readonly inboxes: Inboxes;
   /** Takes errors that only river itself can cause. */
   readonly report: (error: unknown) => void;
+  /** Told of everything that the client sent and that was refused. */
+  readonly onRefused: (refusal: Refusal) => void;
   /** How fast the client may publish. Without it, as fast as it likes. */
   readonly pace?: Pace;
   /** Called once, when the socket is closed. */
@@ -78,6 +88,10 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
    */
   protected end(code: keyof typeof CLOSE_CODES, reason: string): void {
     this.sink.end(CLOSE_CODES[code], reason);
+    if (code !== "error") {
+      const [status, name] = REFUSALS[code];
+      this.context.onRefused(new Refusal(status, name, reason));
+    }
     this.context.subscriber.close(code === "error" ? "error" : "refused");
   }
 

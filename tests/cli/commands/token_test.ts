@@ -15,6 +15,7 @@ Deno.test("readOptions() takes the flags of river token", () => {
     operate: false,
     ttl: 3_600_000,
     tokenSecret: [SECRET],
+    tokenSecretFile: undefined,
     config: undefined,
   };
   assertEquals(tokenOf("--publish", "a", "--publish=room.*", "--ttl=90s"), {
@@ -76,7 +77,7 @@ for (
 ) {
   Deno.test(`river token says: ${expected}`, async () => {
     const nothing = runOf(token, { args: ["token"] }).values as Parameters<typeof token.run>[0];
-    const terminal = { version: "0.0.0", print() {}, printError() {} };
+    const terminal = { version: "0.0.0", print() {}, printError() {}, reread: () => ({}) };
     const run = async () => await token.run({ ...nothing, ...values }, terminal, []);
     assertEquals((await assertRejects(run, ConfigError)).message, expected);
   });
