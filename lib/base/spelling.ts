@@ -40,10 +40,10 @@ export function nearest(name: string, names: readonly string[]): string | undefi
   const plain = plainName(name);
   if (plain === "" || plain.length > MAX_COMPARED) return undefined;
   // Two letters that change places count as two.
-  const most = plain.length < 4 ? 1 : plain.length < 9 ? 2 : 3;
+  const maxDistance = plain.length < 4 ? 1 : plain.length < 9 ? 2 : 3;
   const near = names
     .map((each) => ({ each, distance: levenshteinDistance(plain, plainName(each)) }))
-    .filter(({ distance }) => distance <= most)
+    .filter(({ distance }) => distance <= maxDistance)
     .sort((a, b) => a.distance - b.distance);
   if (near.length > 0) return near[0].each;
   return plain.length < 4 ? undefined : names.find((each) => plainName(each).startsWith(plain));

@@ -52,7 +52,7 @@ export class ChannelLog extends History implements Linked<ChannelLog> {
  * @param time When it is published, in milliseconds of the engine's clock.
  * @param shared The text that it shares with messages of other channels.
  */
-export function messageOf(
+export function nextMessage(
   { channel, epoch, seq }: ChannelLog,
   data: string,
   bytes: number,
@@ -67,6 +67,6 @@ export function messageOf(
 }
 
 /** The message with a type. Most have none, so they have no field for it. */
-export function typed(message: KeptMessage, type: string): KeptMessage {
+export function withType(message: KeptMessage, type: string): KeptMessage {
   return { ...message, type, cost: message.cost + heldBytes(type, utf8Length(type)) };
 }

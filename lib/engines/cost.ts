@@ -53,13 +53,13 @@ export class Holdings {
 /**
  * Checks that the messages of one request take no more than their share of memory.
  *
- * @param most Most bytes that they may take if all are kept.
+ * @param maxBytes Most bytes that they may take if all are kept.
  * @param isKnown Whether a channel counts already, so that it costs nothing new.
  * @throws {BatchTooLargeError} If they would take more.
  */
 export function checkShare(
   publications: readonly Publication[],
-  most: number,
+  maxBytes: number,
   isKnown: (channel: string) => boolean,
 ): void {
   // An upper bound that reads no text. Nearly all requests are far below it.
@@ -67,12 +67,12 @@ export function checkShare(
   for (const { channel, data, type = "" } of publications) {
     bound += 4 * channel.length + 2 * data.length + 2 * type.length;
   }
-  if (bound <= most) return;
+  if (bound <= maxBytes) return;
   const cost = costOf(publications, isKnown);
-  if (cost <= most) return;
+  if (cost <= maxBytes) return;
   throw new BatchTooLargeError(
     `Cannot keep ${publications.length} messages of ${cost} bytes: those of one request may take ` +
-      `${Math.floor(most)} bytes, a quarter of all memory for history`,
+      `${Math.floor(maxBytes)} bytes, a quarter of all memory for history`,
   );
 }
 

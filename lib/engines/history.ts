@@ -60,14 +60,14 @@ export class History {
   }
 
   /**
-   * Adds the next message, and first forgets the oldest ones so that at most `most` are kept. Its
+   * Adds the next message, and first forgets the oldest ones so that at most `maxCount` are kept. Its
    * seq must be one more than that of the newest.
    *
    * @param holdings The sums over all histories, this one included. They are updated.
    */
-  push(message: KeptMessage, most: number, holdings: Holdings): void {
-    if (most < 1) return this.trim(0, Infinity, holdings);
-    while (this.#length >= most) this.#drop(holdings);
+  push(message: KeptMessage, maxCount: number, holdings: Holdings): void {
+    if (maxCount < 1) return this.trim(0, Infinity, holdings);
+    while (this.#length >= maxCount) this.#drop(holdings);
     if (this.#length === 0) this.#first = message.seq;
     if (this.#length > 0 && this.#length >= this.#slots.length) this.#resize(this.#length * 2);
     if (this.#slots === NO_SLOTS) this.#only = message;

@@ -22,7 +22,7 @@ import {
   type Usage,
 } from "../core/engine.ts";
 import { utf8Length } from "../core/message.ts";
-import { ChannelLog, messageOf, typed } from "./channel_log.ts";
+import { ChannelLog, nextMessage, withType } from "./channel_log.ts";
 import { checkShare, heldBytes, Holdings, SharedText } from "./cost.ts";
 import type { KeptMessage } from "./history.ts";
 
@@ -54,9 +54,9 @@ const MAX_TOUCH_MS = 60_000;
 /** How often expired channels are looked for, in milliseconds. */
 const SWEEP_MS = 1000;
 /** Most channels dropped and keys forgotten per turn of the event loop. */
-const SWEEP_BATCH = 1000;
+const SWEEP_COUNT = 1000;
 /** Channels that `list` looks at before others get a turn. */
-const LIST_BATCH = 10_000;
+const LIST_COUNT = 10_000;
 
 /** Keeps everything in this process. Answers at once. */
 export class MemoryEngine implements Engine {
@@ -70,7 +70,7 @@ export class MemoryEngine implements Engine {
    * The channels that count against the limits: all except those that are watched and keep nothing.
    * Forgetting those would free nothing, and they must not keep others out.
    */
-  readonly #chain = new Chain<ChannelLog>();
+  readonly #counted = new Chain<ChannelLog>();
   /** By channel and key. */
   readonly #ids: Recents<Key, { readonly receipt: Receipt; readonly time: number }>;
   readonly #holdings = new Holdings();
@@ -118,7 +118,7 @@ export class MemoryEngine implements Engine {
 
   publishAll(publications: readonly Publication[]): Receipt[] {
     const share = this.#limits.maxMemory * BATCH_SHARE;
-    checkShare(publications, share, (channel) => this.#counts(channel));
+    checkShare(publications, share, (channel) => this.#isCounted(channel));
     this.#checkRoom(publications);
     // Nothing below may fail: what was published before the failure would stay.
     const now = this.#now();
@@ -157,15 +157,15 @@ export class MemoryEngine implements Engine {
       log = this.#create(channel);
     }
     log.watched = true;
-    if (log.length === 0 && this.#chain.has(log)) this.#discount(log);
+    if (log.length === 0 && this.#counted.has(log)) this.#stopCounting(log);
   }
 
   unwatch(channel: string): void {
     const log = this.#logs.get(keyOf(channel));
     if (log === undefined) return;
     log.watched = false;
-    if (this.#chain.has(log)) this.#touch(log);
-    else if (log.seq > 0 && this.#chain.size < this.#limits.maxChannels) this.#count(log);
+    if (this.#counted.has(log)) this.#touch(log);
+    else if (log.seq > 0 && this.#counted.size < this.#limits.maxChannels) this.#startCounting(log);
     else this.#drop(log);
   }
 
@@ -180,10 +180,10 @@ export class MemoryEngine implements Engine {
     }
     // A Map is iterated in the order of insertion, also if it changes meanwhile.
     const channels: ChannelInfo[] = [];
-    let looked = 0;
+    let visited = 0;
     let last = Number(after);
     for (const log of this.#logs.values()) {
-      if (++looked % LIST_BATCH === 0) await new Promise<void>(afterOthers);
+      if (++visited % LIST_COUNT === 0) await new Promise<void>(afterOthers);
       if (log.order <= last || !log.channel.startsWith(prefix)) continue;
       if (channels.length === limit) return { channels, next: String(last) };
       channels.push(this.#describe(log));
@@ -199,7 +199,7 @@ export class MemoryEngine implements Engine {
     log.seq = 0;
     // From here on it is like any other channel without messages.
     log.epoch = this.#epoch = this.#newEpoch();
-    this.#leave(log);
+    this.#dropUnlessWatched(log);
     return this.#describe(log);
   }
 
@@ -222,30 +222,30 @@ export class MemoryEngine implements Engine {
   }
 
   /**
-   * Drops expired channels and keys, at most `SWEEP_BATCH` per turn. The list is in the order of
+   * Drops expired channels and keys, at most `SWEEP_COUNT` per turn. The list is in the order of
    * the last touch, so this looks only at those that are dropped, and at one more.
    */
   sweep(): void {
     const now = this.#now();
-    let budget = SWEEP_BATCH;
+    let budget = SWEEP_COUNT;
     for (let id = this.#ids.oldest; id !== undefined; id = this.#ids.oldest) {
       if (id.value.time > now - this.#limits.idTtl || --budget < 0) break;
       this.#ids.delete(id.key);
     }
-    for (let log = this.#chain.oldest; log !== undefined; log = this.#chain.oldest) {
+    for (let log = this.#counted.oldest; log !== undefined; log = this.#counted.oldest) {
       if (log.touched > now - this.#limits.historyTtl || --budget < 0) break;
       this.#expire(log);
       // `touched` lags by up to `#touchMs`, so this channel is not idle yet. All behind it were
       // touched later, so stop here.
       if (log.length > 0) break;
-      this.#leave(log);
+      this.#dropUnlessWatched(log);
     }
     if (budget < 0) this.#sweeping = afterOthers(() => this.sweep());
   }
 
   /** How many channels are watched and keep nothing. */
   get #onlyWatched(): number {
-    return this.#logs.size - this.#chain.size;
+    return this.#logs.size - this.#counted.size;
   }
 
   #publish(
@@ -265,11 +265,11 @@ export class MemoryEngine implements Engine {
     const log = this.#admit(channel);
     // Nothing may fail from the number to the receipt: the number would be used, and nobody told.
     const message = type === undefined
-      ? messageOf(log, data, bytes, now, shared)
-      : typed(messageOf(log, data, bytes, now, shared), type);
+      ? nextMessage(log, data, bytes, now, shared)
+      : withType(nextMessage(log, data, bytes, now, shared), type);
     log.seq = message.seq;
     this.#published++;
-    this.#keep(log, message);
+    this.#store(log, message);
     const receipt: Receipt = {
       channel: log.channel,
       seq: message.seq,
@@ -284,26 +284,26 @@ export class MemoryEngine implements Engine {
   /** The channel, which counts against the limits because it is published to. */
   #admit(channel: string): ChannelLog {
     const log = this.#logs.get(keyOf(channel));
-    if (log !== undefined && this.#chain.has(log)) return log;
-    const { size } = this.#chain;
+    if (log !== undefined && this.#counted.has(log)) return log;
+    const { size } = this.#counted;
     if (size >= this.#limits.maxChannels) {
       throw new EngineFullError(
         `Cannot publish to another channel: there are ${size} already, the most allowed`,
       );
     }
     const admitted = log ?? this.#create(channel);
-    this.#count(admitted);
+    this.#startCounting(admitted);
     return admitted;
   }
 
   /** Makes sure that there is room for all these channels, so that none of them fails halfway. */
   #checkRoom(publications: readonly Publication[]): void {
-    const room = this.#limits.maxChannels - this.#chain.size;
+    const room = this.#limits.maxChannels - this.#counted.size;
     if (publications.length <= room) return;
     const unknown = new Set<Key>();
     // Publications whose id is a repeat count too: the id may be forgotten before their turn.
     for (const { channel } of publications) {
-      if (!this.#counts(channel)) unknown.add(keyOf(channel));
+      if (!this.#isCounted(channel)) unknown.add(keyOf(channel));
     }
     if (unknown.size <= room) return;
     throw new EngineFullError(
@@ -311,9 +311,9 @@ export class MemoryEngine implements Engine {
     );
   }
 
-  #counts(channel: string): boolean {
+  #isCounted(channel: string): boolean {
     const log = this.#logs.get(keyOf(channel));
-    return log !== undefined && this.#chain.has(log);
+    return log !== undefined && this.#counted.has(log);
   }
 
   #create(channel: string): ChannelLog {
@@ -324,45 +324,45 @@ export class MemoryEngine implements Engine {
 
   #drop(log: ChannelLog): void {
     this.#logs.delete(keyOf(log.channel));
-    if (this.#chain.has(log)) this.#discount(log);
+    if (this.#counted.has(log)) this.#stopCounting(log);
     if (log.seq > 0) this.#epoch = this.#newEpoch();
   }
 
   /** A channel keeps nothing. It is dropped, or stays without counting if it is watched. */
-  #leave(log: ChannelLog): void {
+  #dropUnlessWatched(log: ChannelLog): void {
     if (!log.watched) this.#drop(log);
-    else if (this.#chain.has(log)) this.#discount(log);
+    else if (this.#counted.has(log)) this.#stopCounting(log);
   }
 
-  #count(log: ChannelLog): void {
+  #startCounting(log: ChannelLog): void {
     log.touched = this.#now();
-    this.#chain.add(log);
+    this.#counted.add(log);
     this.#holdings.held += log.cost;
   }
 
-  #discount(log: ChannelLog): void {
-    this.#chain.remove(log);
+  #stopCounting(log: ChannelLog): void {
+    this.#counted.remove(log);
     this.#holdings.held -= log.cost;
   }
 
-  #keep(log: ChannelLog, message: KeptMessage): void {
+  #store(log: ChannelLog, message: KeptMessage): void {
     log.push(message, this.#limits.history, this.#holdings);
     log.trim(Infinity, message.time - this.#limits.historyTtl, this.#holdings);
-    if (message.time - log.touched >= this.#touchMs || log === this.#chain.oldest) {
+    if (message.time - log.touched >= this.#touchMs || log === this.#counted.oldest) {
       this.#touch(log, message.time);
     }
     while (this.#holdings.held > this.#limits.maxMemory) {
-      const idlest = this.#chain.oldest!;
-      if (this.#isBusy(idlest, log)) {
-        this.#touch(idlest, message.time);
+      const longestIdle = this.#counted.oldest!;
+      if (this.#isBusy(longestIdle, log)) {
+        this.#touch(longestIdle, message.time);
         continue;
       }
       // It may have nothing left: its messages expired, or had gone before it was left.
-      idlest.trim(idlest.length - 1, -Infinity, this.#holdings);
-      if (idlest.length > 0) continue;
+      longestIdle.trim(longestIdle.length - 1, -Infinity, this.#holdings);
+      if (longestIdle.length > 0) continue;
       // All others are gone. The message is larger than all memory, and is kept all the same.
-      if (idlest === log) break;
-      this.#leave(idlest);
+      if (longestIdle === log) break;
+      this.#dropUnlessWatched(longestIdle);
     }
   }
 
@@ -370,9 +370,9 @@ export class MemoryEngine implements Engine {
    * Whether the channel that was touched longest ago has been published to since. Then others have
    * been idle for longer. If it is `log`, it was published to just now.
    */
-  #isBusy(idlest: ChannelLog, log: ChannelLog): boolean {
-    if (idlest === log) return this.#chain.size > 1;
-    return idlest.newest !== undefined && idlest.newest.time > idlest.touched;
+  #isBusy(longestIdle: ChannelLog, log: ChannelLog): boolean {
+    if (longestIdle === log) return this.#counted.size > 1;
+    return longestIdle.newest !== undefined && longestIdle.newest.time > longestIdle.touched;
   }
 
   #expire(log: ChannelLog): void {
@@ -392,6 +392,6 @@ export class MemoryEngine implements Engine {
 
   #touch(log: ChannelLog, now: number = this.#now()): void {
     log.touched = now;
-    this.#chain.touch(log);
+    this.#counted.touch(log);
   }
 }
