@@ -75,19 +75,19 @@ export class Channel implements Feed {
   /**
    * Takes the next batch of pending messages. There must be at least one.
    *
-   * @param most At most so many messages.
-   * @param mostBytes At most this cost, unless the batch is one message.
+   * @param max At most so many messages.
+   * @param maxBytes At most this cost, unless the batch is one message.
    */
-  take(most: number, mostBytes: number): Batch {
+  take(max: number, maxBytes: number): Batch {
     const messages = this.#pending;
     const start = this.#next;
     const { epoch } = messages[start];
     let cost = messages[start].bytes + MESSAGE_COST;
     let end = start + 1;
     // If the channel was reset meanwhile, its new epoch begins a batch of its own.
-    for (; end < messages.length && end - start < most && messages[end].epoch === epoch; end++) {
+    for (; end < messages.length && end - start < max && messages[end].epoch === epoch; end++) {
       cost += messages[end].bytes + MESSAGE_COST;
-      if (cost > mostBytes) break;
+      if (cost > maxBytes) break;
     }
     const all = end === messages.length;
     this.#next = all ? 0 : end;

@@ -59,23 +59,23 @@ export function parseCursors(text: string, count: number): (Cursor | undefined)[
  * The position of a client that comes from another server: in an epoch that no channel ever had. So
  * the client is told of a restart, and gets all of the history.
  */
-export const ELSEWHERE: Position = { epoch: "0", seq: 0 };
+export const FOREIGN: Position = { epoch: "0", seq: 0 };
 
 /**
  * Reads the id of the last event. Browsers send it by themselves, whichever server it came from. An
- * id that is not a position of ours counts as `ELSEWHERE`. If the list does not have `count` items,
+ * id that is not a position of ours counts as `FOREIGN`. If the list does not have `count` items,
  * all of them do.
  */
 export function parseEventIds(text: string, count: number): (Cursor | undefined)[] {
   const items = text.split(",", count + 1);
-  if (items.length !== count) return new Array<Cursor>(count).fill(ELSEWHERE);
+  if (items.length !== count) return new Array<Cursor>(count).fill(FOREIGN);
   return items.map((item) => {
     const trimmed = item.trim();
     if (trimmed === "" && count > 1) return undefined;
     try {
       return parseCursor(trimmed);
     } catch {
-      return ELSEWHERE;
+      return FOREIGN;
     }
   });
 }

@@ -88,7 +88,7 @@ export class Hub implements ChannelOwner, Local {
       heartbeat,
       metrics,
       report,
-      whenRoom: (subscriber) => this.#await(subscriber),
+      whenRoom: (subscriber) => this.#awaitRoom(subscriber),
       onClose: (subscriber, reason) => {
         this.#subscribers.delete(subscriber);
         this.#behind.delete(subscriber);
@@ -230,7 +230,7 @@ export class Hub implements ChannelOwner, Local {
     if (this.#behind.size > 0) this.#resumeSoon(late ? 0 : RETRY_MS);
   }
 
-  #await(subscriber: Subscriber): void {
+  #awaitRoom(subscriber: Subscriber): void {
     this.#behind.add(subscriber);
     if (this.#retryTimer === undefined) this.#resumeSoon(RETRY_MS);
   }
@@ -251,18 +251,18 @@ export class Hub implements ChannelOwner, Local {
    */
   drain(): void {
     this.#closed = true;
-    if (this.#outbox.empty) this.#end();
+    if (this.#outbox.empty) this.#closeAll();
   }
 
   /** Sends all pending messages at once, ends every subscriber and closes the engine. */
   async close(): Promise<void> {
     this.#closed = true;
     while (!this.#outbox.empty) this.#outbox.flush();
-    this.#end();
+    this.#closeAll();
     await this.#engine.close();
   }
 
-  #end(): void {
+  #closeAll(): void {
     for (const subscriber of this.#subscribers) subscriber.close("shutdown");
     clearTimeout(this.#retryTimer);
     this.#unsent.stop();
@@ -301,7 +301,7 @@ export class Hub implements ChannelOwner, Local {
     this.#scheduled = false;
     const messages = this.#outbox.flush();
     if (!this.#outbox.empty) this.#flushSoon();
-    else if (this.#closed) this.#end();
+    else if (this.#closed) this.#closeAll();
     return messages;
   }
 

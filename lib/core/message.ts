@@ -45,7 +45,7 @@ export interface Format {
   /** A gap, encoded. Empty if the format does not show gaps. */
   gap(gap: Gap): string;
   /** Most messages per write, if each takes much more than its data. Without it, any number. */
-  readonly atOnce?: number;
+  readonly maxPerWrite?: number;
 }
 
 /** Something that a subscriber is sent. */
@@ -72,10 +72,10 @@ export class Batch implements Frame {
   #text: string | undefined;
   #textBytes: number | undefined;
   #parts: readonly Batch[] = NO_PARTS;
-  #most = 0;
+  #partSize = 0;
   #format: Format | undefined;
   #bytes: Uint8Array<ArrayBuffer> | undefined;
-  #others: Map<Format, Uint8Array<ArrayBuffer>> | undefined;
+  #otherFormats: Map<Format, Uint8Array<ArrayBuffer>> | undefined;
 
   /**
    * A batch of these messages, not encoded yet.
@@ -138,22 +138,22 @@ export class Batch implements Frame {
       this.#format = format;
       return this.#bytes = utf8.encode(format.messages(this));
     }
-    this.#others ??= new Map();
-    let bytes = this.#others.get(format);
+    this.#otherFormats ??= new Map();
+    let bytes = this.#otherFormats.get(format);
     if (bytes === undefined) {
       bytes = utf8.encode(format.messages(this));
-      this.#others.set(format, bytes);
+      this.#otherFormats.set(format, bytes);
     }
     return bytes;
   }
 
   /** The batch in parts of at most `most` messages. Equal calls return the same parts. */
-  parts(most: number): readonly Batch[] {
-    if (this.messages.length <= most) return [this];
-    if (this.#most !== most) {
-      this.#most = most;
-      const count = Math.ceil(this.messages.length / most);
-      this.#parts = Array.from({ length: count }, (_, i) => this.slice(i * most, (i + 1) * most));
+  parts(size: number): readonly Batch[] {
+    if (this.messages.length <= size) return [this];
+    if (this.#partSize !== size) {
+      this.#partSize = size;
+      const count = Math.ceil(this.messages.length / size);
+      this.#parts = Array.from({ length: count }, (_, i) => this.slice(i * size, (i + 1) * size));
     }
     return this.#parts;
   }

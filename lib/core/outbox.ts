@@ -27,7 +27,7 @@ const FLOOD_MESSAGES = 65_536;
 const FLOOD_BYTES = 16 * 1024 * 1024;
 const FLOOD_MS = 50;
 /** Messages delivered between two looks at the clock. */
-const CLOCK_EVERY = 256;
+const CLOCK_INTERVAL = 256;
 
 /** The channels that have something to deliver. */
 export class Outbox {
@@ -72,8 +72,8 @@ export class Outbox {
    */
   flush(): number {
     const flooded = this.#messages > FLOOD_MESSAGES || this.#bytes > FLOOD_BYTES;
-    const most = flooded ? Infinity : this.#maxMessages;
-    const mostBytes = flooded ? Infinity : this.#maxBytes;
+    const maxMessages = flooded ? Infinity : this.#maxMessages;
+    const maxBytes = flooded ? Infinity : this.#maxBytes;
     const end = performance.now() + (flooded ? FLOOD_MS : TURN_MS);
     let messages = this.#batch?.messages.length ?? 0;
     let batches = this.#batch === undefined ? 0 : 1;
@@ -82,9 +82,9 @@ export class Outbox {
     this.#channels = [];
     let bytes = 0;
     let next = 0;
-    while (next < channels.length && messages < most && bytes < mostBytes) {
+    while (next < channels.length && messages < maxMessages && bytes < maxBytes) {
       const channel = channels[next++];
-      const batch = channel.take(most - messages, mostBytes - bytes);
+      const batch = channel.take(maxMessages - messages, maxBytes - bytes);
       if (channel.pending) this.#channels.push(channel);
       const { cost } = batch;
       messages += batch.messages.length;
@@ -105,14 +105,14 @@ export class Outbox {
     const batch = this.#batch;
     if (batch === undefined) return true;
     const weight = batch.messages.length;
-    let unwatched = 0;
+    let sinceClock = 0;
     // A Set may change during iteration: members that are removed are not visited, no others are
     // skipped.
     for (const subscription of this.#rest) {
       subscription.deliver(batch);
-      unwatched += weight;
-      if (unwatched < CLOCK_EVERY) continue;
-      unwatched = 0;
+      sinceClock += weight;
+      if (sinceClock < CLOCK_INTERVAL) continue;
+      sinceClock = 0;
       if (performance.now() >= end) return false;
     }
     this.#batch = undefined;

@@ -6,13 +6,13 @@
  */
 
 /** A flush with at least this many messages per channel is assumed to come from many publishers. */
-const MANY = 4;
+const MANY_MESSAGES = 4;
 /**
  * A flush is long if it takes at least so many milliseconds with all its writes: some 500 writes.
  */
-const LONG_MS = 4;
+const LONG_FLUSH_MS = 4;
 /** The pause after a long flush, as a share of the time that it took. */
-const PAUSE = 0.5;
+const PAUSE_SHARE = 0.5;
 /** The longest wait, in milliseconds. */
 const MAX_PAUSE_MS = 4;
 
@@ -71,12 +71,14 @@ export class Pacer {
     const start = this.#now();
     this.#writing = true;
     // If the flush left something over, there is no publisher to wait for.
-    if (flush() < MANY || this.#next !== undefined) return this.#continue();
+    if (flush() < MANY_MESSAGES || this.#next !== undefined) return this.#continue();
     // The runtime writes the flushed bytes before the next turn.
     setImmediate(() => {
       const end = this.#now();
       const took = end - start;
-      if (took >= LONG_MS) this.#pausedUntil = end + Math.min(took * PAUSE, MAX_PAUSE_MS);
+      if (took >= LONG_FLUSH_MS) {
+        this.#pausedUntil = end + Math.min(took * PAUSE_SHARE, MAX_PAUSE_MS);
+      }
       this.#continue();
     });
   }

@@ -41,7 +41,7 @@ export type CloseReason =
  *
  * class ConsoleSink implements Sink {
  *   readonly once = false;
- *   readonly atOnce = Infinity;
+ *   readonly maxPerWrite = Infinity;
  *   readonly held = 0;
  *
  *   exceeds(): boolean {
@@ -79,7 +79,7 @@ export interface Sink {
    * Most messages that it may be given between two calls of `exceeds`. `Infinity`, unless each
    * message takes much more than its data.
    */
-  readonly atOnce: number;
+  readonly maxPerWrite: number;
 
   /**
    * MUST tell whether more than `limit` bytes are unsent: taken by the sink, but not by the

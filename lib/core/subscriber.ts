@@ -57,14 +57,14 @@ const HISTORY_WINDOW_SHARE = 1 / 4;
  * small chunks, 1.3 MiB in chunks of 64 KiB (Deno 2.9.6). Live messages take nothing more, because
  * all subscribers share their bytes.
  */
-const RUNTIME_HOLDS = 1024 * 1024;
+const RUNTIME_HISTORY_BYTES = 1024 * 1024;
 
 /** One client's subscriptions, and the sink that they share. */
 export class Subscriber implements Timed {
   /** The label under which the metrics count it. */
   readonly transport: string;
   /** Most messages per write. The queue is looked at before each. */
-  readonly atOnce: number;
+  readonly maxPerWrite: number;
   readonly #sink: Sink;
   readonly #context: SubscriberContext;
   readonly #endsAt: number;
@@ -73,16 +73,16 @@ export class Subscriber implements Timed {
   /** Subscriptions whose history waits for room, in the order of their turns. */
   #behind: Subscription[] | undefined;
   /** Whether the runtime may hold some of its history. */
-  #holds = false;
+  #runtimeHolds = false;
   /** Bytes of history sent so far. */
-  #history = 0;
-  #left: number;
+  #historyBytes = 0;
+  #remaining: number;
   #lastWrite: number;
-  #written = false;
+  #wroteAnything = false;
   #reason: CloseReason | undefined;
 
   /** Whether an answer with history is awaited. Set by the subscription that asked. */
-  asking = false;
+  awaitsReplay = false;
 
   /** Belongs to the timer wheel. */
   due = 0;
@@ -98,9 +98,9 @@ export class Subscriber implements Timed {
       options;
     this.transport = transport;
     this.#sink = sink;
-    this.atOnce = sink.atOnce;
+    this.maxPerWrite = sink.maxPerWrite;
     this.#context = context;
-    this.#left = limit;
+    this.#remaining = limit;
     this.#lastWrite = wheel.now;
     this.#endsAt = wheel.now + lifetime;
     this.#endReason = endReason;
@@ -153,10 +153,10 @@ export class Subscriber implements Timed {
 
   /** Whether there is room for more history. All its channels share the room, one at a time. */
   get hasRoom(): boolean {
-    if (this.asking || this.#historyFull) return false;
+    if (this.awaitsReplay || this.#historyFull) return false;
     // The first piece never waits: readers that take nothing must not keep others from a short
     // history.
-    return this.#history < this.historyPiece / 2 || !this.#context.unsent.full;
+    return this.#historyBytes < this.historyPiece / 2 || !this.#context.unsent.full;
   }
 
   /** Whether as much history is unsent as is allowed. */
@@ -171,13 +171,13 @@ export class Subscriber implements Timed {
    */
   awaitRoom(subscription: Subscription, started: boolean): void {
     // The first pieces fit into the buffers of the kernel.
-    if (started && !this.#holds && this.#history > 2 * this.historyPiece) {
-      this.#holds = true;
-      this.#context.unsent.wrote(RUNTIME_HOLDS);
+    if (started && !this.#runtimeHolds && this.#historyBytes > 2 * this.historyPiece) {
+      this.#runtimeHolds = true;
+      this.#context.unsent.wrote(RUNTIME_HISTORY_BYTES);
     }
     if (this.#behind === undefined) this.#behind = [subscription];
     else this.#behind.push(subscription);
-    if (this.#behind.length === 1 && !this.asking) this.#context.whenRoom(this);
+    if (this.#behind.length === 1 && !this.awaitsReplay) this.#context.whenRoom(this);
   }
 
   /**
@@ -190,8 +190,8 @@ export class Subscriber implements Timed {
     while (waiting.length > 0 && this.hasRoom) waiting.shift()!.catchUp();
     if (waiting.length === 0) {
       this.#behind = undefined;
-      this.#holds = false;
-    } else if (!this.asking) this.#context.whenRoom(this);
+      this.#runtimeHolds = false;
+    } else if (!this.awaitsReplay) this.#context.whenRoom(this);
   }
 
   /** Whether at most `maxQueue` bytes are unsent. If not, it closes the subscriber. */
@@ -204,7 +204,7 @@ export class Subscriber implements Timed {
   /** Bytes of memory that its unsent messages take. */
   get unsent(): number {
     if (this.#reason !== undefined) return 0;
-    return this.#sink.held + (this.#holds ? RUNTIME_HOLDS : 0);
+    return this.#sink.held + (this.#runtimeHolds ? RUNTIME_HISTORY_BYTES : 0);
   }
 
   /** Counts bytes that others gave to its sink: the answers to its client. */
@@ -219,14 +219,14 @@ export class Subscriber implements Timed {
 
   /** Sends a piece of history. */
   writeHistory(batch: Batch): void {
-    this.#history += batch.cost;
+    this.#historyBytes += batch.cost;
     this.write(batch);
   }
 
   /** Sends messages. Closes the subscriber if it has all it asked for, or is too slow. */
   write(batch: Batch): void {
-    if (batch.messages.length <= this.atOnce) return this.#write(batch);
-    for (const part of batch.parts(this.atOnce)) {
+    if (batch.messages.length <= this.maxPerWrite) return this.#write(batch);
+    for (const part of batch.parts(this.maxPerWrite)) {
       if (this.#reason !== undefined) return;
       this.#write(part);
     }
@@ -236,31 +236,31 @@ export class Subscriber implements Timed {
     try {
       if (!this.keepsUp()) return;
       const { length } = batch.messages;
-      const sent = Math.min(length, this.#left);
+      const sent = Math.min(length, this.#remaining);
       const bytes = this.#sink.write(sent < length ? batch.slice(0, sent) : batch);
       this.#context.unsent.wrote(bytes);
-      this.#left -= sent;
+      this.#remaining -= sent;
       this.#context.metrics.delivered(sent);
     } catch (error) {
       return this.fail(error);
     }
     this.#lastWrite = this.#context.wheel.now;
-    this.#written = true;
-    if (this.#left === 0) this.close("done");
+    this.#wroteAnything = true;
+    if (this.#remaining === 0) this.close("done");
   }
 
   /** Sends a gap. */
   writeGap(gap: Gap): void {
     this.#context.metrics.gap(gap.reason);
     this.#guard(() => {
-      if (this.#sink.write(gap) > 0) this.#written = true;
+      if (this.#sink.write(gap) > 0) this.#wroteAnything = true;
     });
     this.#lastWrite = this.#context.wheel.now;
   }
 
   /** Called when an answer is complete. Closes the subscriber if it wanted only one. */
   settle(): void {
-    if (!this.#sink.once || !this.#written) return;
+    if (!this.#sink.once || !this.#wroteAnything) return;
     if (this.#subscriptions.every(({ live }) => live)) this.close("done");
   }
 

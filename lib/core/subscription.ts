@@ -75,7 +75,7 @@ export class Subscription {
    * from then on. Returns a promise only if the engine answers later.
    */
   open(): Promise<void> | void {
-    if (this.#cursor === undefined) return this.#last > 0 ? this.#openBack() : this.catchUp();
+    if (this.#cursor === undefined) return this.#last > 0 ? this.#openAtLast() : this.catchUp();
     const { epoch, seq } = this.#cursor;
     if (epoch !== undefined) return this.#open({ epoch, seq });
     try {
@@ -106,7 +106,7 @@ export class Subscription {
         }
         const replay = this.#feed.since(this.#cursor, subscriber.historyPiece);
         if (replay instanceof Promise) return this.#awaitReplay(replay);
-        this.#take(replay);
+        this.#takeReplay(replay);
       }
     } catch (error) {
       this.#fail(error);
@@ -117,13 +117,13 @@ export class Subscription {
     const subscriber = this.#subscriber;
     const history = this.#cursor !== undefined;
     this.#meanwhile = [];
-    if (history) subscriber.asking = true;
+    if (history) subscriber.awaitsReplay = true;
     try {
-      this.#take(await replay);
+      this.#takeReplay(await replay);
     } catch (error) {
       this.#fail(error);
     }
-    if (history) subscriber.asking = false;
+    if (history) subscriber.awaitsReplay = false;
     await this.catchUp();
     if (history) subscriber.resume();
   }
@@ -140,7 +140,7 @@ export class Subscription {
   }
 
   /** Opens at the position before the newest `#last` messages that are kept. */
-  #openBack(): Promise<void> | void {
+  #openAtLast(): Promise<void> | void {
     try {
       const replay = this.#feed.since(undefined, 0);
       if (!(replay instanceof Promise)) return this.#openBefore(replay);
@@ -167,13 +167,15 @@ export class Subscription {
   }
 
   /** Takes a piece of history, and goes live if it is the last one. */
-  #take({ epoch, head, messages }: Replay): void {
+  #takeReplay({ epoch, head, messages }: Replay): void {
     const meanwhile = this.#meanwhile;
     this.#meanwhile = undefined;
     if (this.#ended) return;
     const subscriber = this.#subscriber;
     // The rest is asked for again once there is room.
-    if (messages.length > subscriber.atOnce) messages = messages.slice(0, subscriber.atOnce);
+    if (messages.length > subscriber.maxPerWrite) {
+      messages = messages.slice(0, subscriber.maxPerWrite);
+    }
     const next = messages.length > 0 ? messages[0].seq : head + 1;
     const asked = this.#cursor ?? { epoch, seq: head };
     this.#open({ epoch: asked.epoch ?? epoch, seq: asked.seq });

@@ -20,8 +20,8 @@ const CUT_TO = 0.9;
  * Least time between two looks at all queues: in milliseconds, and in times of how long a look
  * takes.
  */
-const LOOK_MS = 10;
-const LOOK_SPACING = 20;
+const CHECK_MS = 10;
+const CHECK_SPACING = 20;
 
 /**
  * Adds up the bytes that are written, which costs nothing. Only if they exceed the room that was
@@ -35,7 +35,7 @@ export class Unsent {
   #unsent = 0;
   #written = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #spacing = LOOK_MS;
+  #spacing = CHECK_MS;
 
   /** Holds all these queues together to `limit` bytes. */
   constructor(limit: number, queues: Iterable<Queue>) {
@@ -46,14 +46,14 @@ export class Unsent {
   /** Whether history has to wait. It may wait some milliseconds longer than necessary. */
   get full(): boolean {
     if (this.#unsent + this.#written < this.#limit * HISTORY_SHARE) return false;
-    this.#lookSoon();
+    this.#checkSoon();
     return true;
   }
 
   /** Counts bytes that were written to a queue. */
   wrote(bytes: number): void {
     this.#written += bytes;
-    if (this.#unsent + this.#written > this.#limit) this.#lookSoon();
+    if (this.#unsent + this.#written > this.#limit) this.#checkSoon();
   }
 
   /** Looks at all queues, and returns the bytes that are unsent now. */
@@ -68,24 +68,24 @@ export class Unsent {
     clearTimeout(this.#timer);
   }
 
-  #lookSoon(): void {
+  #checkSoon(): void {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      this.#look();
+      this.#check();
     }, this.#spacing);
   }
 
-  #look(): void {
+  #check(): void {
     const start = performance.now();
     if (this.count() > this.#limit) this.#cut();
-    this.#spacing = Math.max(LOOK_MS, (performance.now() - start) * LOOK_SPACING);
+    this.#spacing = Math.max(CHECK_MS, (performance.now() - start) * CHECK_SPACING);
   }
 
   /** Closes the subscribers that have the most unsent bytes. */
   #cut(): void {
-    const longest = [...this.#queues].map((queue) => ({ queue, unsent: queue.unsent }))
+    const largest = [...this.#queues].map((queue) => ({ queue, unsent: queue.unsent }))
       .sort((a, b) => b.unsent - a.unsent);
-    for (const { queue, unsent } of longest) {
+    for (const { queue, unsent } of largest) {
       if (this.#unsent <= this.#limit * CUT_TO) return;
       queue.close("slow");
       this.#unsent -= unsent;

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { ELSEWHERE } from "../../lib/core/cursor.ts";
+import { FOREIGN } from "../../lib/core/cursor.ts";
 import { Batch } from "../../lib/core/message.ts";
 import { checkData, checkName, MAX_NAME } from "../../lib/core/names.ts";
 import { Refusal } from "../../lib/core/refusal.ts";
@@ -965,14 +965,14 @@ Deno.test("joinsOf() takes an event id that is not a position for one of another
   const ids = ["abc", "1478833333:0", "-1", "18446744073709551616", "k3f9x2-1,k3f9x2-2", "é", ","];
   for (const id of [...ids, "x".repeat(10_000), "k3f9x2-1, k3f9x2-1", "0-0"]) {
     const text = `name=x&last_event_id=${id}`;
-    assertEquals(joins(text), [{ channel: "x", cursor: ELSEWHERE }], id);
-    assertEquals(joins(`name=x&lastEventId=${id}`), [{ channel: "x", cursor: ELSEWHERE }], id);
-    assertEquals(joins("name=x", id), [{ channel: "x", cursor: ELSEWHERE }], id);
+    assertEquals(joins(text), [{ channel: "x", cursor: FOREIGN }], id);
+    assertEquals(joins(`name=x&lastEventId=${id}`), [{ channel: "x", cursor: FOREIGN }], id);
+    assertEquals(joins("name=x", id), [{ channel: "x", cursor: FOREIGN }], id);
   }
-  const both = [{ channel: "x", cursor: ELSEWHERE }, { channel: "y", cursor: ELSEWHERE }];
+  const both = [{ channel: "x", cursor: FOREIGN }, { channel: "y", cursor: FOREIGN }];
   assertEquals(joins("name=x&name=y", "k3f9x2-1"), both);
   assertEquals(joins("name=x&name=y", "k3f9x2-1, k3f9x2-2, k3f9x2-3"), both);
-  const second = [{ channel: "x", cursor: ELSEWHERE }, { channel: "y", cursor: { seq: 7 } }];
+  const second = [{ channel: "x", cursor: FOREIGN }, { channel: "y", cursor: { seq: 7 } }];
   assertEquals(joins("name=x&name=y", "abc, 7"), second);
 });
 

@@ -21,7 +21,7 @@ export type SinkEvent =
 /** Remembers everything that is sent. */
 export class RecordingSink implements Sink {
   readonly once: boolean;
-  atOnce = Infinity;
+  maxPerWrite = Infinity;
   readonly events: SinkEvent[] = [];
   /** Batches and gaps as they came. */
   readonly frames: Frame[] = [];

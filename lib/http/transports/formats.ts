@@ -75,7 +75,7 @@ export function sseOfMany(positions: Map<string, string>, whole = false): Format
       positions.set(channel, `${epoch}-${last}`);
       return (seq) => `${before}${epoch}-${seq}${after}`;
     }, whole ? wholeMessage : dataAlone),
-    atOnce: Math.max(1, Math.floor(MANY_IDS / (positions.size * POSITION_COST))),
+    maxPerWrite: Math.max(1, Math.floor(MANY_IDS / (positions.size * POSITION_COST))),
     open(channel, position) {
       positions.set(channel, position);
       return --unopened === 0 ? positionAlone(list()) : "";

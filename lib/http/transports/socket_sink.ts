@@ -28,7 +28,7 @@ export const CLOSE_CODES = {
 export abstract class SocketSink implements Sink {
   readonly once = false;
   /** Most messages between two looks at the queue. */
-  abstract readonly atOnce: number;
+  abstract readonly maxPerWrite: number;
   /** The frames of messages. */
   readonly #frames = new FrameQueue();
   /** The frames of answers. Most sockets never get any. */
@@ -124,7 +124,7 @@ export abstract class SocketSink implements Sink {
  */
 export class PlainSocketSink extends SocketSink {
   /** Few, because each message is a frame of its own. */
-  readonly atOnce: number = 64;
+  readonly maxPerWrite: number = 64;
 
   /** Sends nothing: plain sockets get no positions. */
   open(): void {}
@@ -143,7 +143,7 @@ export class PlainSocketSink extends SocketSink {
 /** `river.v1`: many lines per frame. A frame without lines is the heartbeat. */
 export class LineSocketSink extends SocketSink {
   /** Any number. */
-  readonly atOnce: number = Infinity;
+  readonly maxPerWrite: number = Infinity;
 
   /** Sends the line `open` with the position. */
   open(channel: string, position: Position): void {

@@ -22,7 +22,7 @@ export class CutError extends Error {
 /** The body of one HTTP response. */
 export class StreamSink implements Sink {
   readonly once: boolean;
-  readonly atOnce: number;
+  readonly maxPerWrite: number;
   /** The response's body. */
   readonly body: ReadableStream<Uint8Array<ArrayBuffer>>;
   /** The position of each channel when it was joined, printed, in order. */
@@ -59,7 +59,7 @@ export class StreamSink implements Sink {
   }) {
     this.#format = format;
     this.once = once;
-    this.atOnce = format.atOnce ?? Infinity;
+    this.maxPerWrite = format.maxPerWrite ?? Infinity;
     this.positions = positions;
     this.#retryMs = retryMs;
     this.#onEnd = onEnd;
