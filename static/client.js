@@ -19,17 +19,18 @@
 /** @typedef {{ channel: string, seq: number, epoch: string, subscribers: number }} Receipt */
 /** @typedef {"websocket" | "stream" | "longpoll"} Transport */
 /**
- * `offline`: the browser has no network. `closed`: there is no connection, and none is tried,
- * because of `reason`. `delay`: milliseconds until the next attempt.
+ * `offline`: the browser has no network. `closed`: the client has stopped, and `reason` says why.
+ * `delay`: milliseconds until the next attempt.
  * @typedef {{ state: "connecting" | "open" | "reconnecting" | "offline" | "closed",
  *   transport?: Transport, delay?: number, reason?: string }} Status
  */
 /**
  * @typedef {object} RiverOptions
- * @property {string | (() => string | null | undefined | Promise<string | null | undefined>)} [token]
- * Sent with every request. A function is asked again when the server refuses the last one.
+ * @property {string | (() => string | null | undefined |
+ *   Promise<string | null | undefined>)} [token]
+ * Sent with every request. A function is called again when the server refuses its last token.
  * @property {readonly Transport[]} [transports] The transports to try, best first.
- * @property {RequestCredentials} [credentials] As for `fetch`. With `include`, a server of another
+ * @property {RequestCredentials} [credentials] As for `fetch`. With `include`, a server on another
  * origin gets its cookies over HTTP too.
  */
 /**
@@ -37,19 +38,19 @@
  * @property {string | number | null} [seq] Start after this position (`"k3f9x2-12"` or `12`).
  * Without it, start with the next message that is published.
  * @property {(gap: Gap) => void} [onGap] Called when messages are lost for good.
- * @property {(opened: Opened) => void} [onOpen] Called when the channel is joined, also again.
- * @property {(error: { code: string, message: string }) => void} [onError] The channel is refused.
+ * @property {(opened: Opened) => void} [onOpen] Called each time the channel is joined.
+ * @property {(error: Refusal) => void} [onError] Called when the channel is refused.
  */
 /** @typedef {{ code: string, message: string }} Refusal */
 /**
- * How a connection ended. `wait`: least milliseconds to wait; the transport is not to blame.
- * `denied`: the token is not valid. `refused`: no channel is left. `fatal`: nothing will ever work.
- * `reason` is for the status.
+ * How a connection ended. `wait`: wait at least this many milliseconds. The transport is not at
+ * fault. `denied`: the token is not valid. `refused`: no channel is left. `fatal`: no retry
+ * can help. `reason` is for the status.
  * @typedef {{ wait?: number, denied?: boolean, refused?: boolean, fatal?: string,
  *   reason?: string }} End
  */
 /**
- * `update`: the set of channels has changed. `check`: find out whether the connection lives.
+ * `update`: the set of channels has changed. `check`: find out whether the connection is alive.
  * @typedef {{ update(): void, check(): void, close(): void }} Connection
  */
 
@@ -61,7 +62,7 @@ const TRANSPORTS = ["websocket", "stream", "longpoll"];
 
 // Times are in milliseconds unless they say otherwise.
 
-/** Time for a connection to show life. After it, the next transport is tried. */
+/** Time for a connection to show that it works. After it, the next transport is tried. */
 const OPEN_MS = 4000;
 /** Time for an open socket to answer a check. */
 const PROBE_MS = 1500;
@@ -69,35 +70,35 @@ const PROBE_MS = 1500;
 const SILENCE_MS = 60_000;
 /** How long a long-poll asks the server to wait, in seconds. */
 const POLL_S = 25;
-/** A long-poll that is answered sooner, and without a message, is not repeated at once. */
+/** A long-poll that ends sooner without a message is not repeated at once. */
 const FAST_MS = 500;
 /** A connection that lasted this long counts as a success, even without a message. */
 const WORTH_MS = 2000;
-/** Backoff: at most this, doubled with each failure in a row, up to the longest. */
+/** Backoff: at most this, doubled with each failure in a row, up to the maximum. */
 const BACKOFF_MS = 250;
 const MAX_BACKOFF_MS = 5000;
 /** The longest wait that a server can ask for. */
 const MAX_WAIT_MS = 60_000;
-/** Tries of a publish, and the time for each. */
+/** How often a publish is tried, and the time for each try. */
 const PUBLISH_TRIES = 4;
 const PUBLISH_MS = 10_000;
 /** Time for the token function to answer. */
 const TOKEN_MS = 15_000;
-/** How often the clock is read. A step of more than both together means that the machine slept. */
+/** How often the clock is read. A step longer than both together means that the machine slept. */
 const TICK_MS = 1000;
 const SLEEP_MS = 5000;
-/** Most lines per frame to the server, which closes a socket after 1,000 refused lines in one. */
+/** Most lines per frame. The server closes a socket after 1,000 refused lines in one frame. */
 const MAX_LINES = 100;
-/** Most characters of a line. A server that sends more is not a river. */
+/** Most characters per line. A server that sends more is not river. */
 const MAX_LINE = 64 * 1024 * 1024;
-/** Changes nothing, but is answered with an error: no channel has this name. */
+/** Changes nothing. The server answers it with an error: no channel has this name. */
 const PROBE = JSON.stringify(["unsub", { channel: "" }]);
 
-/** Workers have no document, Node and Deno at most the navigator. @type {any} */
+/** Workers have no document. Node and Deno have at most a navigator. @type {any} */
 const { document, location, navigator, origin } = globalThis;
 
 /**
- * One server. Dispatches `status` events whose `detail` is a {@link Status}.
+ * The client of one server. It dispatches `status` events whose `detail` is a {@link Status}.
  */
 export class River extends EventTarget {
   /** @type {URL} */ #url;
@@ -110,11 +111,11 @@ export class River extends EventTarget {
   /** @type {RequestCredentials | undefined} */ #credentials;
   /** @type {Map<string, Channel>} */ #channels = new Map();
   /** @type {Connection | undefined} */ #connection;
-  /** Functions that end the present pauses. @type {Set<() => void>} */
+  /** Functions that end the current pauses. @type {Set<() => void>} */
   #wakes = new Set();
   /** Attempts in a row without success. */
   #tries = 0;
-  /** Transports that failed while a later one worked, and how often. @type {Map<Transport, number>} */
+  /** How often transports failed while a later one worked. @type {Map<Transport, number>} */
   #failures = new Map();
   #running = false;
   #changing = false;
@@ -122,7 +123,7 @@ export class River extends EventTarget {
   #warned = false;
   #closed = false;
 
-  /** The present status. @type {Status} */
+  /** The current status. @type {Status} */
   status = { state: "connecting" };
 
   /**
@@ -146,7 +147,7 @@ export class River extends EventTarget {
     );
     if (this.#transports.length === 0 || !transports.every((one) => TRANSPORTS.includes(one))) {
       throw new TypeError(
-        `Bad transports: expected some of ${TRANSPORTS} that this runtime has, got ${transports}`,
+        `Bad transports: expected any of ${TRANSPORTS} that this runtime has, got ${transports}`,
       );
     }
   }
@@ -207,12 +208,12 @@ export class River extends EventTarget {
    *
    * @param {string} channel
    * @param {string} data
-   * @returns {Promise<Receipt>} Rejects with the message of the server if it refuses, and if no try
-   * is answered in time.
+   * @returns {Promise<Receipt>} Rejects if the server refuses, with its message, and if no try is
+   * answered in time.
    */
   async publish(channel, data) {
     expect(channel, "channel", ["string"]);
-    expect(data, "data", ["string"], ": JSON.stringify(data) makes one");
+    expect(data, "data", ["string"], ": use JSON.stringify(data)");
     if (this.#closed) throw new Error("This River is closed");
     const id = Array.from({ length: 3 }, () => Math.random().toString(36).slice(2)).join("");
     let renewed = false;
@@ -253,12 +254,12 @@ export class River extends EventTarget {
 
   /** Ends the connection and all subscriptions. */
   close() {
-    this.#end("closed by this side");
+    this.#end("close() was called");
   }
 
   /**
    * @param {string} reason
-   * @param {boolean} [refused] Whether the server refused. The listeners are then told.
+   * @param {boolean} [refused] Whether the server refused. If so, the listeners are told.
    */
   #end(reason, refused = false) {
     if (this.#closed) return;
@@ -283,8 +284,8 @@ export class River extends EventTarget {
   }
 
   /**
-   * The set of channels has changed: tells the server, connects or disconnects. It does so once for
-   * all changes of one turn, so that a page that changes channels keeps its connection.
+   * The set of channels has changed: tells the server, connects or disconnects. It does so once per
+   * turn, so that a page that changes channels keeps its connection.
    */
   #changed() {
     if (this.#changing) return;
@@ -306,8 +307,8 @@ export class River extends EventTarget {
     this.#running = true;
     const unwatch = this.#watch();
     let at = this.#first();
-    let reason = "no channel is subscribed to";
-    // One failure is no reason to give up a transport that worked: the server may be restarting.
+    let reason = "there are no subscriptions";
+    // Do not give up this transport after one failure: the server may be restarting.
     /** @type {Transport | undefined} */
     let proven;
     while (this.#wanted) {
@@ -335,7 +336,7 @@ export class River extends EventTarget {
         reason = /** @type {Refusal} */ (refusals[0]).message;
         break;
       }
-      // A browser does not tell why a handshake failed. Perhaps it takes another token.
+      // A browser does not say why a handshake failed. Perhaps a new token is needed.
       if (denied || !opened && transport === "websocket") this.#given = undefined;
       const worth = positions(this.#channels.values()) !== before ||
         opened && performance.now() - began > WORTH_MS;
@@ -380,7 +381,7 @@ export class River extends EventTarget {
     for (const wake of this.#wakes) wake();
   }
 
-  /** The network, the page or the machine is back: the connection may be dead. */
+  /** The network, the page or the machine is back. The connection may be dead. */
   #check() {
     this.#tries = 0;
     this.#wake();
@@ -390,7 +391,7 @@ export class River extends EventTarget {
   /**
    * Checks the connection after each event that may have broken it unnoticed.
    *
-   * @returns {() => void} Stops it.
+   * @returns {() => void} Stops watching.
    */
   #watch() {
     this.#offline = navigator?.onLine === false;
@@ -416,7 +417,7 @@ export class River extends EventTarget {
     const timer = setInterval(() => {
       const step = Date.now() - last;
       last += step;
-      // Browsers slow down the timers of hidden pages. Those are checked when they are shown.
+      // Browsers slow down the timers of hidden pages. They are checked when they are shown.
       if (step > TICK_MS + SLEEP_MS && !document?.hidden) this.#check();
     }, TICK_MS);
     return () => {
@@ -459,7 +460,7 @@ export class River extends EventTarget {
         });
       });
     } catch {
-      // This transport may not use the URL from here.
+      // This transport cannot use the URL here.
     }
     this.#connection = undefined;
     for (const channel of this.#channels.values()) channel.opened = channel.asked = false;
@@ -468,7 +469,7 @@ export class River extends EventTarget {
     return typeof this.#token === "function" ? end : { fatal: inVain };
   }
 
-  /** The token: the last result of the function, or a new one if that was forgotten. */
+  /** The token: the last result of the function, or a new one if that was discarded. */
   async #askToken() {
     const ask = this.#token;
     if (typeof ask !== "function") return ask;
@@ -484,8 +485,7 @@ export class River extends EventTarget {
   }
 
   /**
-   * Warns once in the console if the server refuses the origin of this page: the browser hides the
-   * reason from it.
+   * Warns once in the console if the server refuses the origin of this page. Browsers hide that.
    */
   async #warn() {
     if (this.#warned || origin === undefined || origin === this.#url.origin) return;
@@ -502,14 +502,14 @@ export class River extends EventTarget {
     this.#warned = await canRead("client.js") && !await canRead("healthz");
     if (!this.#warned) return;
     console.warn(
-      `river: ${this.#url} refuses pages of the origin ${origin}. ` +
+      `river: ${this.#url} refuses pages from the origin ${origin}. ` +
         (origin === "null"
-          ? "A page opened as a file has none: serve it over HTTP, and allow that origin by --origin."
-          : `To allow them, start it with --origin ${origin}`),
+          ? "A page opened as a file has no origin: serve it over HTTP, and allow its origin with --origin"
+          : `To allow them, start river with --origin ${origin}`),
     );
   }
 
-  // A transport that failed twice while a later one worked is left out for the session.
+  // A transport that failed twice while a later one worked is skipped for the session.
 
   get #key() {
     return `river:${this.#url}`;
@@ -548,14 +548,14 @@ export class River extends EventTarget {
 /**
  * @typedef {object} Subscription
  * @property {string} channel
- * @property {() => void} close Stops it. The last subscription of a channel leaves the channel.
+ * @property {() => void} close Ends it. The last subscription of a channel leaves the channel.
  */
 
 /** A listener of a channel. */
 class Listener {
-  /** It skips messages up to this position: another listener asked for them. */
+  /** It skips messages up to this position. Another listener asked for them. */
   skip = "";
-  /** Whether it waits until the channel goes back to its position. */
+  /** Whether it waits for the channel to go back to its position. */
   waits = false;
   rewind = () => {};
 
@@ -576,7 +576,7 @@ class Listener {
   }
 
   /**
-   * Whether a message at this position is new to it.
+   * Whether a message at this position is new to this listener.
    *
    * @param {string} epoch
    * @param {number} seq
@@ -592,14 +592,14 @@ class Listener {
 /** One channel, and its position. */
 class Channel {
   /** @type {Set<Listener>} */ listeners = new Set();
-  /** The last position, or the one asked for. @type {string | undefined} */ cursor;
+  /** The last position, or the requested one. @type {string | undefined} */ cursor;
   epoch = "";
   /** Whether it was requested on this connection. */
   asked = false;
-  /** Whether the server has joined it. */
+  /** Whether it is joined. */
   opened = false;
-  /** Listeners that go back to a position then. @type {Listener[]} */ whenOpen = [];
-  /** The first listener, if it gave the position. @type {Listener | undefined} */
+  /** Listeners that go back to a position when joined. @type {Listener[]} */ whenOpen = [];
+  /** The first listener, if it gave `cursor`. @type {Listener | undefined} */
   first;
   /** Number of the last message that arrived or was lost. */
   last = 0;
@@ -614,7 +614,7 @@ class Channel {
   }
 
   /**
-   * Makes a listener without a position skip old messages, as far as they are known.
+   * Makes a listener without a position skip the messages that are known to be old.
    *
    * @param {Listener} listener
    */
@@ -632,7 +632,7 @@ class Channel {
    *
    * @param {string} cursor
    * @param {Listener} wanting
-   * @returns {boolean} False if that is not necessary: the position is still to come.
+   * @returns {boolean} False if it need not go back: the position is still to come.
    */
   rewind(cursor, wanting) {
     wanting.waits = false;
@@ -651,7 +651,7 @@ class Channel {
   }
 
   /**
-   * Takes a line about this channel. Lines before `open` belong to an earlier subscription.
+   * Handles a line about this channel. Lines before `open` belong to an earlier subscription.
    *
    * @param {string} kind
    * @param {any} fields The fields of the line, as in docs/protocol.md.
@@ -696,7 +696,7 @@ class Channel {
 }
 
 /**
- * Calls a listener. If it throws, the error is reported, and the others are still called.
+ * Calls a listener. If it throws, the error is reported and the others are still called.
  *
  * @template T
  * @param {((value: T) => void) | undefined} listener
@@ -724,7 +724,7 @@ function call(listener, value) {
  */
 
 /**
- * Watches a connection: calls back unless it is called again within the given time. 0 stops it.
+ * A timer that calls back unless it is called again within the given time. 0 stops it.
  *
  * @param {() => void} onSilence
  * @returns {(ms: number) => void}
@@ -757,14 +757,14 @@ const LINES = {
   open: ({ cursor }) => isPosition(cursor),
   msg: ({ seq, data, type = "" }) =>
     isWhole(seq) && typeof data === "string" && typeof type === "string",
-  // The number after the largest position is not a safe integer.
+  // `from` may be one more than the largest safe integer.
   gap: ({ from, to, epoch }) =>
     Number.isInteger(from) && from > 0 && isWhole(to) && isPosition(`${epoch}-${to}`),
   error: ({ message }) => typeof message === "string",
 };
 
 /**
- * Hands lines to their channels. Throws if one is not a line of river.
+ * Hands lines to their channels. Throws if one is not a river line.
  *
  * @param {string} text
  * @param {Pick<Task, "channels" | "onLife">} task
@@ -773,7 +773,7 @@ function takeLines(text, { channels, onLife }) {
   for (const line of text.split("\n")) {
     if (line === "") continue;
     const [kind, fields] = JSON.parse(line);
-    if (LINES[kind]?.(fields) === false) throw new TypeError("This is not a line of river");
+    if (LINES[kind]?.(fields) === false) throw new TypeError("This is not a river line");
     onLife();
     channels.get(fields.channel)?.take(kind, fields);
   }
@@ -800,7 +800,7 @@ function overSocket(task) {
   function end(how) {
     expectLife(0);
     socket.onmessage = socket.onopen = socket.onclose = null;
-    // Keep a handler: sockets of the package ws throw errors without one.
+    // Keep a handler: without one, sockets of the package ws throw.
     socket.onerror = () => {};
     socket.close();
     onEnd(how);
@@ -836,7 +836,7 @@ function overSocket(task) {
   socket.onopen = update;
   socket.onmessage = ({ data }) => {
     checking = false;
-    // An empty frame shows that the other side lives, but not that it is a river.
+    // An empty frame shows that the other side is alive, but not that it is river.
     answered ||= data !== "";
     if (answered) expectLife(SILENCE_MS);
     try {
@@ -845,7 +845,7 @@ function overSocket(task) {
       end({});
     }
   };
-  // In some runtimes no `close` follows.
+  // Some runtimes dispatch no `close` after it.
   socket.onerror = () => end({});
   socket.onclose = ({ code, reason }) => {
     const wait = /retry in ([0-9]+) ms/.exec(reason)?.[1];
@@ -856,19 +856,19 @@ function overSocket(task) {
 }
 
 /**
- * Streaming, or one long-poll after the other.
+ * Streaming, or one long-poll after another.
  *
  * @param {Task} task
  * @returns {Connection}
  */
 function overHttp(task) {
   const { url, token, channels, poll, credentials, onEnd } = task;
-  /** Whether the server has sent something, and nothing has raised a doubt since. */
+  /** Whether the server has sent something since the last check. */
   let trusted = false;
   let over = false;
   let stale = false;
   let abort = new AbortController();
-  /** Channels that this connection leaves out. @type {Set<Channel>} */
+  /** Channels that this connection skips. @type {Set<Channel>} */
   const refused = new Set();
   const expectLife = watch(() => abort.abort());
 
@@ -903,7 +903,7 @@ function overHttp(task) {
    * Finds the refused channels by halving, and tells their listeners.
    *
    * @param {Channel[]} good
-   * @param {Channel[]} doubtful They are refused if requested together with the good ones.
+   * @param {Channel[]} doubtful They are refused when requested together with the good ones.
    * @param {Response} response The refusal.
    */
   async function settle(good, doubtful, response) {
@@ -913,7 +913,7 @@ function overHttp(task) {
     if (status >= 500 || status === 429 || status === 408) {
       return end({ wait: retryAfter(response) });
     }
-    // This is not an answer of river: something in between refused.
+    // The answer is not from river: something in between refused.
     if (error === undefined) return end({});
     if (status !== 400 && status !== 403) return end({ fatal: error.message });
     if (doubtful.length === 1) {
@@ -944,7 +944,7 @@ function overHttp(task) {
       if (done || stale || over) return;
       const text = decoder.decode(value, { stream: true });
       const cut = text.lastIndexOf("\n") + 1;
-      // A long line may take long, but the first one has to begin.
+      // A long line may take a while, but the first one must arrive in time.
       if (trusted || cut > 0) expectLife(SILENCE_MS);
       if (cut > 0) takeLines(rest + text.slice(0, cut), { channels, onLife });
       rest = cut > 0 ? text.slice(cut) : rest + text;
@@ -985,14 +985,14 @@ function overHttp(task) {
       try {
         await request();
       } catch {
-        // The network failed, or the answer is not one of river.
+        // The network failed, or the answer is not from river.
         if (!stale) end({});
       }
     }
   })();
 
   function update() {
-    // The next request asks again for what the old one still brings.
+    // The next request asks again for the messages that are still on their way.
     if (stale) return;
     stale = true;
     const old = abort;
@@ -1008,7 +1008,7 @@ function overHttp(task) {
 }
 
 /**
- * The refusal in an answer of river. Undefined if the answer is something else.
+ * The refusal in an answer from river. Undefined if the answer is something else.
  *
  * @param {any} answer
  * @returns {Refusal | undefined}
@@ -1019,7 +1019,7 @@ function refusalIn(answer) {
 }
 
 /**
- * The JSON of an answer. Undefined if it is something else. Rejects if it is cut short.
+ * The JSON of an answer. Undefined if it is not JSON. Rejects if it is cut short.
  *
  * @param {Response} response
  * @returns {Promise<any>}
@@ -1034,7 +1034,7 @@ async function jsonOf(response) {
 }
 
 /**
- * The milliseconds to wait that the server asks for, and up to as many more.
+ * Milliseconds to wait: what the server asks for, or at random up to twice that.
  *
  * @param {Response} response
  */
@@ -1044,8 +1044,8 @@ function retryAfter(response) {
 }
 
 /**
- * A wait that the server asks for, within bounds. If all clients are told to wait too long, they
- * come back at different times. @type {(ms: number) => number}
+ * Limits a wait that the server asks for. Clients that are told to wait too long come back at
+ * different times. @type {(ms: number) => number}
  */
 const bounded = (ms) => Math.max(0, Math.min(ms, MAX_WAIT_MS * (1 + Math.random()) / 2));
 
@@ -1053,7 +1053,7 @@ const bounded = (ms) => Math.max(0, Math.min(ms, MAX_WAIT_MS * (1 + Math.random(
 const jittered = (ms) => ms * (0.25 + 0.75 * Math.random());
 
 /**
- * Does something within a time. If it takes longer, it is aborted and rejects.
+ * Does something within a time limit. If it takes longer, aborts it and rejects.
  *
  * @template T
  * @param {number} ms
@@ -1080,12 +1080,12 @@ async function inTime(ms, who, work) {
 }
 
 /**
- * The URL of the server, with a slash at its end. Throws if it is not valid.
+ * The URL of the server, with a slash at the end. Throws if it is not valid.
  *
  * @param {string | URL} url
  */
 function addressOf(url) {
-  // The URL of a worker that was made from a blob is not a base.
+  // A worker that was made from a blob has a blob URL, which cannot be a base.
   const base = document?.baseURI ?? location?.href.replace(/^blob:/, "");
   /** @type {URL | undefined} */
   let address;
@@ -1099,7 +1099,7 @@ function addressOf(url) {
     address.username + address.password
   ) {
     const example = "an address such as http://127.0.0.1:9271/";
-    throw new TypeError(`Bad url: expected ${example}, without a user, got "${url}"`);
+    throw new TypeError(`Bad url: expected ${example}, without a user or password, got "${url}"`);
   }
   address.protocol = address.protocol.replace("ws", "http");
   if (!address.pathname.endsWith("/")) address.pathname += "/";

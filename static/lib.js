@@ -1,7 +1,7 @@
 // @ts-check
 /// <reference lib="dom" />
 /*
- * river for pages without modules, with the names of the first river:
+ * The client for pages without modules. It keeps the names of the first river:
  *
  *   <script src="http://river.example.com/lib.js?domain=example.com"></script>
  *   <script>
@@ -11,8 +11,8 @@
  *     });
  *   </script>
  *
- * `domain` means nothing any more: pages of other origins connect directly, if --origin lets them.
- * `token=` is sent along if there is one. All the work is done by client.js.
+ * `domain` has no effect any more: pages of other origins connect directly if --origin allows them.
+ * A `token=` in the address is sent with every request. client.js does all the work.
  */
 (() => {
   const script = /** @type {HTMLScriptElement} */ (document.currentScript);
@@ -21,7 +21,7 @@
   /** One connection for all clients of the page. */
   const river = load().then(({ River }) => new River(new URL(".", address), { token }));
 
-  /** Loads the client. Repeats until that works: the network may be down for a moment. */
+  /** Loads the client. Tries until it succeeds: the network may be down for a moment. */
   async function load() {
     for (let tries = 0;; tries++) {
       try {
@@ -34,7 +34,7 @@
     }
   }
 
-  /** One channel at a time, as in the first river. */
+  /** Subscribes to one channel at a time, as in the first river. */
   class Client {
     /** @type {string | undefined} */ #channel;
     /** @type {Promise<{ close(): void }> | undefined} */ #subscription;
@@ -59,7 +59,7 @@
      * @returns {Promise<object>} The receipt.
      */
     async send(data) {
-      if (this.#channel === undefined) throw new Error("Cannot send: connect() to a channel first");
+      if (this.#channel === undefined) throw new Error("Cannot send: call connect() first");
       const text = typeof data === "object" ? data : String(data);
       return (await river).publish(this.#channel, text);
     }

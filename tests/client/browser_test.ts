@@ -418,7 +418,7 @@ for (const origin of ["of another site", "of a file", "that is allowed, but gets
       }
       await Deno.remove(file);
       assertEquals(warnings.length, allowed ? 0 : 1);
-      if (origin === "of a file") assertMatch(warnings[0], /has none: serve it over HTTP/);
+      if (origin === "of a file") assertMatch(warnings[0], /has no origin: serve it over HTTP/);
       else if (!allowed) assert(warnings[0].endsWith(` --origin ${site.origin}`), warnings[0]);
     },
   );

@@ -471,7 +471,10 @@ Deno.test("publish() takes nothing but text, and says how to make it", async () 
   using client = new TestClient(server);
   for (const data of [{ x: 1 }, 5, null, undefined, ["a"], new Date()]) {
     const error = await assertRejects(() => client.river.publish("x", data as never), TypeError);
-    assertMatch(error.message, /^Bad data: expected a string, got \w+: JSON\.stringify\(data\)/);
+    assertMatch(
+      error.message,
+      /^Bad data: expected a string, got \w+: use JSON\.stringify\(data\)/,
+    );
   }
   await assertRejects(() => client.river.publish(5 as never, "a"), TypeError, "Bad channel");
   await client.river.publish("x", JSON.stringify({ x: 1 }));
@@ -595,7 +598,7 @@ Deno.test("without a channel the client says that it is closed, and opens for th
   await heard.opened();
   heard.subscription.close();
   await client.statuses.until((all) => all.at(-1)?.state === "closed");
-  assertEquals(client.river.status, { state: "closed", reason: "no channel is subscribed to" });
+  assertEquals(client.river.status, { state: "closed", reason: "there are no subscriptions" });
   await client.hear("x").opened();
 });
 

@@ -355,7 +355,7 @@ Deno.test("states come in order, with the transport, the delay and the reason", 
   assertEquals(client.states, [...again, "reconnecting", ...again, "closed"]);
   const [, , { delay }] = client.statuses.items;
   assert(typeof delay === "number" && delay >= 0 && delay < 500, `${delay}`);
-  assertEquals(client.river.status, { state: "closed", reason: "closed by this side" });
+  assertEquals(client.river.status, { state: "closed", reason: "close() was called" });
 });
 
 Deno.test("after close() nothing comes any more, and subscribe() throws", async () => {
