@@ -8,7 +8,7 @@ import { startBrowser } from "../support/browser.ts";
 import { publish } from "../support/http.ts";
 import { serveHere } from "../support/server.ts";
 
-const FOLDER = new URL("../dist/screenshots/", import.meta.url);
+const FOLDER = new URL("../../dist/screenshots/", import.meta.url);
 const SIZES = { desktop: { width: 1200, height: 860 }, phone: { width: 390, height: 844 } };
 
 await Deno.mkdir(FOLDER, { recursive: true });
