@@ -1,5 +1,5 @@
 /**
- * Replay: clients that come back, take the whole history of their channel, and go.
+ * Replay: clients reconnect, take the whole history of their channel, and leave.
  *
  * @module
  */
@@ -11,15 +11,15 @@ import { Trial } from "./lib/trial.ts";
 import { dataOf, requestTemplate } from "./lib/wire.ts";
 import type { Contestant, Options, Sample, Workload } from "./lib/workload.ts";
 
-/** Messages kept by every server. */
+/** Messages that every server keeps per channel. */
 const HISTORY = 100;
-/** Every so many replays, one is checked. */
+/** One of this many replays is checked. */
 const CHECK_EVERY = 100;
 
 /** `deno task bench catchup` */
 export const catchup: Workload = {
   name: "catchup",
-  about: "messages replayed a second to clients that reconnect",
+  about: "messages replayed per second to clients that reconnect",
   options: { clients: 20, channels: 10, seconds: 1.5 },
   cases(options) {
     const over = (transport: Transport) => (kind: Kind): Contestant => ({
@@ -41,7 +41,7 @@ function channelAt(index: number): string {
   return `replay${index}`;
 }
 
-/** Publishes as many messages to every channel as are kept. */
+/** Fills the history of every channel. */
 function fill({ port, dialect }: Server, { channels }: Options): Promise<void> {
   return Trial.run(async (trial) => {
     const done = Promise.withResolvers<void>();
@@ -59,7 +59,7 @@ function fill({ port, dialect }: Server, { channels }: Options): Promise<void> {
     const requester = await Requester.open(port, next, trial.fail);
     trial.keep([requester]);
     next();
-    await trial.watch(within(done.promise, "the history was filled"));
+    await trial.watch(within(done.promise, "the histories to be filled"));
   });
 }
 
@@ -88,7 +88,7 @@ function run(server: Server, transport: Transport, options: Options): Promise<Sa
   });
 }
 
-/** Reconnects, and goes away when the whole history has come. */
+/** Subscribes, and leaves when the whole history has arrived. */
 async function replay(
   trial: Trial,
   { port, dialect }: Server,
@@ -109,12 +109,12 @@ async function replay(
     onMessages(messages) {
       onMessages(messages);
       left -= messages;
-      if (left < 0) throw new Error("More was replayed than is kept");
+      if (left < 0) throw new Error("The server replayed more messages than it keeps");
       if (left === 0) done.resolve();
     },
   });
   try {
-    await trial.watch(within(done.promise, "the history came"));
+    await trial.watch(within(done.promise, "the whole history"));
   } finally {
     connection.close();
   }

@@ -1,6 +1,6 @@
 /**
- * The cost of a publish as channels grow: single requests and batches, each message to a channel
- * picked at random.
+ * The cost of a publish as the number of channels grows, in single requests and in batches. Each
+ * message goes to a channel picked at random.
  *
  * @module
  */
@@ -11,32 +11,32 @@ import { dataOf, post, requestTemplate } from "./lib/wire.ts";
 import type { Options, Sample, Workload } from "./lib/workload.ts";
 
 const COUNTS = [1_000_000, 1, 1000, 100_000];
-/** Messages in a batch. */
+/** Messages per batch. */
 const BATCH = 100;
-/** Messages in a request that makes channels. */
+/** Messages per request that creates channels. */
 const FILL = 1000;
-/** How long making the channels may take, in milliseconds. */
+/** Time limit for creating the channels, in milliseconds. */
 const FILL_MS = 120_000;
 /**
- * One message a channel is kept: so each publish evicts one, however many channels there are, and
- * so the comparison is about the number of channels, not about the growth of their histories.
+ * Each channel keeps one message, so every publish evicts one, however many channels there are. The
+ * comparison is then about the number of channels, not about the growth of their histories.
  */
 const FLAGS = ["--max-channels", "2000000", "--max-memory", "16GiB", "--history", "1"];
-/** Eight digits, to be written in place. */
+/** Eight digits. The number of a channel is written over them. */
 const ZEROS = "00000000";
 const LINE = `{"name":"${ZEROS}","data":"${dataOf(0).replace(ZEROS, "0000-000")}"}\n`;
 
 /** `deno task bench channels` */
 export const channels: Workload = {
   name: "channels",
-  about: "time of one publish with 1,000,000 channels, 1, 1,000 and 100,000",
+  about: "time per publish with 1, 1,000, 100,000 and 1,000,000 channels",
   options: { connections: 32, seconds: 1.5, most: 1_000_000 },
   cases: (options) => [{
     name: "random",
-    units: { request: "us a publish request", batched: "us a message in a batch" },
+    units: { request: "us per publish request", batched: "us per message in a batch" },
     contestants: COUNTS.filter((count) => count <= options.most).map((count) => ({
       name: `${count.toLocaleString("en")} channel${count > 1 ? "s" : ""}`,
-      // Told apart by a limit that is not met: each number of channels has a server of its own.
+      // The last limit is never reached. It gives each number of channels its own server.
       spec: { kind: "river", flags: [...FLAGS, "--max-ids", String(count)] },
       prepare: (server) => fill(server, count),
       async run(server) {
@@ -63,7 +63,7 @@ function fill({ port }: Server, count: number): Promise<void> {
       await Requester.open(port, () => made < count ? next() : done.resolve(), trial.fail),
     ]);
     next();
-    await trial.watch(within(done.promise, `${count} channels were there`, FILL_MS));
+    await trial.watch(within(done.promise, `${count} channels`, FILL_MS));
 
     function next(): void {
       for (let i = 0; i < size; i++) template.set(i, made++);
@@ -72,7 +72,7 @@ function fill({ port }: Server, count: number): Promise<void> {
   });
 }
 
-/** Publishes to channels picked at random, and measures microseconds per message. */
+/** Publishes to channels picked at random. Measures microseconds per message. */
 function random(
   server: Server,
   count: number,

@@ -1,6 +1,6 @@
 /**
- * `deno task bench:compare [--rounds 5] [--seconds 1] [--readers N] [--most CHANNELS]`: all
- * workloads, river beside its peers and the controls in turn. Writes results.json and results.svg.
+ * `deno task bench:compare [--rounds 5] [--seconds 1] [--readers N] [--most CHANNELS]`: runs all
+ * workloads. River, its peers and the controls take turns. Writes results.json and results.svg.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import {
 } from "./lib/workload.ts";
 import { workloads } from "./workloads.ts";
 
-/** The goal: a ratio of two contestants of a case. */
+/** A goal for the ratio of two contestants in a case. */
 interface Goal {
   readonly name: string;
   readonly workload: string;
@@ -33,7 +33,7 @@ interface Goal {
 const { river, bare, nchan, ws } = NAMES;
 const LINES = `${river}, river.v1`;
 const PLAIN = `${river}, plain`;
-const BARE_LINES = `${bare}, many lines a frame`;
+const BARE_LINES = `${bare}, many lines per frame`;
 const BARE_PLAIN = `${bare}, plain`;
 
 function goals(
@@ -94,10 +94,10 @@ const GOALS: Goal[] = [
   ])("random"),
 ];
 
-/** So that everything is done in less than ten minutes. 0: as each workload has it. */
+/** With these, everything takes less than ten minutes. 0 means the default of each workload. */
 const DEFAULTS = { rounds: 5, seconds: 1, readers: 0, most: 0 };
 
-/** A ratio per round, of two runs right after one another. */
+/** One ratio per round, of two runs in that round. */
 function ratioOf(goal: Goal, results: readonly CaseResult[]): Ratio | undefined {
   const found = results.find(({ workload, name }) =>
     workload === goal.workload && name === goal.case
@@ -163,7 +163,7 @@ function summary({ workload, name, units, samples }: CaseResult) {
   return { workload, case: name, contestants: Object.fromEntries(contestants) };
 }
 
-/** Throughput that something else than the server may have limited. */
+/** The throughputs that something other than the server may have limited. */
 function doubts(results: readonly CaseResult[]): string[] {
   return results.filter(({ units }) => Object.values(units).some((unit) => unit.endsWith("/s")))
     .flatMap(({ workload, name, samples }) =>
@@ -203,7 +203,7 @@ async function compare({ rounds, ...given }: Options): Promise<void> {
   };
   const words = (object: Record<string, string | number>) =>
     Object.entries(object).map(([key, value]) => `${key} ${value}`).join(", ");
-  const svg = drawChart("river beside its peers and the bare runtime", ratios, [
+  const svg = drawChart("river compared with its peers and the bare runtime", ratios, [
     `${rounds} rounds, ${
       report.date.slice(0, 10)
     }; ${about.processor}, ${about.processors} processors, ${about.memory}, ${about.system}`,

@@ -1,5 +1,5 @@
 /**
- * Memory that a connection costs while nothing happens, by transport.
+ * Memory per idle connection, by transport.
  *
  * @module
  */
@@ -16,9 +16,9 @@ import {
   type Workload,
 } from "./lib/workload.ts";
 
-/** Connections opened and closed before the first look, so that buffers and code are there. */
+/** Connections opened and closed before the first reading, so that buffers and code exist. */
 const WARM_UP = 50;
-/** How long memory is given to settle, in milliseconds. */
+/** Time for memory to settle, in milliseconds. */
 const SETTLE_MS = 500;
 
 const NAMED: [string, Transport, Kind[]][] = [
@@ -31,12 +31,12 @@ const NAMED: [string, Transport, Kind[]][] = [
 /** `deno task bench idle` */
 export const idle: Workload = {
   name: "idle",
-  about: "memory a connection that waits, by transport",
+  about: "memory per waiting connection, by transport",
   options: { connections: 2000 },
   cases: (options) =>
     NAMED.map(([name, transport, kinds]) => ({
       name,
-      units: { memory: "KiB a connection" },
+      units: { memory: "KiB per connection" },
       contestants: kinds.map((kind): Contestant => ({
         name: NAMES[kind],
         spec: { kind },

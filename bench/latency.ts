@@ -1,8 +1,8 @@
 /**
  * Time from when a message should have been published until each reader has it, at a fixed rate.
  *
- * Times are taken from the schedule and not from the sending, so that a server that holds up the
- * publisher does not hide delays (coordinated omission).
+ * Times are measured from the schedule and not from the sending, so that a server cannot hide
+ * delays by holding up the publisher (coordinated omission).
  *
  * @module
  */
@@ -22,7 +22,7 @@ import {
   type Workload,
 } from "./lib/workload.ts";
 
-/** Messages before the first that is timed. */
+/** Messages before the first one that is timed. */
 const WARM_UP = 30;
 
 /** `deno task bench latency` */
@@ -77,7 +77,7 @@ function run(server: Server, transport: Transport, options: Options): Promise<Sa
           },
         })),
     );
-    // Requests are pipelined: the next one leaves on time whatever became of the one before.
+    // Requests are pipelined: each one leaves on time, even if the last one is not answered yet.
     const templates = Array.from(
       { length: messages },
       () => requestTemplate(dialect.publish("bench0", dataOf(0))),

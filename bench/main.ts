@@ -1,5 +1,5 @@
 /**
- * `deno task bench NAME [--option number ...]`: one benchmark alone.
+ * `deno task bench NAME [--option number ...]`: runs one workload.
  *
  * @module
  */

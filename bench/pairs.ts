@@ -1,7 +1,8 @@
 /**
- * `deno task bench:pairs --old FOLDER [--new FOLDER] [--pairs 20] [WORKLOAD ...]`: two checkouts of
- * river side by side, by the server's processor time per message. They take turns, so that a busy
- * machine burdens both alike. It fails if a case costs more in the new one beyond doubt.
+ * `deno task bench:pairs --old FOLDER [--new FOLDER] [--pairs 20] [WORKLOAD ...]`: compares
+ * two checkouts of river by the server's processor time per message. They take turns, so that a
+ * busy machine slows both alike. It fails if the whole 95 % interval of a ratio, new to old, is
+ * above 1.
  *
  * @module
  */
@@ -17,7 +18,7 @@ import {
 } from "./lib/workload.ts";
 import { workloads } from "./workloads.ts";
 
-/** The workloads to measure if none is named. */
+/** The workloads to measure if the command names none. */
 const USUAL = ["streaming", "websocket", "publish"];
 
 const options = parseArgs(Deno.args, { string: ["old", "new", "pairs"] });
@@ -28,7 +29,7 @@ if (options.old === undefined || !(pairs >= 6) || chosen.length !== names.length
   console.error(
     "Usage: deno task bench:pairs --old FOLDER [--new FOLDER] [--pairs 20] [WORKLOAD ..]",
   );
-  console.error("At least 6 pairs: an interval of 95 % needs as many.");
+  console.error("--pairs must be at least 6: a 95 % interval needs that many.");
   Deno.exit(2);
 }
 const trees = { old: String(options.old), new: String(options.new ?? ".") };
@@ -44,7 +45,7 @@ await supervised(async () => {
   if (worse) Deno.exitCode = 1;
 });
 
-/** River's part of a case, once per checkout. */
+/** The contestants of a case that are river, once per checkout. */
 function inBothTrees(one: Case): Case {
   const contestants = one.contestants
     .filter(({ spec }) => spec.kind === "river")
@@ -58,7 +59,7 @@ function inBothTrees(one: Case): Case {
   return { ...one, contestants };
 }
 
-/** Prints the cost of a case in both. True if it is higher in the new one beyond doubt. */
+/** Prints the cost of a case in both checkouts. Returns whether the new one fails. */
 function report({ workload, name, units, samples }: CaseResult): boolean {
   let worse = false;
   const [rate] = Object.keys(units).filter((metric) => units[metric].endsWith("/s"));
@@ -80,7 +81,7 @@ function report({ workload, name, units, samples }: CaseResult): boolean {
   return worse;
 }
 
-/** Microseconds of the server's processor per message. */
+/** Microseconds of the server's processor time per message. */
 function costOf({ server, values }: Sample, rate: string): number {
   return 1e6 * server / values[rate];
 }

@@ -1,6 +1,6 @@
 /**
- * Publishing alone, to a channel that nobody reads: requests on connections that stay open, one at
- * a time on each, and NDJSON requests of many messages, several at a time on each.
+ * Publishing to a channel without readers, over connections that stay open. Single requests: one at
+ * a time on each connection. NDJSON requests of many messages: several at a time on each.
  *
  * @module
  */
@@ -10,14 +10,13 @@ import { Trial } from "./lib/trial.ts";
 import { dataOf, get, post, requestTemplate } from "./lib/wire.ts";
 import type { Contestant, Options, Sample, Workload } from "./lib/workload.ts";
 
-/** The address at which the control answers a constant. */
+/** The path at which the control answers with a constant. */
 const CONSTANT = "/constant";
 
 /** `deno task bench publish` */
 export const publish: Workload = {
   name: "publish",
-  about:
-    "publish requests per second with keep-alive, and messages per second in pipelined NDJSON batches",
+  about: "requests per second with keep-alive, and messages per second in pipelined NDJSON batches",
   options: { connections: 32, batch: 100, pipeline: 4, seconds: 1.5 },
   cases(options) {
     const body = `${JSON.stringify({ name: "bench0", data: dataOf(0) })}\n`.repeat(options.batch);
@@ -65,7 +64,7 @@ export const publish: Workload = {
   },
 };
 
-/** Sends the same request again and again, `depth` at a time on each connection. */
+/** Repeats the same request, `depth` at a time on each connection. */
 function requests(
   server: Server,
   request: string,

@@ -1,6 +1,6 @@
 /**
- * Deliveries a second: readers spread over channels, and publishers that go as fast as the slowest
- * reader of their channel.
+ * Deliveries per second. The readers are spread over channels. The publishers go as fast as the
+ * slowest reader of their channel.
  *
  * @module
  */
@@ -45,7 +45,7 @@ export const streaming: Workload = {
           plain("river", "river, plain"),
           plain("nchan"),
           plain("ws"),
-          lines("bare", "bare Deno, many lines a frame"),
+          lines("bare", "bare Deno, many lines per frame"),
           plain("bare", "bare Deno, plain"),
         ],
       },
@@ -53,7 +53,7 @@ export const streaming: Workload = {
   },
 };
 
-/** A publisher: its connection, and its request with a number in it. */
+/** A publisher: its connection, and its request, which holds a number. */
 interface Publisher {
   readonly requester: Requester;
   readonly template: Template;
@@ -82,12 +82,12 @@ function run(server: Server, transport: Transport, options: Options): Promise<Sa
   });
 }
 
-/** A channel, with the readers and publishers that it has. */
+/** A channel with its readers and publishers. */
 class Channel {
   readonly #checker: Checker;
   readonly #napper: Napper;
   #window!: Window;
-  /** Publishers that have their answer. */
+  /** Publishers that have the answer to their last message. */
   #idle: Publisher[] = [];
   #stopped = false;
 
@@ -139,7 +139,7 @@ class Channel {
     trial.keep(this.#idle.map(({ requester }) => requester));
   }
 
-  /** Lets every publisher that has an answer publish, while there is room. */
+  /** Lets idle publishers publish while the window has room. */
   publish(): void {
     while (!this.#stopped && this.#window.room > 0) {
       const publisher = this.#idle.shift();

@@ -1,6 +1,6 @@
 /**
- * WebSockets that publish and read back: every connection publishes to one channel and gets what
- * all publish.
+ * WebSockets that publish and read back: every connection publishes to one channel and receives the
+ * messages of all.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import type { Contestant, Options, Sample, Workload } from "./lib/workload.ts";
 /** `deno task bench websocket` */
 export const websocket: Workload = {
   name: "websocket",
-  about: "messages a second that connections publish and read back, each all of them",
+  about: "messages per second when every connection publishes and reads the messages of all",
   options: { connections: 5, batch: 32, window: 640, seconds: 1.5 },
   cases(options) {
     const over = (transport: Transport) => (kind: Kind, name = NAMES[kind]): Contestant => ({
@@ -32,7 +32,7 @@ export const websocket: Workload = {
         lines("river", "river, river.v1"),
         plain("river", "river, plain"),
         plain("ws"),
-        lines("bare", "bare Deno, many lines a frame"),
+        lines("bare", "bare Deno, many lines per frame"),
         plain("bare", "bare Deno, plain"),
       ],
     }];

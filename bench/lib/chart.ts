@@ -1,6 +1,6 @@
 /**
- * Draws ratios: a dot for the median, a line from the lowest round to the highest, a tick for the
- * goal; on a logarithmic scale, readable on light and dark.
+ * Draws ratios on a logarithmic scale, readable on light and dark. A dot is the median, a line goes
+ * from the lowest round to the highest, and a bar is the goal.
  *
  * @module
  */
@@ -17,7 +17,7 @@ export interface Ratio {
   readonly min: number;
   /** The highest round. */
   readonly max: number;
-  /** The goal: at least, or at most, so much. */
+  /** The goal: the least or the most that the median may be. */
   readonly goal: { readonly atLeast: number } | { readonly atMost: number };
 }
 
@@ -49,18 +49,18 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328; }
   .missed { fill: #f0883e; stroke: #f0883e; }
 }`;
 
-/** Whether a ratio's median is as it should be. */
+/** Whether a ratio's median meets its goal. */
 export function isMet({ median, goal }: Ratio): boolean {
   return "atLeast" in goal ? median >= goal.atLeast : median <= goal.atMost;
 }
 
-/** The goal in words. */
+/** The goal as text. */
 export function goalText({ goal }: Ratio): string {
   return "atLeast" in goal ? `\u2265 ${goal.atLeast}` : `\u2264 ${goal.atMost}`;
 }
 
 /**
- * An SVG document.
+ * Returns the chart as an SVG document.
  *
  * @param notes Lines below the chart.
  */
@@ -82,7 +82,7 @@ export function drawChart(
 <title>${escape(title)}</title>
 <style>${STYLE}</style>
 <text class="title" x="16" y="28">${escape(title)}</text>
-<text class="small" x="16" y="46">Median and range of the rounds; bar: the goal.</text>
+<text class="small" x="16" y="46">Dot: median of the rounds. Line: their range. Bar: goal.</text>
 ${ticks.map((tick) => drawTick(tick, scale(tick), bottom)).join("\n")}
 ${ratios.map((ratio, index) => drawRow(ratio, scale, TOP + (index + 0.5) * ROW)).join("\n")}
 ${

@@ -1,5 +1,5 @@
 /**
- * Connections of the load: raw TCP, one buffer for all.
+ * The connections of the load: raw TCP, with one buffer for all.
  *
  * @module
  */
@@ -7,15 +7,15 @@ import { connect, type Socket } from "node:net";
 import type { Dialect, Transport } from "./dialect.ts";
 import { type Checker, Dechunker, FrameScanner, type Scanner, StreamScanner } from "./scanner.ts";
 
-/** Connections opened at a time. */
+/** How many connections are opened at a time. */
 const OPEN_AT_ONCE = 50;
-/** How long opening, or an answer, may take, in milliseconds. */
+/** Time limit for a new connection and for an answer, in milliseconds. */
 export const PATIENCE_MS = 10_000;
 
 const buffer = new Uint8Array(256 * 1024);
 const ascii = new TextDecoder("latin1");
 
-/** Takes what arrives: the first `length` bytes, which are overwritten afterwards. */
+/** Receives the first `length` bytes. They are overwritten afterwards. */
 type Receive = (bytes: Uint8Array, length: number) => void;
 
 /** One connection. */
@@ -41,7 +41,10 @@ export class Connection {
       },
     });
     this.#socket.on("error", (error) => this.#closed || fail(error));
-    this.#socket.on("close", () => this.#closed || fail(new Error("The server hung up")));
+    this.#socket.on(
+      "close",
+      () => this.#closed || fail(new Error("The server closed the connection")),
+    );
   }
 
   /** Connects to a port of this machine. */
@@ -71,7 +74,7 @@ export class Connection {
   }
 }
 
-/** Opens `count` things, some at a time, in order. */
+/** Opens `count` things, some at a time. The results are in order. */
 export async function openAll<T>(count: number, open: (index: number) => Promise<T>): Promise<T[]> {
   const all: T[] = [];
   while (all.length < count) {
@@ -85,17 +88,17 @@ export async function openAll<T>(count: number, open: (index: number) => Promise
 export interface SubscriptionOptions {
   /** The server's port. */
   readonly port: number;
-  /** How the server is spoken to. */
+  /** The server's dialect. */
   readonly dialect: Dialect;
-  /** How messages come. */
+  /** How messages arrive. */
   readonly transport: Transport;
-  /** The request for it. */
+  /** The bytes of the request. */
   readonly request: Uint8Array;
-  /** Takes the number of messages that ended in the bytes that arrived, and the number of bytes. */
+  /** Takes the number of messages that end in the bytes that arrived, and the number of bytes. */
   readonly onMessages: (messages: number, bytes: number) => void;
   /** Takes an error. */
   readonly fail: (error: Error) => void;
-  /** Looks at everything that arrives. */
+  /** Checks everything that arrives. */
   readonly checker?: Checker;
 }
 
@@ -106,7 +109,7 @@ export async function subscribe(options: SubscriptionOptions): Promise<Connectio
   let take: ((bytes: Uint8Array) => void) | undefined;
   let head = "";
   const started = Promise.withResolvers<void>();
-  // Its waiter may have left already.
+  // When it rejects, nobody may be waiting for it any more.
   started.promise.catch(() => {});
   const connection = await Connection.open(port, (bytes, length) => {
     let start = 0;
@@ -130,7 +133,7 @@ export async function subscribe(options: SubscriptionOptions): Promise<Connectio
     fail(error);
   });
   connection.write(request);
-  await within(started.promise, "a subscription was answered");
+  await within(started.promise, "the answer to a subscription");
   return connection;
 }
 
@@ -152,7 +155,7 @@ function scannerFor(
 export class Requester {
   #connection!: Connection;
   readonly #onAnswer: () => void;
-  /** The beginning of an answer whose end has not come. */
+  /** The beginning of an answer whose end has not arrived. */
   #rest: Uint8Array | undefined;
 
   private constructor(onAnswer: () => void) {
@@ -175,7 +178,7 @@ export class Requester {
     return requester;
   }
 
-  /** Sends a request, or several, as they are. */
+  /** Sends the bytes of one or more requests. */
   send(bytes: Uint8Array): void {
     this.#connection.write(bytes);
   }
@@ -196,7 +199,7 @@ export class Requester {
     for (let start = 0; start < all.length;) {
       const end = endOfAnswer(all, start);
       if (end > all.length) {
-        // Copied, for the buffer is everybody's.
+        // Copy the bytes, because all connections share the buffer.
         this.#rest = all.slice(start);
         return;
       }
@@ -210,7 +213,7 @@ const SPACE = " ".charCodeAt(0);
 const TWO = "2".charCodeAt(0);
 const LINE_FEED = 10;
 const COLON = ":".charCodeAt(0);
-/** The place of the status. */
+/** Where the status starts. */
 const STATUS_AT = "HTTP/1.1 ".length;
 const CONTENT_LENGTH = "content-length".length;
 
@@ -225,7 +228,7 @@ function endOfAnswer(bytes: Uint8Array, start: number): number {
     const next = bytes.indexOf(LINE_FEED, line) + 1;
     if (next === 0) return Infinity;
     if (next - line <= 2) return next + size;
-    // The only header with a name of this length and a C that a short answer has.
+    // In short answers, no other header name has this length and starts with a C.
     if (bytes[line + CONTENT_LENGTH] === COLON && (bytes[line] | 32) === 99) {
       size = 0;
       for (let at = line + CONTENT_LENGTH + 1; at < next - 2; at++) {
@@ -240,7 +243,7 @@ function endOfAnswer(bytes: Uint8Array, start: number): number {
 export async function within<T>(promise: Promise<T>, what: string, ms = PATIENCE_MS): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`Waited ${ms} ms in vain until ${what}`)), ms);
+    timer = setTimeout(() => reject(new Error(`Waited ${ms} ms in vain for ${what}`)), ms);
   });
   try {
     return await Promise.race([promise, late]);
@@ -249,7 +252,7 @@ export async function within<T>(promise: Promise<T>, what: string, ms = PATIENCE
   }
 }
 
-/** Resolves after so many milliseconds. */
+/** Resolves after `ms` milliseconds. */
 export function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -1,6 +1,6 @@
 /**
- * How servers are spoken to: river's way, which the bare controls and the hub on Node understand
- * too, and nchan's.
+ * The dialects of the servers: river's, which the bare control and the hub on Node also understand,
+ * and nchan's.
  *
  * @module
  */
@@ -13,11 +13,11 @@ export type Transport = "stream" | "sse" | "websocket" | "river.v1";
 export interface Dialect {
   /** Publishes one message with a POST request. */
   publish(channel: string, data: string): string;
-  /** Subscribes, from the oldest message kept or from now on. */
+  /** Subscribes: with `replay` from the oldest kept message, otherwise from now on. */
   subscribe(channel: string, transport: Transport, replay?: boolean): string;
   /** The payloads of frames that publish over a WebSocket. */
   frames(channel: string, transport: Transport, data: string[]): string[];
-  /** Bytes between the data of two messages, at the least. */
+  /** At least this many bytes are between the data of two messages. */
   overhead(transport: Transport): number;
 }
 

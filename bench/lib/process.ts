@@ -1,15 +1,15 @@
 /**
- * Processes: started on a processor of their own, measured through /proc, and ended by id.
+ * Starts processes on their own processor, measures them through /proc, and ends them by id.
  *
  * @module
  */
 
-/** The processor that servers run on, and the one for the load. */
+/** The processor for the servers, and the one for the load. */
 const SERVER_CPU = "0";
 const LOAD_CPU = "1";
 /** Clock ticks per second in /proc/PID/stat. The same on every Linux. */
 const TICKS = 100;
-/** How long a server may take to say where it listens, in milliseconds. */
+/** Time limit for a server to print its address, in milliseconds. */
 const START_MS = 15_000;
 
 const running = new Set<Child>();
@@ -19,13 +19,13 @@ const temporary = new Set<string>();
 export class Child {
   readonly #process: Deno.ChildProcess;
 
-  /** Takes charge of a process: it is ended with this one. */
+  /** Takes charge of a process. It is ended when this program ends. */
   constructor(process: Deno.ChildProcess) {
     this.#process = process;
     running.add(this);
   }
 
-  /** Its id and those of its children. */
+  /** Its id and those of its descendants. */
   get pids(): number[] {
     return descendants(this.#process.pid);
   }
@@ -44,7 +44,7 @@ export class Child {
       try {
         Deno.kill(pid, "SIGKILL");
       } catch {
-        // Gone already.
+        // It has already ended.
       }
     }
   }
@@ -56,11 +56,11 @@ export class Child {
     let text = "";
     while (!text.includes("\n")) {
       const { value, done } = await reader.read();
-      if (done) throw new Error("A server ended before it listened");
+      if (done) throw new Error("A server ended before it printed its address");
       text += value;
     }
     clearTimeout(timer);
-    // Goes on in the background, so that the server never blocks on its output.
+    // Keep reading in the background, so that the server never blocks on its output.
     (async () => {
       while (!(await reader.read()).done);
     })();
@@ -82,12 +82,12 @@ export function spawn(command: string, args: string[], env: Record<string, strin
   );
 }
 
-/** Keeps this process, the load, on the other processor. */
+/** Pins this process, the load, to the other processor. */
 export function pinLoad(): void {
   if (canPin()) run("taskset", ["-a", "-p", "-c", LOAD_CPU, String(Deno.pid)]);
 }
 
-/** Whether servers and load can be kept on processors of their own. */
+/** Whether servers and load can be pinned to a processor each. */
 export function canPin(): boolean {
   return navigator.hardwareConcurrency > 1 && has("taskset");
 }
@@ -123,7 +123,7 @@ export function cleanUp(): void {
   temporary.clear();
 }
 
-/** Makes Ctrl-C and SIGTERM leave nothing behind. */
+/** Makes Ctrl-C and SIGTERM clean up before the program ends. */
 export function cleanUpOnSignals(): void {
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     Deno.addSignalListener(signal, () => {
@@ -137,14 +137,14 @@ export function cleanUpOnSignals(): void {
 export function cpuSeconds(pids: number[]): number {
   let ticks = 0;
   for (const pid of pids) {
-    // The name, in parentheses, may hold anything.
+    // The name of the program, in parentheses, may hold any character.
     const stat = read(`/proc/${pid}/stat`).replace(/^.*\) /s, "").split(" ");
     ticks += Number(stat[11] ?? 0) + Number(stat[12] ?? 0);
   }
   return ticks / TICKS;
 }
 
-/** Bytes that processes have in memory. 0 without /proc. */
+/** Resident memory of processes, in bytes. 0 without /proc. */
 export function residentBytes(pids: number[]): number {
   let bytes = 0;
   for (const pid of pids) {

@@ -1,28 +1,28 @@
 /**
- * Finds messages in the bytes of a server, and looks at as few bytes as possible.
+ * Finds messages in the bytes from a server, and reads as few of the bytes as possible.
  *
  * @module
  */
 import { DATA_LENGTH, MARK } from "./wire.ts";
 
-/** Takes the bytes of one connection after the head of the response. */
+/** Scans the bytes of one connection after the head of the response. */
 export interface Scanner {
-  /** Takes the first `length` bytes of `bytes`, and tells how many messages end in them. */
+  /** Scans `bytes` from `start` up to `length`. Returns how many messages end there. */
   scan(bytes: Uint8Array, length: number, start?: number): number;
 }
 
 /**
- * Counts the marks in an HTTP body. Chunk headers hold no mark and only add bytes, so that they
- * need not be looked for.
+ * Counts the marks in an HTTP body. Chunk headers hold no mark and only add bytes, so it ignores
+ * them.
  */
 export class StreamScanner implements Scanner {
   readonly #stride: number;
   #skip = DATA_LENGTH - 1;
 
   /**
-   * At the start of a body.
+   * Begins at the start of a body.
    *
-   * @param overhead Bytes that the server puts between the data of two messages, at the least.
+   * @param overhead The server puts at least this many bytes between the data of two messages.
    */
   constructor(overhead: number) {
     this.#stride = DATA_LENGTH + overhead;
@@ -46,17 +46,17 @@ export class StreamScanner implements Scanner {
 export class FrameScanner implements Scanner {
   readonly #stride: number;
   readonly #onPayload: ((bytes: Uint8Array) => void) | undefined;
-  /** A frame's head that came in pieces. */
+  /** The pieces of a frame's head that have arrived. */
   readonly #head: number[] = [];
-  /** Bytes of the payload that are still to come. */
+  /** Bytes of the payload that have not arrived yet. */
   #left = 0;
   #skip = 0;
 
   /**
-   * At the start of a frame.
+   * Begins at the start of a frame.
    *
-   * @param overhead Bytes that the server puts between the data of two messages in one frame, at
-   * the least.
+   * @param overhead The server puts at least this many bytes between the data of two messages in
+   * one frame.
    * @param onPayload Takes the payload, piece by piece.
    */
   constructor(overhead: number, onPayload?: (bytes: Uint8Array) => void) {
@@ -88,7 +88,7 @@ export class FrameScanner implements Scanner {
     return messages;
   }
 
-  /** Reads the head of a frame, as far as it is there. Returns where the payload starts. */
+  /** Reads the head of a frame, as far as it has arrived. Returns where the payload starts. */
   #readHead(bytes: Uint8Array, at: number, length: number): number {
     const head = this.#head;
     if (head.length === 0 && at + 4 <= length && bytes[at + 1] < 127) {
@@ -116,20 +116,20 @@ export class FrameScanner implements Scanner {
   }
 }
 
-/** Checks all that one reader gets: the data whole, each publisher's messages in order. */
+/** Checks everything that one reader receives: whole data, and each publisher's order. */
 export class Checker {
   readonly #decoder = new TextDecoder();
   readonly #numbers = new Map<string, number>();
   readonly #constant: boolean;
   #text = "";
   #seq: number | undefined;
-  /** Messages found to be right. */
+  /** Messages that passed the checks. */
   checked = 0;
 
   /**
-   * Has not seen anything yet.
+   * Begins at the first message.
    *
-   * @param constant The server sends the same message all the time.
+   * @param constant Whether the server sends the same message all the time.
    */
   constructor(constant: boolean) {
     this.#constant = constant;
@@ -169,14 +169,14 @@ export class Checker {
   }
 }
 
-/** Takes the chunk headers out of an HTTP body. For checked readers only: it is slow. */
+/** Removes the chunk headers from an HTTP body. Slow, so only for checked readers. */
 export class Dechunker {
   readonly #take: (bytes: Uint8Array) => void;
   #line = "";
   #left = 0;
 
   /**
-   * At the start of a body.
+   * Begins at the start of a body.
    *
    * @param take Takes the body, piece by piece.
    */
@@ -193,7 +193,7 @@ export class Dechunker {
         this.#left -= end - at;
         at = end;
       } else if (this.#left > 0) {
-        // The line end after a chunk.
+        // The line break after a chunk.
         this.#left--;
         at++;
       } else {

@@ -1,5 +1,5 @@
 /**
- * The servers that are measured: started, stopped, and installed where they are missing.
+ * Starts the servers that are measured. Installs those that are missing.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { sleep } from "./connection.ts";
 import * as dialects from "./dialect.ts";
 import { type Child, has, run, spawn, temporaryDirectory } from "./process.ts";
 
-/** The hub on Node uses this version. */
+/** The version of `ws` that the hub on Node uses. */
 const WS_VERSION = "8.23.0";
 const NCHAN_MODULE = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 
@@ -17,23 +17,23 @@ const PROJECT = new URL("../..", import.meta.url).pathname;
 /** A kind of server. */
 export type Kind = "river" | "bare" | "nchan" | "ws";
 
-/** A server to measure: its kind, and flags if it is river. */
+/** A server to measure. */
 export interface ServerSpec {
-  /** What it is. */
+  /** Its kind. */
   readonly kind: Kind;
-  /** River's options. */
+  /** The options of river. */
   readonly flags?: readonly string[];
-  /** The folder of the checkout to run, if it is river; else this one. */
+  /** The folder of the checkout of river to run. By default, this one. */
   readonly tree?: string;
 }
 
-/** A server that runs. */
+/** A running server. */
 export interface Server {
-  /** Where it listens, on 127.0.0.1. */
+  /** Its port on 127.0.0.1. */
   readonly port: number;
-  /** How it is spoken to. */
+  /** The requests that it understands. */
   readonly dialect: dialects.Dialect;
-  /** It sends the same bytes whatever is published. */
+  /** Whether it sends the same bytes whatever is published. */
   readonly constant: boolean;
   /** Its processes. */
   readonly child: Child;
@@ -55,7 +55,7 @@ export async function start({ kind, flags = [], tree }: ServerSpec): Promise<Ser
 }
 
 /**
- * Installs what a kind of server needs, if it can.
+ * Installs the parts that a kind of server needs, if possible.
  *
  * @returns The name of the missing part. Undefined if nothing is missing.
  */
@@ -64,7 +64,7 @@ export function provide(kind: Kind): string | undefined {
   if (kind === "ws") return provideWs();
 }
 
-/** The versions of all that takes part. */
+/** The versions of all programs that take part. */
 export function versions(): Record<string, string> {
   const found: Record<string, string | undefined> = {
     deno: Deno.version.deno,
@@ -117,7 +117,7 @@ async function printsPort(child: Child): Promise<[Child, number]> {
   return [child, Number(port[1])];
 }
 
-/** One worker, nothing logged, as many messages kept as river keeps. */
+/** One worker, no access log, and as many messages kept as in river. */
 function nginxConfig(directory: string, port: number): string {
   const transports = { stream: "http-raw-stream", sse: "eventsource", websocket: "websocket" };
   const locations = Object.entries(transports).flatMap(([transport, method]) =>

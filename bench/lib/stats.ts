@@ -18,10 +18,10 @@ export function percentile(sorted: Float64Array, share: number): number {
 
 /**
  * An interval that holds the true median with a probability of at least 95 %, whatever the
- * distribution: two of the sorted values, by the binomial distribution (Conover, Practical
+ * distribution. The binomial distribution picks its ends from the sorted values (Conover, Practical
  * Nonparametric Statistics, 3.2).
  *
- * @param values At least six: with fewer, all of them lie on one side too often.
+ * @param values At least six. Fewer values lie too often on one side of the median.
  */
 export function medianInterval(values: readonly number[]): [low: number, high: number] {
   const sorted = values.toSorted((a, b) => a - b);
@@ -36,7 +36,7 @@ export function medianInterval(values: readonly number[]): [low: number, high: n
     rank++;
   }
   if (rank === 0) {
-    throw new RangeError(`Cannot give an interval for ${length} values: 6 are needed`);
+    throw new RangeError(`Cannot give an interval for ${length} values: at least 6 are needed`);
   }
   return [sorted[rank - 1], sorted[length - rank]];
 }

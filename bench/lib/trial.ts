@@ -7,16 +7,16 @@ import { sleep } from "./connection.ts";
 import type { Server } from "./servers.ts";
 import { type Sample, watchBusy } from "./workload.ts";
 
-/** Warming up takes this share of the time that is measured. */
+/** The time for warming up, as a share of the measured time. */
 const WARM_UP = 0.3;
 
 /** Something that is closed at the end. */
 export interface Closable {
-  /** Lets go of it. */
+  /** Closes it. */
   close(): void;
 }
 
-/** What a run holds. */
+/** One run of a load. */
 export class Trial {
   readonly #closables: Closable[] = [];
   readonly #failure = Promise.withResolvers<never>();
@@ -27,7 +27,7 @@ export class Trial {
     this.#failure.promise.catch(() => {});
   }
 
-  /** Runs a load. Closes everything that it opens, and ends at the first failure. */
+  /** Runs a load. Ends it at the first failure, and closes everything that it opened. */
   static async run<T>(action: (trial: Trial) => Promise<T>): Promise<T> {
     const trial = new Trial();
     try {
@@ -43,7 +43,7 @@ export class Trial {
     return closables;
   }
 
-  /** Waits for something, unless the run fails before. */
+  /** Waits for a promise. Rejects as soon as the run fails. */
   watch<T>(promise: Promise<T>): Promise<T> {
     return Promise.race([promise, this.#failure.promise]);
   }
@@ -51,7 +51,7 @@ export class Trial {
   /**
    * Lets the load warm up, then measures how fast a count rises.
    *
-   * @returns The rate a second, under the name of `metric`.
+   * @returns The rate per second, under the name of `metric`.
    */
   async rate(
     server: Server,
@@ -67,10 +67,9 @@ export class Trial {
 }
 
 /**
- * Makes the load look at each of many connections a little later when it finds less than this many
- * bytes a read, so that there is more to read next time: a read costs it more than the messages in
- * it. So it keeps up with servers that send every message in a packet of its own. Not for measuring
- * times.
+ * Makes the load sleep a little after small reads, so that the next ones find more. A read costs
+ * the load more than the messages in it. So the load keeps up with servers that send every message
+ * in its own packet. It must not be used where times are measured.
  */
 export class Napper {
   readonly #readers: number;
@@ -78,15 +77,15 @@ export class Napper {
   #bytes = 0;
 
   /**
-   * Has not read anything yet.
+   * Begins before the first read.
    *
-   * @param readers How many connections are looked at in turn.
+   * @param readers How many connections are read in turn.
    */
   constructor(readers: number) {
     this.#readers = readers;
   }
 
-  /** Counts a read. Sleeps after one per reader, if the reads were small. */
+  /** Counts a read. After one read per reader, sleeps if the reads were small. */
   read(bytes: number): void {
     this.#bytes += bytes;
     if (++this.#reads < this.#readers) return;
@@ -95,6 +94,7 @@ export class Napper {
   }
 }
 
+/** Reads that average fewer bytes than this are small. */
 const ENOUGH_BYTES = 512;
 const NAP_MS = 1;
 const sleeping = new Int32Array(new SharedArrayBuffer(4));

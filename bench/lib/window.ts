@@ -1,33 +1,33 @@
 /**
- * The rule that holds back publishers, the same for every server: so many messages may be under way
- * that not all readers have.
+ * The rule that holds back publishers, the same for every server. A message is in flight until all
+ * readers have it, and the number of messages in flight is limited.
  *
  * @module
  */
 import { PATIENCE_MS, sleep } from "./connection.ts";
 
-/** How long nothing may arrive before something must be lost, in milliseconds. */
+/** If nothing arrives for this time, in milliseconds, the missing messages count as lost. */
 const STALL_MS = 3000;
 
-/** Messages of one channel that are under way. */
+/** The messages of one channel that are in flight. */
 export class Window {
   readonly #size: number;
   readonly #readers: number;
   readonly #mask: number;
-  /** How many readers still miss a message, by its place in the channel. */
+  /** How many readers still lack a message, by its place in a ring. */
   readonly #missing: Int32Array;
   readonly #received: Int32Array;
   /** Messages sent. */
   published = 0;
   /** Messages that every reader has. */
   completed = 0;
-  /** Messages that readers got, counted once for each. */
+  /** Deliveries: each message counts once per reader that has it. */
   delivered = 0;
 
   /**
-   * Nothing is under way.
+   * Begins with nothing in flight.
    *
-   * @param size Most messages under way.
+   * @param size Most messages in flight.
    */
   constructor(size: number, readers: number) {
     this.#size = size;
@@ -42,7 +42,7 @@ export class Window {
     return this.#size - (this.published - this.completed);
   }
 
-  /** Counts the messages of a reader. True if all readers now have another message. */
+  /** Counts messages at a reader. Returns whether all readers now have at least one more. */
   receive(reader: number, messages: number): boolean {
     this.delivered += messages;
     const from = this.#received[reader];

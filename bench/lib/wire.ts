@@ -1,9 +1,9 @@
 /**
  * The bytes that the load sends, built before it starts.
  *
- * Each message has `PP-NNNNNNNN-xxx~` as its data: who published it, its number, filling, and a
- * mark that occurs nowhere else. So a reader can count messages by their marks, whatever a server
- * puts around them.
+ * The data of each message is `PP-NNNNNNNN-xxx~`: its publisher, its number, padding, and a mark
+ * that occurs nowhere else. So a reader can count messages by their marks, whatever a server puts
+ * around them.
  *
  * @module
  */
@@ -23,17 +23,17 @@ export function dataOf(publisher: number, number = 0): string {
   return head + "x".repeat(DATA_LENGTH - head.length - 1) + String.fromCharCode(MARK);
 }
 
-/** Bytes with numbers of eight digits in them that can be changed in place. */
+/** Bytes that hold numbers of eight digits, which can be changed in place. */
 export class Template {
-  /** What to send. */
+  /** The bytes to send. */
   readonly bytes: Uint8Array;
   readonly #at: number[] = [];
   readonly #masks: number[];
 
   /**
-   * Bytes in which every run of eight zeros is the place of a number.
+   * Makes every run of eight zeros the place of a number.
    *
-   * @param parts Requests or frames; where the payload of each starts, and whether it is masked.
+   * @param parts Requests or frames: where the payload of each starts, and whether it is masked.
    */
   constructor(parts: { bytes: Uint8Array; masked: boolean; payload: number }[]) {
     this.#masks = [];
@@ -71,14 +71,14 @@ export class Template {
   }
 }
 
-/** A template of one HTTP request, or of several after one another. */
+/** A template of one or more HTTP requests. */
 export function requestTemplate(...requests: string[]): Template {
   return new Template(
     requests.map((request) => ({ bytes: ascii.encode(request), masked: false, payload: 0 })),
   );
 }
 
-/** A template of masked text frames, one a payload. */
+/** A template of masked text frames, one per payload. */
 export function frameTemplate(...payloads: string[]): Template {
   return new Template(payloads.map((payload) => {
     const { length } = payload;

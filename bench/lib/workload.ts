@@ -9,9 +9,9 @@ import { cleanUp, cleanUpOnSignals, cpuSeconds, pinLoad } from "./process.ts";
 import { type Kind, NAMES, provide, type Server, type ServerSpec, start } from "./servers.ts";
 import { median } from "./stats.ts";
 
-/** The figures of one run, by metric, and how busy both sides were (1: a whole processor). */
+/** The figures of one run, by metric, and how busy both sides were (1 is a whole processor). */
 export interface Sample {
-  /** By metric. */
+  /** The figures by metric. */
   readonly values: Record<string, number>;
   /** Share of a processor that the load used. */
   readonly load: number;
@@ -21,13 +21,13 @@ export interface Sample {
 
 /** A server in a case. */
 export interface Contestant {
-  /** Unlike that of any other in the case. */
+  /** Its name, which no other contestant of the case has. */
   readonly name: string;
-  /** What to start. */
+  /** The server to start. */
   readonly spec: ServerSpec;
-  /** Starts anew for every run. */
+  /** Whether to start a new server for every run. */
   readonly fresh?: boolean;
-  /** Done once, before the first run. */
+  /** Called once, before the first run. */
   prepare?(server: Server): Promise<void>;
   /** Applies the load. Everything that it opens is closed when it resolves. */
   run(server: Server): Promise<Sample>;
@@ -35,7 +35,7 @@ export interface Contestant {
 
 /** Servers under the same load. */
 export interface Case {
-  /** What it is, in a few words. */
+  /** A name of a few words. */
   readonly name: string;
   /** Units by metric. */
   readonly units: Record<string, string>;
@@ -43,16 +43,16 @@ export interface Case {
   readonly contestants: readonly Contestant[];
 }
 
-/** Numbers that a workload can be called with, and their defaults. */
+/** The options of a workload, by name. All are numbers. */
 export type Options = Record<string, number>;
 
 /** A benchmark that can run alone. */
 export interface Workload {
   /** The first argument of `deno task bench`. */
   readonly name: string;
-  /** One line. */
+  /** A description of one line. */
   readonly about: string;
-  /** Defaults. */
+  /** The options and their defaults. */
   readonly options: Options;
   /** The cases. */
   cases(options: Options): Case[];
@@ -66,7 +66,7 @@ export interface CaseResult {
   readonly name: string;
   /** Units by metric. */
   readonly units: Record<string, string>;
-  /** By contestant. */
+  /** The samples by contestant. */
   readonly samples: Map<string, Sample[]>;
 }
 
@@ -91,7 +91,7 @@ function wrongUsage(message: string): never {
   Deno.exit(2);
 }
 
-/** Runs something that starts processes, and leaves none behind, however it ends. */
+/** Runs an action that starts processes. Leaves no process behind, however it ends. */
 export async function supervised(action: () => Promise<void>): Promise<void> {
   cleanUpOnSignals();
   pinLoad();
@@ -120,7 +120,7 @@ export function withPeers(cases: Case[]): Case[] {
   }));
 }
 
-/** Runs the cases of a workload round by round, the contestants taking turns. */
+/** Runs the cases of a workload round by round. The contestants take turns. */
 export async function runCases(
   workload: string,
   cases: readonly Case[],
@@ -141,7 +141,7 @@ export async function runCases(
       }
       for (let round = 1; round <= rounds; round++) {
         const said: string[] = [];
-        // Another one is first each time.
+        // A different one goes first in every round.
         for (let turn = 0; turn < contestants.length; turn++) {
           const { name, spec, fresh, run } = contestants[(turn + round) % contestants.length];
           const server = fresh ? await start(spec) : servers.get(keyOf(spec))!;
@@ -194,7 +194,7 @@ export function watchBusy({ child }: Server): () => Omit<Sample, "values"> {
   };
 }
 
-/** A number with three digits that say something. */
+/** A number as text: a whole number from 1,000 on, otherwise three significant digits. */
 export function format(value: number): string {
   if (!Number.isFinite(value)) return String(value);
   if (Math.abs(value) >= 1000) return Math.round(value).toLocaleString("en");

@@ -1,17 +1,18 @@
 /**
- * The most that the runtime can do: takes the same requests as river, and writes constant bytes to
- * all clients with the same query. Nothing is parsed, numbered, encoded or kept.
+ * A control that shows the most that the runtime can do. It takes the same requests as river, and
+ * writes constant bytes to all clients with the same query. It numbers, encodes and keeps nothing,
+ * and parses nothing except the lines from WebSockets.
  *
- * It flushes when river would flush, by the same pacer.
+ * The same pacer as in river decides when it flushes.
  *
  * @module
  */
 import { Pacer } from "../../lib/core/pacer.ts";
 import { dataOf } from "../lib/wire.ts";
 
-/** Most messages written in one go. */
+/** Most messages per flush. */
 const MOST = 512;
-/** The replay for clients that give a position. */
+/** Messages replayed to a client that gives a position. */
 const REPLAYED = 100;
 const LINE = `["msg", {"channel": "bench0", "seq": 1000, "data": "${dataOf(0)}"}]`;
 const EVENT = `id: mi9x2k3f-1000\ndata: ${dataOf(0)}\n\n`;
@@ -19,7 +20,7 @@ const RECEIPT = '{"channel":"bench0","seq":1000,"epoch":"mi9x2k3f","subscribers"
 
 const utf8 = new TextEncoder();
 const streams = { river: repeat(LINE + "\n"), sse: repeat(EVENT) };
-/** Frames of many lines, by their number. */
+/** Frames of one line, two lines and so on. */
 const texts: string[] = [];
 for (let text = LINE; texts.length < MOST; text += `\n${LINE}`) texts.push(text);
 
@@ -59,7 +60,7 @@ class Room {
 const pacer = new Pacer();
 let dirty: Room[] = [];
 
-/** Puts a room among those that the next flush is for. */
+/** Adds a room to the next flush. */
 function enqueue(room: Room): void {
   if (dirty.push(room) === 1) pacer.schedule(flush);
 }
@@ -119,7 +120,7 @@ function openStream(query: string): Response {
 function openSocket(request: Request, room: Room): Response {
   const lines = request.headers.has("sec-websocket-protocol");
   const { socket, response } = Deno.upgradeWebSocket(request, {
-    // As river's sockets: the runtime pings, which costs memory.
+    // As in river: the runtime pings, and its timer costs memory.
     idleTimeout: 25,
     protocol: lines ? "river.v1" : undefined,
   });
@@ -130,7 +131,7 @@ function openSocket(request: Request, room: Room): Response {
   return response;
 }
 
-/** Parses the lines, as whoever reads them must, and looks no further than how many there are. */
+/** Parses the lines, as any reader must, but only counts them. */
 function linesOf(text: string): number {
   let lines = 0;
   for (const line of text.split("\n")) lines += JSON.parse(line).length / 2;

@@ -1,7 +1,8 @@
 // @ts-check
 /**
- * The smallest hub on Node and `ws` that does what river does with a WebSocket: each text frame is
- * a message for all sockets that asked with the same address, numbered and sent as a river line.
+ * The smallest hub on Node and `ws` that does the same as river with a WebSocket. Each text frame
+ * is a message for all sockets with the same address. The hub numbers it and sends it as a river
+ * line.
  *
  * @module
  */
