@@ -1,8 +1,8 @@
 // @ts-check
 /// <reference lib="dom" />
 /*
- * A chat in one page. The room is the part of the address after `#`; each room is a channel, and who
- * is typing goes over a channel beside it, so that it does not push messages out of the history.
+ * A chat in one page. The part of the address after `#` is the room, and each room is a channel.
+ * Typing notices have a channel of their own, so that they do not push messages out of the history.
  */
 // @ts-types="../static/client.js"
 import { River } from "../client.js";
@@ -31,7 +31,10 @@ const me = Math.random().toString(36).slice(2);
 /** @type {{ close(): void }[]} */
 let subscriptions = [];
 let room = "";
-/** Who is typing, and the timers that forget them. @type {Map<string, ReturnType<typeof setTimeout>>} */
+/**
+ * The people who are typing, each with the timer that forgets them.
+ * @type {Map<string, ReturnType<typeof setTimeout>>}
+ */
 const typing = new Map();
 let lastTyped = 0;
 
@@ -59,7 +62,7 @@ function colourOf(name) {
 }
 
 /**
- * Adds to the list, and keeps the end in view for who looks at it.
+ * Adds an item to the list. If the end of the list was in view, keeps it in view.
  *
  * @param {HTMLElement} item
  */
@@ -96,7 +99,7 @@ function showMessage(data) {
 }
 
 /**
- * A message as this page publishes it, or whatever somebody published with curl.
+ * Parses a message of this page. Anything else, such as a message from curl, is plain text.
  *
  * @param {string} data
  */
@@ -105,7 +108,7 @@ function parse(data) {
     const { name, text, at } = JSON.parse(data);
     if (typeof name === "string" && typeof text === "string") return { name, text, at: Number(at) };
   } catch {
-    // It is not JSON: plain text.
+    // This is not JSON: show it as plain text.
   }
   return { name: "somebody", text: data, at: NaN };
 }
@@ -138,7 +141,7 @@ function enter() {
   try {
     wanted = [...decodeURIComponent(location.hash.slice(1)).trim()].slice(0, 40).join("");
   } catch {
-    // It is not a name: use the lobby.
+    // The address holds no valid name: use the lobby.
   }
   wanted ||= ROOMS[0];
   if (wanted === room) return;
@@ -166,8 +169,8 @@ function enter() {
         arrived = true;
       },
       onGap({ from, to, reason }) {
-        if (reason === "restart") showEvent("The server was restarted.");
-        // A first visitor has missed nothing, however old the room is.
+        if (reason === "restart") showEvent("The server restarted.");
+        // A new visitor has missed nothing, however old the room is.
         else if (from > 1) showEvent(`Messages ${from} to ${to} are lost.`);
         else if (!arrived) showEvent("Older messages are gone.");
       },
@@ -184,7 +187,7 @@ river.addEventListener("status", (event) => {
   label.textContent = state === "open"
     ? "connected"
     : state === "reconnecting"
-    ? `back in ${(delay / 1000).toFixed(1)} s`
+    ? `retry in ${(delay / 1000).toFixed(1)} s`
     : state;
 });
 

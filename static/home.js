@@ -6,7 +6,7 @@
 import { River, version } from "./client.js";
 
 const CHANNEL = "public-channel";
-/** Time between two readings of the figures, in milliseconds, and how many the plot shows. */
+/** How often the figures are read, in milliseconds, and how many readings the plot shows. */
 const PERIOD_MS = 2000;
 const POINTS = 60;
 const MAX_MESSAGES = 100;
@@ -32,7 +32,8 @@ const commands = {
   embed: `<script type="module">
 import { River } from
   "${base}client.js";
-const river = new River("${base}");
+const river =
+  new River("${base}");
 river.subscribe("${CHANNEL}",
   ({ data }) => alert(data));
 </script>`,
@@ -45,14 +46,14 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
       await navigator.clipboard.writeText(code.textContent ?? "");
       button.textContent = "Copied";
     } catch {
-      // Copying is not allowed: select the text, so that one key copies it.
+      // The browser forbids copying. Select the text, so that Ctrl-C copies it.
       getSelection()?.selectAllChildren(code);
       button.textContent = "Ctrl-C";
     }
     setTimeout(() => button.textContent = "Copy", 1500);
   });
 }
-element("version").textContent = `version ${version}, push server`;
+element("version").textContent = `push server ${version}`;
 
 // The live channel.
 
@@ -84,13 +85,13 @@ river.addEventListener("status", (event) => {
   const label = element("state");
   label.dataset.state = state;
   if (state === "open") label.textContent = `live over ${transport}`;
-  else if (state === "reconnecting") label.textContent = `back in ${(delay / 1000).toFixed(1)} s`;
+  else if (state === "reconnecting") label.textContent = `retry in ${(delay / 1000).toFixed(1)} s`;
   else label.textContent = state;
-  if (state === "closed") element("note").textContent = `No messages: ${reason}.`;
+  if (state === "closed") element("note").textContent = `Disconnected: ${reason}.`;
 });
 river.subscribe(CHANNEL, ({ seq, data }) => show(data, String(seq)), {
   onGap: ({ from, to, reason }) =>
-    show(reason === "restart" ? "the server has restarted" : `missed ${from} to ${to} (${reason})`),
+    show(reason === "restart" ? "The server restarted" : `Missed ${from} to ${to} (${reason})`),
 });
 element("form").addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -116,7 +117,7 @@ let plot;
  * Reads the Prometheus text.
  *
  * @param {string} text
- * @returns {Map<string, number>} By name and labels.
+ * @returns {Map<string, number>} The values by name and labels.
  */
 function parseMetrics(text) {
   const values = new Map();
@@ -141,7 +142,7 @@ function clock(seconds) {
 }
 
 /**
- * Labels for an axis.
+ * Labels each tick of an axis.
  *
  * @param {(value: number) => string} label
  */
@@ -207,6 +208,8 @@ function drawPlot() {
       ...size,
       cursor: { show: false },
       legend: { show: false },
+      // The last label of the time axis needs room on the right.
+      padding: [null, 36, null, null],
       scales: {
         x: {
           range: (
@@ -255,20 +258,20 @@ async function refresh() {
     if (response.ok) return showFigures(parseMetrics(await response.text()));
     if (response.status !== 401 && response.status !== 403) return;
     element("figures").hidden = true;
-    // From elsewhere a server without a key shows its figures to nobody: no key would help.
+    // A server without a key shows its figures only on its own machine. No key can help here.
     const local = (await response.json()).error.code === "local_only";
     if (local) clearInterval(refreshing);
     element("unlock").hidden = local;
     element("elsewhere").hidden = !local;
   } catch {
-    // The server is away: the state above says so.
+    // The server cannot be reached. The state in the header shows it.
   }
 }
 element("unlock").addEventListener("submit", (event) => {
   event.preventDefault();
   token = input("token").value;
   sessionStorage.setItem("river:token", token);
-  // Given up for want of a token.
+  // The client gave up because it had no valid token. Start again.
   if (river.status.state === "closed") location.reload();
   else refresh();
 });
