@@ -49,7 +49,7 @@ export function parseCursors(text: string, count: number): (Cursor | undefined)[
   if (items.length !== count) {
     throw new RangeError(
       `Cannot match the positions ${quote(text)} to ${count} channel${count === 1 ? "" : "s"}: ` +
-        "expected one each, in order",
+        "expected one per channel, in order",
     );
   }
   return items.map((item) => item === "" && count > 1 ? undefined : parseCursor(item));

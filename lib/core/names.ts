@@ -58,7 +58,7 @@ export function checkType(parameter: string, value: string): void {
     throw badParameter(parameter, `${bytes} bytes, but ${MAX_TYPE} are allowed: ${quote(value)}`);
   }
   if (value !== value.trim()) {
-    throw badParameter(parameter, `it begins or ends with a blank: ${quote(value)}`);
+    throw badParameter(parameter, `it begins or ends with whitespace: ${quote(value)}`);
   }
   if (RESERVED_TYPES.includes(value.toLowerCase())) {
     throw badParameter(parameter, `${quote(value)} is a name that event streams use themselves`);
@@ -96,6 +96,6 @@ export function checkData(parameter: string, data: string, max: number): void {
 
 function checkUnicode(parameter: string, value: string): void {
   if (!value.isWellFormed()) {
-    throw badParameter(parameter, "it holds half of a surrogate pair, which UTF-8 cannot carry");
+    throw badParameter(parameter, "it contains half a surrogate pair, which UTF-8 cannot encode");
   }
 }

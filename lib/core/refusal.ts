@@ -46,7 +46,7 @@ export function badParameter(name: string, message: string): Refusal {
 
 /** 500 for a fault of the server. The log has the details. */
 export function internalError(): Refusal {
-  return new Refusal(500, "internal_error", "Something broke; see the server's log");
+  return new Refusal(500, "internal_error", "Internal error, see the server's log");
 }
 
 /** A value as error messages show it: quoted, escaped, and cut if it is long. */

@@ -71,8 +71,8 @@ export function checkShare(
   const cost = costOf(publications, isKnown);
   if (cost <= maxBytes) return;
   throw new BatchTooLargeError(
-    `Cannot keep ${publications.length} messages of ${cost} bytes: those of one request may take ` +
-      `${Math.floor(maxBytes)} bytes, a quarter of all memory for history`,
+    `Cannot keep ${publications.length} messages, which take ${cost} bytes: the messages of one ` +
+      `request may take at most ${Math.floor(maxBytes)} bytes, a quarter of the memory for history`,
   );
 }
 

@@ -151,7 +151,7 @@ export class MemoryEngine implements Engine {
     if (log === undefined) {
       if (this.#onlyWatched >= this.#limits.maxChannels) {
         throw new EngineFullError(
-          `Cannot watch another channel: ${this.#onlyWatched} are only watched, the most allowed`,
+          `Cannot watch another channel: ${this.#onlyWatched} are only watched, which is the limit`,
         );
       }
       log = this.#create(channel);
@@ -288,7 +288,7 @@ export class MemoryEngine implements Engine {
     const { size } = this.#counted;
     if (size >= this.#limits.maxChannels) {
       throw new EngineFullError(
-        `Cannot publish to another channel: there are ${size} already, the most allowed`,
+        `Cannot publish to another channel: there are ${size} already, which is the limit`,
       );
     }
     const admitted = log ?? this.#create(channel);

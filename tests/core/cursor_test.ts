@@ -83,7 +83,7 @@ for (
     const { message } = assertThrows(() => parseCursors(text, count), RangeError);
     assertEquals(
       message,
-      `Cannot match the positions "${text}" to ${channels}: expected one each, in order`,
+      `Cannot match the positions "${text}" to ${channels}: expected one per channel, in order`,
     );
   });
 }
@@ -112,7 +112,7 @@ Deno.test("parseCursors() looks no further than one position too many", () => {
   assertEquals(
     message,
     `Cannot match the positions "1,2${",junk".repeat(12)},…" to 1 channel: ` +
-      "expected one each, in order",
+      "expected one per channel, in order",
   );
 });
 

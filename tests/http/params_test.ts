@@ -64,7 +64,7 @@ function bad(name: string, message: string): string {
 
 const MISSING_NAME = '400 missing_parameter: Parameter "name" is missing';
 const MISSING_DATA = '400 missing_parameter: Parameter "data" is missing';
-const HALF_PAIR = "it holds half of a surrogate pair, which UTF-8 cannot carry";
+const HALF_PAIR = "it contains half a surrogate pair, which UTF-8 cannot encode";
 
 function subscription(text: string, headers: Record<string, string> = {}) {
   return subscribeRequest(form(text), new Headers(headers), LIMITS);
@@ -978,7 +978,10 @@ Deno.test("joinsOf() takes an event id that is not a position for one of another
 
 Deno.test("joinsOf() wants as many positions as channels", () => {
   const reason = (text: string, channels: string) =>
-    bad("seq", `Cannot match the positions "${text}" to ${channels}: expected one each, in order`);
+    bad(
+      "seq",
+      `Cannot match the positions "${text}" to ${channels}: expected one per channel, in order`,
+    );
   assertEquals(refusal(() => joins("name=x&seq=1,2")), reason("1,2", "1 channel"));
   assertEquals(refusal(() => joins("name=x&name=y&seq=1")), reason("1", "2 channels"));
 });

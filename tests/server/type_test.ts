@@ -60,7 +60,7 @@ for (
     ["error", "a name that event streams use themselves"],
     ["", "it is empty"],
     ["a\nb", "control characters"],
-    [" a", "begins or ends with a blank"],
+    [" a", "begins or ends with whitespace"],
     ["a".repeat(65), "65 bytes, but 64 are allowed"],
     ["ü".repeat(33), "66 bytes, but 64 are allowed"],
   ]
