@@ -1,11 +1,11 @@
 /**
- * A list in the order of the last touch. Its items hold the links themselves, so finding, moving
- * and removing one costs the same, however many there are or have been.
+ * A list of items, sorted by when each was last touched. The items hold the links themselves. So
+ * finding, moving and removing an item take constant time, however long the list is or has been.
  *
  * @module
  */
 
-/** The links of an item. They belong to its chain. */
+/** The links of an item. Only its chain changes them. */
 export interface Linked<T> {
   /** The item that was touched before this one. */
   older: T | undefined;
@@ -13,18 +13,18 @@ export interface Linked<T> {
   newer: T | undefined;
 }
 
-/** Items in the order of the last touch. An item may be in one chain at a time. */
+/** Items, sorted by when each was last touched. An item may be in one chain at a time. */
 export class Chain<T extends Linked<T>> {
   #oldest: T | undefined;
   #newest: T | undefined;
   #size = 0;
 
-  /** How many items there are. */
+  /** Number of items. */
   get size(): number {
     return this.#size;
   }
 
-  /** The item that was touched longest ago. Undefined if there is none. */
+  /** The item that was touched longest ago. Undefined if the chain is empty. */
   get oldest(): T | undefined {
     return this.#oldest;
   }
@@ -34,7 +34,7 @@ export class Chain<T extends Linked<T>> {
     return item.older !== undefined || item === this.#oldest;
   }
 
-  /** Adds an item, which must not be in a chain, as the newest. */
+  /** Adds an item as the newest. It must not be in any chain. */
   add(item: T): void {
     item.older = this.#newest;
     if (this.#newest === undefined) this.#oldest = item;
@@ -43,7 +43,7 @@ export class Chain<T extends Linked<T>> {
     this.#size++;
   }
 
-  /** Removes an item, which must be in this chain. */
+  /** Removes an item. It must be in this chain. */
   remove(item: T): void {
     const { older, newer } = item;
     if (older === undefined) this.#oldest = newer;
@@ -54,7 +54,7 @@ export class Chain<T extends Linked<T>> {
     this.#size--;
   }
 
-  /** Makes an item, which must be in this chain, the newest. */
+  /** Makes an item the newest. It must be in this chain. */
   touch(item: T): void {
     if (item === this.#newest) return;
     this.remove(item);

@@ -1,34 +1,40 @@
 /**
  * The clock for durations, and the names of epochs.
  *
- * Durations are measured by the monotonic clock, because the wall clock may be set while a message
- * has an hour to live. On Linux it is CLOCK_MONOTONIC, which stands still while the machine sleeps.
- * So everything lives longer by the time of the sleep. A point in time, such as the end of a token,
- * is compared with `Date.now()`.
+ * Durations are measured with the monotonic clock, because the wall clock may be set during the
+ * hour that a message has to live. On Linux it is CLOCK_MONOTONIC, which stops while the machine
+ * sleeps. So everything lives longer by the time of the sleep. A point in time, such as the expiry
+ * of a token, is compared with `Date.now()`.
  *
  * @module
  */
 
-/** Longest delay of a timer, in milliseconds. With a longer one the runtime fires at once. */
+/**
+ * The longest delay of a timer, in milliseconds. The runtime fires a timer with a longer one at
+ * once.
+ */
 export const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** Random digits in the name of an epoch. */
+/** Number of random digits in the name of an epoch. */
 const RANDOM_DIGITS = 5;
 
 /**
- * Whole milliseconds since the process started, by a clock that nobody can set. The runtime keeps
- * such small integers inside an object, without an allocation of their own, for weeks.
+ * Whole milliseconds since the process started, from a clock that nobody can set. For weeks the
+ * numbers are so small that the runtime stores them inside an object, without an allocation of
+ * their own.
  */
 export function sinceStart(): number {
   return Math.trunc(performance.now());
 }
 
 /**
- * Makes names for epochs: `0-9a-z`, at most 32 characters, sorted in the order of their making,
- * none of them twice. All begin with the time of the start in milliseconds and five random digits,
- * both in base 36. So no other process makes the same names, even if it starts in the same
- * millisecond, or after the clock was set back. All except the first end with a number that counts
- * up. The number of its digits comes before it, so that the texts sort as the numbers do.
+ * Returns a function that makes names for epochs. A name consists of `0-9a-z` and has at most 32
+ * characters. No name is made twice, and each sorts after all names made before it.
+ *
+ * All names begin with the start time in milliseconds and five random digits, both in base 36. So
+ * no other process makes the same names, even if it starts in the same millisecond, or after the
+ * clock was set back. All names except the first end with a counter. The number of its digits comes
+ * before it, so that the names sort as the numbers do.
  *
  * @param start When the process started, in milliseconds since 1970.
  */

@@ -1,5 +1,5 @@
 /**
- * A map that forgets the entry that was set longest ago.
+ * A map of limited size, which forgets the entry that was set longest ago.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { Chain, type Linked } from "./chain.ts";
 export interface Recent<K, V> {
   /** The key. */
   readonly key: K;
-  /** The value that was set last. */
+  /** The value that was last set. */
   readonly value: V;
 }
 
@@ -18,37 +18,38 @@ interface Entry<K, V> extends Recent<K, V>, Linked<Entry<K, V>> {
 }
 
 /**
- * Values by key, at most so many. Finding and forgetting the oldest costs the same, however many
- * were forgotten. A plain `Map` would walk over all deleted keys to reach its first one.
+ * A map with a maximum number of keys. Finding and forgetting the oldest key take constant time,
+ * however many keys were forgotten before. A plain `Map` would walk over all its deleted keys to
+ * reach the first one.
  */
 export class Recents<K, V> {
   readonly #max: number;
   readonly #entries = new Map<K, Entry<K, V>>();
   readonly #chain = new Chain<Entry<K, V>>();
 
-  /** A map without keys that keeps at most `max` of them. */
+  /** An empty map that keeps at most `max` keys. */
   constructor(max: number) {
     this.#max = max;
   }
 
-  /** How many keys are kept. */
+  /** Number of keys. */
   get size(): number {
     return this.#entries.size;
   }
 
-  /** The entry that was set longest ago. Undefined if there is none. */
+  /** The entry that was set longest ago. Undefined if the map is empty. */
   get oldest(): Recent<K, V> | undefined {
     return this.#chain.oldest;
   }
 
-  /** The value of a key. */
+  /** The value of a key. Undefined if the key is not there. */
   get(key: K): V | undefined {
     return this.#entries.get(key)?.value;
   }
 
   /**
-   * Sets the value of a key, which becomes the newest. Forgets the oldest key if there are too
-   * many.
+   * Sets the value of a key and makes the key the newest. If there are then too many keys, forgets
+   * the oldest one.
    */
   set(key: K, value: V): void {
     const known = this.#entries.get(key);

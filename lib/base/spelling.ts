@@ -1,18 +1,19 @@
 /**
- * Misspelt names, and names in another case or with other hyphens.
+ * Recognises misspelt names, and names in another case or with other hyphens.
  *
  * @module
  */
 import { levenshteinDistance } from "@std/text/levenshtein-distance";
 
-/** Longest name that counts as a misspelt parameter, in characters. */
+/** The longest name that can count as a misspelt parameter, in characters. */
 const MAX_LENGTH = 24;
 /**
- * Longest name that is compared with others, in characters. A comparison takes the square of them.
+ * The longest name that is compared with others, in characters. The time of a comparison grows with
+ * the square of the length.
  */
 const MAX_COMPARED = 64;
 
-/** Parameters whose near names mean something elsewhere. */
+/** Parameters whose misspellings could be real parameters of other software. */
 const TOO_COMMON = ["jsonp", "last"];
 
 /** The name in lower case, without hyphens and underscores. */
@@ -21,8 +22,9 @@ export function plainName(name: string): string {
 }
 
 /**
- * Whether an unknown name most likely means another. Names of up to three letters, `jsonp` (which
- * `json` is near) and `last` (`list`) are too close to names that other software uses.
+ * Whether an unknown name is most likely a misspelling of `meant`. Names of up to three letters,
+ * `jsonp` (close to `json`) and `last` (close to `list`) are too close to names that other software
+ * uses. For them, only case, hyphens and underscores may differ.
  */
 export function isNear(name: string, meant: string): boolean {
   if (name.length > MAX_LENGTH) return false;
@@ -33,13 +35,13 @@ export function isNear(name: string, meant: string): boolean {
 }
 
 /**
- * The name that a misspelt one most likely means: the nearest one, or one that begins with it.
- * Undefined if none is near.
+ * The name that a misspelt name most likely means: the nearest one, or else one that begins with
+ * it. Undefined if there is no such name.
  */
 export function nearest(name: string, names: readonly string[]): string | undefined {
   const plain = plainName(name);
   if (plain === "" || plain.length > MAX_COMPARED) return undefined;
-  // Two letters that change places count as two.
+  // Two swapped letters have a distance of 2.
   const maxDistance = plain.length < 4 ? 1 : plain.length < 9 ? 2 : 3;
   const near = names
     .map((each) => ({ each, distance: levenshteinDistance(plain, plainName(each)) }))

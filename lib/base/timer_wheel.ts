@@ -1,13 +1,16 @@
 /**
- * One timer for all subscribers. A heartbeat or deadline costs a slot in a wheel instead of a
- * timer.
+ * One timer for all subscribers. A heartbeat or deadline takes a place in a wheel instead of a
+ * timer of its own.
  *
  * @module
  */
 
 /** Something to call at a certain time. */
 export interface Timed {
-  /** When to call it, in milliseconds of the wheel. Belongs to the wheel while it is set. */
+  /**
+   * When to call it, in milliseconds of the wheel's clock. Only the wheel changes it while it is
+   * set.
+   */
   due: number;
   /** Called once, at `due` or up to one tick later. */
   onDue(): void;
@@ -15,7 +18,7 @@ export interface Timed {
 
 const SLOTS = 256;
 
-/** A hashed timer wheel. Items that are due after more than one turn wait in their slot. */
+/** A hashed timer wheel. An item that is due after more than one rotation waits in its slot. */
 export class TimerWheel {
   readonly #tickMs: number;
   readonly #clock: () => number;
@@ -23,13 +26,14 @@ export class TimerWheel {
   #tick: number;
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  /** The time of the last tick, in milliseconds. Coarse, but free to read. */
+  /** The time of the last tick, in milliseconds. Coarse, but reading it costs nothing. */
   now: number;
 
   /**
-   * A wheel with nothing set. It does not tick yet.
+   * An empty wheel that does not tick yet.
    *
-   * @param options `tickMs` is the resolution. `clock` returns milliseconds that never go back.
+   * @param options `tickMs` is the resolution in milliseconds. `clock` returns milliseconds that
+   * never decrease.
    */
   constructor(
     { tickMs = 100, clock = () => performance.now() }: { tickMs?: number; clock?: () => number } =
@@ -41,7 +45,7 @@ export class TimerWheel {
     this.#tick = Math.floor(this.now / tickMs);
   }
 
-  /** Starts ticking until `stop()`. */
+  /** Ticks until `stop()` is called. */
   start(): void {
     this.#timer ??= setInterval(() => this.advance(), this.#tickMs);
   }
@@ -63,11 +67,11 @@ export class TimerWheel {
     this.#slots[this.#slotOf(timed)].delete(timed);
   }
 
-  /** Calls everything that is due. */
+  /** Calls every item that is due. */
   advance(): void {
     this.now = this.#clock();
     const tick = Math.floor(this.now / this.#tickMs);
-    // After a long pause, one turn visits every slot.
+    // After a long pause, visit each slot only once.
     const from = Math.max(this.#tick + 1, tick - SLOTS + 1);
     this.#tick = tick;
     for (let at = from; at <= tick; at++) {

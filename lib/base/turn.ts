@@ -1,17 +1,17 @@
 /**
- * Turns of the event loop, for work that takes long.
+ * Splits long work into turns of the event loop.
  *
  * @module
  */
 
-/** Longest work without a turn for others, in milliseconds. */
+/** How long work may run before other work gets a turn, in milliseconds. */
 export const SLICE_MS = 5;
 
 const waiting: (() => void)[] = [];
 
 /**
- * Resolves when it is the caller's turn to continue. All long work shares one turn per round of the
- * event loop, so that a lot of it delays others no more than a little.
+ * Resolves when the caller may continue. Only one caller continues per round of the event loop, so
+ * that many of them delay other work no more than a few do.
  */
 export function turn(): Promise<void> {
   return new Promise((resolve) => {
@@ -20,9 +20,9 @@ export function turn(): Promise<void> {
 }
 
 /**
- * Calls back once the runtime has looked at the network. After `setImmediate` it might not have:
- * while one immediate follows another, Deno 2.9.6 looks at the network only every 61st turn
- * (tokio's event interval), so no client would be heard meanwhile.
+ * Calls back after the runtime has polled the network. `setImmediate` does not ensure that. While
+ * one immediate follows another, Deno 2.9.6 polls the network only every 61st turn (tokio's event
+ * interval), so the server would not hear its clients until then.
  */
 export function afterOthers(action: () => void): ReturnType<typeof setTimeout> {
   return setTimeout(action, 0);

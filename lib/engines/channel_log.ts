@@ -8,26 +8,26 @@ import { utf8Length } from "../core/message.ts";
 import { channelCost, heldBytes, MESSAGE_OVERHEAD, type SharedText } from "./cost.ts";
 import { History, type KeptMessage } from "./history.ts";
 
-/** A channel with its history. One object, because there may be millions. */
+/** A channel with its history. It is one object to save memory, because there may be millions. */
 export class ChannelLog extends History implements Linked<ChannelLog> {
   /** The channel's name. */
   readonly channel: string;
-  /** Its place in the order in which the engine made its channels, from 1. */
+  /** Its number in the order in which the engine created its channels, from 1. */
   readonly order: number;
-  /** The epoch that the channel numbers in. */
+  /** The channel's current epoch. */
   epoch: string;
   /** Seq of the last message numbered, 0 before the first. */
   seq = 0;
   /** Whether its messages are relayed. */
   watched = false;
   /**
-   * When it was last published to, or left by its last subscriber. May lag by up to
-   * `MemoryEngine.#touchMs`.
+   * When it was last published to, or left by its last subscriber, in milliseconds of the engine's
+   * clock. May lag by up to `MemoryEngine.#touchMs`.
    */
   touched = 0;
-  /** As `Linked` says. */
+  /** See `Linked`. */
   older: ChannelLog | undefined;
-  /** As `Linked` says. */
+  /** See `Linked`. */
   newer: ChannelLog | undefined;
 
   /** A channel without messages. */
@@ -45,10 +45,10 @@ export class ChannelLog extends History implements Linked<ChannelLog> {
 }
 
 /**
- * The next message of a channel. Most share no text, so they have no field for it: there may be
- * millions.
+ * The next message of a channel. Most messages share no text. They lack the field for it, because
+ * there may be millions of them.
  *
- * @param bytes Bytes of the data in UTF-8.
+ * @param bytes Length of the data in UTF-8 bytes.
  * @param time When it is published, in milliseconds of the engine's clock.
  * @param shared The text that it shares with messages of other channels.
  */
@@ -66,7 +66,7 @@ export function nextMessage(
     : { channel, epoch, seq: seq + 1, data, bytes, time, cost, shared };
 }
 
-/** The message with a type. Most have none, so they have no field for it. */
+/** A copy of the message with a type. Most messages have no type, so they lack the field for it. */
 export function withType(message: KeptMessage, type: string): KeptMessage {
   return { ...message, type, cost: message.cost + heldBytes(type, utf8Length(type)) };
 }

@@ -7,16 +7,20 @@ import { type Key, keyOf } from "../base/key.ts";
 import { BatchTooLargeError, type Publication } from "../core/engine.ts";
 import { utf8Length } from "../core/message.ts";
 
-/** Bytes that a kept message takes beyond its data: the object, its slot, the head of the text. */
+/**
+ * Bytes that a kept message takes in addition to its data: the object, its slot and the header of
+ * the text.
+ */
 export const MESSAGE_OVERHEAD = 128;
 
-/** Bytes that a channel takes beyond its name and its messages. */
+/** Bytes that a channel takes in addition to its name and its messages. */
 const CHANNEL_OVERHEAD = 224;
 
 /**
  * Bytes that the characters of a text take: one each, or two each if any of them is not Latin-1.
  *
- * @param bytes Bytes of the text in UTF-8. If all characters are ASCII, there are as many bytes.
+ * @param bytes Length of the text in UTF-8 bytes. It equals `text.length` if all characters are
+ * ASCII.
  */
 export function heldBytes(text: string, bytes: number): number {
   return bytes === text.length || !/[^\0-\xff]/.test(text) ? text.length : 2 * text.length;
@@ -27,22 +31,22 @@ export function channelCost(name: string): number {
   return CHANNEL_OVERHEAD + 2 * heldBytes(name, utf8Length(name));
 }
 
-/** A text that several kept messages share. It counts once, while any of them is kept. */
+/** A text that several kept messages share. It counts once, as long as any of them is kept. */
 export class SharedText {
   /** Bytes that the text takes. */
   readonly held: number;
   /** How many kept messages share it. */
   keepers = 0;
 
-  /** A text of so many bytes, which no message shares yet. */
+  /** A text of `held` bytes that no message shares yet. */
   constructor(held: number) {
     this.held = held;
   }
 }
 
-/** The sums over all histories of an engine. */
+/** Totals over all histories of an engine. */
 export class Holdings {
-  /** Messages. */
+  /** Number of messages. */
   messages = 0;
   /** UTF-8 bytes of their data. */
   bytes = 0;
@@ -53,8 +57,8 @@ export class Holdings {
 /**
  * Checks that the messages of one request take no more than their share of memory.
  *
- * @param maxBytes Most bytes that they may take if all are kept.
- * @param isKnown Whether a channel counts already, so that it costs nothing new.
+ * @param maxBytes The most bytes that they may take if all are kept.
+ * @param isKnown Whether a channel is already counted, so that it adds no cost.
  * @throws {BatchTooLargeError} If they would take more.
  */
 export function checkShare(
@@ -62,7 +66,7 @@ export function checkShare(
   maxBytes: number,
   isKnown: (channel: string) => boolean,
 ): void {
-  // An upper bound that reads no text. Nearly all requests are far below it.
+  // An upper bound that does not read the texts. For nearly all requests it is far below the limit.
   let bound = publications.length * (MESSAGE_OVERHEAD + channelCost(""));
   for (const { channel, data, type = "" } of publications) {
     bound += 4 * channel.length + 2 * data.length + 2 * type.length;

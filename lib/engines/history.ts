@@ -8,38 +8,40 @@ import { type Holdings, MESSAGE_OVERHEAD, type SharedText } from "./cost.ts";
 
 /** A message as a history keeps it. */
 export interface KeptMessage extends Message {
-  /** Bytes of memory that it takes, without its data if that is shared. */
+  /** Bytes of memory that it takes, without its data if the data is shared. */
   readonly cost: number;
   /**
-   * The text that it shares with messages of other channels. Most share none, and lack the field.
+   * The text that it shares with messages of other channels. Most messages share none and lack the
+   * field.
    */
   readonly shared?: SharedText;
 }
 
-/** A ring of at most so many slots never shrinks. */
+/** A ring of at most this many slots keeps its size until it is empty. */
 const SMALL_RING = 32;
 
 /** Placeholder shared by all histories of at most one message. Never written to. */
 const NO_SLOTS: (KeptMessage | undefined)[] = [];
 
 /**
- * A bounded run of messages with consecutive seq. Adding and evicting cost the same, however many
- * messages are kept.
+ * A bounded list of messages with consecutive seq. Adding and evicting a message take the same
+ * time, however many messages are kept.
  */
 export class History {
   /**
-   * A ring: the low bits of a seq say which slot its message is in. Its length is a power of two,
-   * or 0 for at most one message, which is then `#only`. Most channels keep one message. Without a
-   * ring it takes less memory, and fewer reads of it.
+   * A ring. The low bits of a seq select the slot of its message. The number of slots is a power of
+   * two, or 0 if there is no ring. Without a ring the history keeps at most one message, in
+   * `#only`. Most channels keep one message. Without a ring it takes less memory, and fewer memory
+   * accesses.
    */
   #slots = NO_SLOTS;
   #only: KeptMessage | undefined;
-  /** Seq of the oldest. */
+  /** Seq of the oldest message. */
   #first = 0;
   #length = 0;
   #bytes = 0;
 
-  /** How many messages are kept. */
+  /** Number of messages kept. */
   get length(): number {
     return this.#length;
   }
@@ -49,21 +51,21 @@ export class History {
     return this.#bytes;
   }
 
-  /** The oldest message kept; undefined when there is none. */
+  /** The oldest message kept. Undefined if there is none. */
   get oldest(): KeptMessage | undefined {
     return this.#at(this.#first);
   }
 
-  /** The newest message kept; undefined when there is none. */
+  /** The newest message kept. Undefined if there is none. */
   get newest(): KeptMessage | undefined {
     return this.#at(this.#first + this.#length - 1);
   }
 
   /**
-   * Adds the next message, and first forgets the oldest ones so that at most `maxCount` are kept. Its
-   * seq must be one more than that of the newest.
+   * Adds the next message. First forgets the oldest ones, so that at most `maxCount` are then kept.
+   * The seq of the message must be one more than that of the newest.
    *
-   * @param holdings The sums over all histories, this one included. They are updated.
+   * @param holdings The totals over all histories, including this one. They are updated.
    */
   push(message: KeptMessage, maxCount: number, holdings: Holdings): void {
     if (maxCount < 1) return this.trim(0, Infinity, holdings);
@@ -83,7 +85,7 @@ export class History {
   }
 
   /**
-   * Forgets messages until at most `count` are left, all of them accepted after `time`.
+   * Forgets the oldest messages until at most `count` are left, all of them accepted after `time`.
    *
    * @param holdings Updated, as by `push`.
    */
@@ -95,8 +97,8 @@ export class History {
   }
 
   /**
-   * The messages after `seq`, oldest first: as many as fit into `maxBytes`, but at least one if any
-   * is kept.
+   * The messages after `seq`, oldest first: as many as fit into `maxBytes`, but at least one if
+   * there is any.
    */
   after(seq: number, maxBytes: number): Message[] {
     const messages: Message[] = [];
@@ -135,7 +137,7 @@ export class History {
     if (fitting < this.#slots.length) this.#resize(fitting);
   }
 
-  /** The message of a seq that is kept. */
+  /** The message with a seq that is kept. Undefined if nothing is kept. */
   #at(seq: number): KeptMessage | undefined {
     return this.#slots === NO_SLOTS ? this.#only : this.#slots[this.#slotOf(seq)];
   }

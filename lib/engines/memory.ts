@@ -28,15 +28,15 @@ import type { KeptMessage } from "./history.ts";
 
 /** The limits of the memory engine. */
 export interface MemoryLimits {
-  /** Messages kept per channel. */
+  /** The most messages kept per channel. */
   readonly history: number;
   /** Milliseconds that a message is kept. */
   readonly historyTtl: number;
-  /** Most bytes of memory that history takes, channels included. */
+  /** The most bytes of memory that history may take, including the channels. */
   readonly maxMemory: number;
-  /** Channels that were published to, at a time. As many more may be only watched. */
+  /** The most channels that were published to, at a time. As many more may be only watched. */
   readonly maxChannels: number;
-  /** Idempotency keys remembered. */
+  /** The most idempotency keys remembered. */
   readonly maxIds: number;
   /** Milliseconds that an idempotency key is remembered. */
   readonly idTtl: number;
@@ -45,17 +45,17 @@ export interface MemoryLimits {
 /** The share of all memory that the messages of one request may take. */
 const BATCH_SHARE = 1 / 4;
 /**
- * The order of last touches may be wrong by this share of the time that history is kept, and at
- * most by so many milliseconds. Moving a channel to the end of the list touches the memory of two
- * others. With very many channels, doing so on every publish would double its cost.
+ * The order of last touches may be wrong by this share of the time that history is kept, but at
+ * most by this many milliseconds. Moving a channel to the end of the list accesses the memory of
+ * two others. With very many channels, that would double the cost of each publish.
  */
 const TOUCH_SHARE = 1 / 64;
 const MAX_TOUCH_MS = 60_000;
-/** How often expired channels are looked for, in milliseconds. */
+/** How often expired channels are dropped, in milliseconds. */
 const SWEEP_MS = 1000;
-/** Most channels dropped and keys forgotten per turn of the event loop. */
+/** The most channels dropped and keys forgotten per turn of the event loop. */
 const SWEEP_COUNT = 1000;
-/** Channels that `list` looks at before others get a turn. */
+/** How many channels `list` visits before other work gets a turn. */
 const LIST_COUNT = 10_000;
 
 /** Keeps everything in this process. Answers at once. */
@@ -64,32 +64,33 @@ export class MemoryEngine implements Engine {
   readonly #touchMs: number;
   readonly #now: () => number;
   readonly #newEpoch: () => string;
-  /** All channels: published to, or only watched. */
+  /** All channels, whether published to or only watched. */
   readonly #logs = new Map<Key, ChannelLog>();
   /**
    * The channels that count against the limits: all except those that are watched and keep nothing.
-   * Forgetting those would free nothing, and they must not keep others out.
+   * Forgetting those would free nothing, and they must not keep other channels out.
    */
   readonly #counted = new Chain<ChannelLog>();
-  /** By channel and key. */
+  /** Receipts, by channel and idempotency key. */
   readonly #ids: Recents<Key, { readonly receipt: Receipt; readonly time: number }>;
   readonly #holdings = new Holdings();
   #local!: Local;
   #created = 0;
   #published = 0;
   /**
-   * The epoch of new channels. They share it until a channel that had messages is dropped or reset:
-   * only then could a name come back with numbers that were used before. So a position in a channel
-   * that never had a message stays valid when the channel is dropped and made again.
+   * The epoch of new channels. It changes when a channel is reset, or when a channel that had
+   * messages is dropped. Only then could a channel of the same name use a number again. So a
+   * position in a channel that never had a message stays valid when the channel is dropped and
+   * created again.
    */
   #epoch: string;
   #timer: ReturnType<typeof setInterval> | undefined;
   #sweeping: ReturnType<typeof setTimeout> | undefined;
 
   /**
-   * An engine without channels, held to `limits`.
+   * An engine without channels that keeps to `limits`.
    *
-   * @param options `now` returns milliseconds that never go back. `newEpoch` returns a name that
+   * @param options `now` returns milliseconds that never decrease. `newEpoch` returns a name that
    * sorts after all names before it.
    */
   constructor(
@@ -120,7 +121,7 @@ export class MemoryEngine implements Engine {
     const share = this.#limits.maxMemory * BATCH_SHARE;
     checkShare(publications, share, (channel) => this.#isCounted(channel));
     this.#checkRoom(publications);
-    // Nothing below may fail: what was published before the failure would stay.
+    // Nothing below may fail, because the messages published before the failure would stay.
     const now = this.#now();
     let last: string | undefined;
     let shared: SharedText | undefined;
@@ -178,7 +179,7 @@ export class MemoryEngine implements Engine {
     if (!/^[0-9]{1,15}$/.test(after)) {
       throw new RangeError(`Cannot continue the list after ${JSON.stringify(after)}`);
     }
-    // A Map is iterated in the order of insertion, also if it changes meanwhile.
+    // A Map is iterated in the order of insertion, even if it changes meanwhile.
     const channels: ChannelInfo[] = [];
     let visited = 0;
     let last = Number(after);
@@ -222,8 +223,8 @@ export class MemoryEngine implements Engine {
   }
 
   /**
-   * Drops expired channels and keys, at most `SWEEP_COUNT` per turn. The list is in the order of
-   * the last touch, so this looks only at those that are dropped, and at one more.
+   * Drops expired channels and keys, at most `SWEEP_COUNT` per turn. The list is sorted by the last
+   * touch, so only the channels that are dropped and one more are visited.
    */
   sweep(): void {
     const now = this.#now();
@@ -263,7 +264,7 @@ export class MemoryEngine implements Engine {
     }
     const bytes = utf8Length(data);
     const log = this.#admit(channel);
-    // Nothing may fail from the number to the receipt: the number would be used, and nobody told.
+    // Nothing below may fail: the number would be used, but the publisher would get no receipt.
     const message = type === undefined
       ? nextMessage(log, data, bytes, now, shared)
       : withType(nextMessage(log, data, bytes, now, shared), type);
@@ -281,7 +282,7 @@ export class MemoryEngine implements Engine {
     return receipt;
   }
 
-  /** The channel, which counts against the limits because it is published to. */
+  /** The channel of a publication. From now on it counts against the limits. */
   #admit(channel: string): ChannelLog {
     const log = this.#logs.get(keyOf(channel));
     if (log !== undefined && this.#counted.has(log)) return log;
@@ -296,12 +297,12 @@ export class MemoryEngine implements Engine {
     return admitted;
   }
 
-  /** Makes sure that there is room for all these channels, so that none of them fails halfway. */
+  /** Checks that there is room for all these channels, so that no publication fails halfway. */
   #checkRoom(publications: readonly Publication[]): void {
     const room = this.#limits.maxChannels - this.#counted.size;
     if (publications.length <= room) return;
     const unknown = new Set<Key>();
-    // Publications whose id is a repeat count too: the id may be forgotten before their turn.
+    // Publications that repeat an id count too, because the id may be forgotten before their turn.
     for (const { channel } of publications) {
       if (!this.#isCounted(channel)) unknown.add(keyOf(channel));
     }
@@ -328,7 +329,7 @@ export class MemoryEngine implements Engine {
     if (log.seq > 0) this.#epoch = this.#newEpoch();
   }
 
-  /** A channel keeps nothing. It is dropped, or stays without counting if it is watched. */
+  /** Drops a channel that keeps nothing. If it is watched, it stays but no longer counts. */
   #dropUnlessWatched(log: ChannelLog): void {
     if (!log.watched) this.#drop(log);
     else if (this.#counted.has(log)) this.#stopCounting(log);
@@ -357,18 +358,18 @@ export class MemoryEngine implements Engine {
         this.#touch(longestIdle, message.time);
         continue;
       }
-      // It may have nothing left: its messages expired, or had gone before it was left.
+      // It may be empty: its messages expired, or were gone before its last subscriber left.
       longestIdle.trim(longestIdle.length - 1, -Infinity, this.#holdings);
       if (longestIdle.length > 0) continue;
-      // All others are gone. The message is larger than all memory, and is kept all the same.
+      // All other channels are gone. The message alone exceeds the limit, so it is not kept either.
       if (longestIdle === log) break;
       this.#dropUnlessWatched(longestIdle);
     }
   }
 
   /**
-   * Whether the channel that was touched longest ago has been published to since. Then others have
-   * been idle for longer. If it is `log`, it was published to just now.
+   * Whether the channel that was touched longest ago has been published to since. If so, other
+   * channels have been idle for longer. If it is `log`, it was published to just now.
    */
   #isBusy(longestIdle: ChannelLog, log: ChannelLog): boolean {
     if (longestIdle === log) return this.#counted.size > 1;
