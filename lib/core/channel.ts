@@ -11,9 +11,9 @@ import type { Feed, Subscription } from "./subscription.ts";
 
 /** What a channel needs from the hub. */
 export interface ChannelOwner {
-  /** As `Engine.since`. */
+  /** See `Engine.since`. */
   since(channel: string, cursor: Cursor | undefined, maxBytes: number): Promise<Replay> | Replay;
-  /** The last subscription has left. */
+  /** Called when the last subscription has left. */
   release(channel: Channel): void;
 }
 
@@ -24,21 +24,21 @@ export class Channel implements Feed {
   readonly #owner: ChannelOwner;
   readonly #subscriptions = new Set<Subscription>();
   #pending: Message[] = [];
-  /** Where in `#pending` the next batch starts. */
+  /** Index in `#pending` at which the next batch starts. */
   #next = 0;
   /**
-   * Pending until the engine confirms that it relays the channel. If the engine cannot, the promise
-   * is rejected, and nobody can join this channel any more.
+   * Pending until the engine confirms that it relays the channel. If the engine cannot relay it,
+   * the promise is rejected, and nobody joins this channel any more.
    */
   watching: Promise<void> | undefined;
 
-  /** A channel without subscriptions; `owner` answers for its history. */
+  /** A channel without subscriptions. `owner` provides its history. */
   constructor(name: string, owner: ChannelOwner) {
     this.name = name;
     this.#owner = owner;
   }
 
-  /** How many subscriptions there are. */
+  /** Number of subscriptions. */
   get size(): number {
     return this.#subscriptions.size;
   }
@@ -75,8 +75,8 @@ export class Channel implements Feed {
   /**
    * Takes the next batch of pending messages. There must be at least one.
    *
-   * @param max At most so many messages.
-   * @param maxBytes At most this cost, unless the batch is one message.
+   * @param max The most messages in the batch.
+   * @param maxBytes The most bytes that the batch may cost, unless it is one message.
    */
   take(max: number, maxBytes: number): Batch {
     const messages = this.#pending;

@@ -7,15 +7,17 @@ import { quote } from "./refusal.ts";
 
 /** "I have seen everything up to and including `seq`." */
 export interface Cursor {
-  /** Absent if the client knows only the number. It then means the channel's present epoch. */
+  /**
+   * Absent if the client knows only the number. `seq` then belongs to the channel's current epoch.
+   */
   readonly epoch?: string;
-  /** Number of the last message seen, 0 before the first. */
+  /** Seq of the last message seen, 0 before the first. */
   readonly seq: number;
 }
 
 /** A position that names its epoch. */
 export interface Position extends Cursor {
-  /** The run of numbers that `seq` belongs to. */
+  /** The epoch that `seq` belongs to. */
   readonly epoch: string;
 }
 
@@ -39,10 +41,10 @@ export function parseCursor(text: string): Cursor {
 }
 
 /**
- * Parses a comma-separated list of positions, one per channel. In a list of several, an empty item
- * means that the channel has no position.
+ * Parses a comma-separated list of positions, one per channel. If there are several channels, an
+ * empty item means that its channel has no position.
  *
- * @throws {RangeError} If one is malformed, or there are not exactly `count`.
+ * @throws {RangeError} If a position is malformed, or if there are not exactly `count` items.
  */
 export function parseCursors(text: string, count: number): (Cursor | undefined)[] {
   const items = text.split(",", count + 1);
@@ -56,15 +58,15 @@ export function parseCursors(text: string, count: number): (Cursor | undefined)[
 }
 
 /**
- * The position of a client that comes from another server: in an epoch that no channel ever had. So
- * the client is told of a restart, and gets all of the history.
+ * The position of a client that comes from another server. No channel ever has its epoch. So the
+ * client is told of a restart and gets the whole history.
  */
 export const FOREIGN: Position = { epoch: "0", seq: 0 };
 
 /**
- * Reads the id of the last event. Browsers send it by themselves, whichever server it came from. An
- * id that is not a position of ours counts as `FOREIGN`. If the list does not have `count` items,
- * all of them do.
+ * Parses the id of the last event. Browsers send it by themselves, whichever server it came from.
+ * An id that is not a position counts as `FOREIGN`. If the list does not have `count` items, every
+ * channel gets `FOREIGN`.
  */
 export function parseEventIds(text: string, count: number): (Cursor | undefined)[] {
   const items = text.split(",", count + 1);
@@ -80,7 +82,7 @@ export function parseEventIds(text: string, count: number): (Cursor | undefined)
   });
 }
 
-/** Prints a position, or a bare number if the epoch is not known. */
+/** Formats a position: `epoch-seq`, or a bare `seq` if the epoch is not known. */
 export function printCursor({ epoch, seq }: Cursor): string {
   return epoch === undefined ? String(seq) : `${epoch}-${seq}`;
 }

@@ -13,9 +13,9 @@ export interface Publication {
   readonly channel: string;
   /** Its text. */
   readonly data: string;
-  /** A repeat of the same id, while ids are kept, is answered but not published. */
+  /** The idempotency key. As long as it is kept, a repeat is answered but not published. */
   readonly id?: string;
-  /** The name of its event in event streams; the clients choose by it. */
+  /** The name of its event in event streams. Clients choose messages by it. */
   readonly type?: string;
 }
 
@@ -23,21 +23,21 @@ export interface Publication {
 export interface Receipt {
   /** The channel published to. */
   readonly channel: string;
-  /** The number of the message. */
+  /** The seq of the message. */
   readonly seq: number;
   /** The epoch that `seq` belongs to. */
   readonly epoch: string;
-  /** How many subscribers of this process get it. */
+  /** How many subscribers of this process get the message. */
   readonly subscribers: number;
 }
 
-/** The answer to the question: what came after my position? */
+/** The messages after a position, and where the channel is now. */
 export interface Replay {
-  /** The present epoch of the channel. */
+  /** The current epoch of the channel. */
   readonly epoch: string;
   /** Seq of the last message that was numbered, 0 before the first. */
   readonly head: number;
-  /** Messages after the position, oldest first, without holes. Not necessarily all of them. */
+  /** Messages after the position, oldest first, without holes. There may be more of them. */
   readonly messages: readonly Message[];
 }
 
@@ -45,7 +45,10 @@ export interface Replay {
 export interface ChannelInfo extends Position {
   /** Name of the channel. */
   readonly channel: string;
-  /** `oldest` is a seq, or null if nothing is kept. */
+  /**
+   * How much is kept. `bytes` counts the data in UTF-8. `oldest` is a seq, or null if nothing is
+   * kept.
+   */
   readonly history: { messages: number; bytes: number; oldest: number | null };
 }
 
@@ -57,13 +60,13 @@ export interface ChannelPage {
   readonly next: string | null;
 }
 
-/** What an engine has done, and what it holds. */
+/** What an engine has done and what it holds. */
 export interface Usage {
   /** Messages numbered since the start. */
   readonly published: number;
-  /** Channels known. */
+  /** Channels that the engine knows. */
   readonly channels: number;
-  /** Channels of these that hold nothing, and are known only because they are watched. */
+  /** Of these, channels that keep nothing and are known only because they are watched. */
   readonly onlyWatched: number;
   /** Messages kept. */
   readonly messages: number;
@@ -75,7 +78,7 @@ export interface Usage {
 
 /** Why an engine cannot do its work at the moment. */
 export interface Unready {
-  /** Stable, in snake_case: `starting`, for example. */
+  /** A stable identifier in snake_case, for example `starting`. */
   readonly reason: string;
   /** Since when, in milliseconds since 1970. */
   readonly since: number;
@@ -93,9 +96,9 @@ export interface Local {
  * Where messages are numbered and kept. `tests/support/engine_suite.ts` holds every engine to these
  * rules.
  *
- * An engine MAY answer at once or with a promise. If it answers at once, the hot path makes no
- * promise. A promise MUST be settled before long, whatever happens. Calls about one channel MUST
- * take effect in the order in which they were made. An error MUST leave the channel as it was.
+ * An engine MAY answer at once or with a promise. If it answers at once, the hot path creates no
+ * promise. A promise MUST settle soon, whatever happens. Calls about one channel MUST take effect
+ * in the order in which they were made. An error MUST leave the channel as it was.
  *
  * @example An engine that counts what passes through it, in a river
  * ```ts
@@ -131,11 +134,11 @@ export interface Engine {
   /**
    * Numbers and keeps a message.
    *
-   * - MUST number the messages of a channel and epoch from 1, one more for each.
-   * - A channel that starts over MUST get an epoch that it never had. Epochs consist of `0-9a-z`,
-   *   and a later epoch of a channel sorts after its earlier ones.
-   * - MUST store the message before it answers: from then on `since` finds it, within the limits.
-   * - MUST pass it to `local.deliver` if the channel is watched: once, in the order of seq, and not
+   * - MUST number the messages of each channel and epoch from 1, without holes.
+   * - A channel that starts over MUST get an epoch that it never had before. Epochs consist of
+   *   `0-9a-z`, and a later epoch of a channel sorts after its earlier ones.
+   * - MUST store the message before it answers. From then on `since` finds it, within the limits.
+   * - MUST pass it to `local.deliver` if the channel is watched: once, in order of seq, and not
    *   before `since` finds it.
    * - MUST answer a repeated `id` of a channel with the first receipt, and number nothing.
    * - MUST keep and relay the `type` with the message, and leave it out if there is none.
@@ -152,11 +155,11 @@ export interface Engine {
    * Numbers and keeps several messages in order, each as `publish` does. The receipts are in the
    * same order.
    *
-   * - MUST number, keep and deliver all of them, or none if it throws. No other call MUST take
+   * - MUST number, keep and deliver all of them, or none if it throws. Other calls MUST NOT take
    *   effect in between.
    * - MUST throw `EngineFullError` if there is no room for all of the channels.
    * - MUST throw `BatchTooLargeError` if they would take more memory than the engine grants to one
-   *   request, so that they would evict the history of others.
+   *   request. Otherwise one request could evict the history of other channels.
    */
   publishAll(publications: readonly Publication[]): Promise<Receipt[]> | Receipt[];
 
@@ -164,7 +167,7 @@ export interface Engine {
    * The messages after a position.
    *
    * - Without a cursor: MUST answer with the head and no messages.
-   * - With a cursor of an epoch that is not the channel's: MUST answer as for `{seq: 0}`.
+   * - With a cursor in another epoch than the channel's: MUST answer as for `{seq: 0}`.
    * - MUST answer with the oldest kept messages after the cursor: at least one if there is any, and
    *   roughly `maxBytes` at most. MUST NOT leave out a message in between.
    * - With a cursor beyond the head: MUST answer without messages.
@@ -172,28 +175,28 @@ export interface Engine {
   since(channel: string, cursor: Cursor | undefined, maxBytes: number): Promise<Replay> | Replay;
 
   /**
-   * Starts relaying a channel. Once it has answered, every message MUST be relayed. From then on,
+   * Starts relaying a channel. Once it has answered, it MUST relay every message. From then on,
    * until `unwatch`, the engine MUST NOT forget the channel's epoch and seq. MUST throw
    * `EngineFullError` if there is no room.
    */
   watch(channel: string): Promise<void> | void;
 
-  /** Stops relaying a channel. The engine MAY forget the channel when its history is gone. */
+  /** Stops relaying a channel. The engine MAY forget the channel once its history is gone. */
   unwatch(channel: string): Promise<void> | void;
 
-  /** The state of a channel; undefined if it is not known. */
+  /** The state of a channel. Undefined if it is not known. */
   info(channel: string): Promise<ChannelInfo | undefined> | ChannelInfo | undefined;
 
   /**
-   * Known channels whose name starts with `prefix`, at most `limit`. A channel that is known all
-   * the time MUST appear exactly once on the pages. MUST NOT hold up the process.
+   * Known channels whose names start with `prefix`, at most `limit` of them. A channel that is
+   * known all the time MUST appear exactly once on the pages. MUST NOT block the process.
    *
-   * @param after `next` of the page before. MUST throw a `RangeError` if it is malformed.
+   * @param after `next` of the previous page. MUST throw a `RangeError` if it is malformed.
    */
   list(prefix: string, limit: number, after?: string): Promise<ChannelPage>;
 
   /**
-   * Forgets the history of a channel and starts a new epoch. The answer is its state afterwards;
+   * Forgets the history of a channel and starts a new epoch. Answers with its state afterwards, or
    * undefined if it was not known.
    */
   reset(channel: string): Promise<ChannelInfo | undefined> | ChannelInfo | undefined;
@@ -202,7 +205,7 @@ export interface Engine {
   usage(): Usage;
 
   /**
-   * Why it cannot publish or replay at the moment; undefined if it can. MUST answer at once. MAY be
+   * Why it cannot publish or replay at the moment. Undefined if it can. MUST answer at once. MAY be
    * called before `start` has answered.
    */
   ready(): Unready | undefined;
@@ -217,7 +220,7 @@ export class EngineFullError extends Error {
   override name = "EngineFullError";
 }
 
-/** The messages of one request would take more memory than one request is granted. */
+/** The messages of one request would take more memory than one request may take. */
 export class BatchTooLargeError extends Error {
   /** Names the error in logs and stack traces. */
   override name = "BatchTooLargeError";

@@ -1,22 +1,25 @@
 /**
- * Counts the frames that a socket has not sent. The runtime tells only bytes.
+ * Counts the frames that a socket has not sent. The runtime reports only bytes.
  *
  * @module
  */
 
-/** Bytes that the runtime takes for each unsent frame, beside its text. */
+/** Bytes that the runtime takes for each unsent frame, in addition to its text. */
 export const FRAME_COST = 1024;
 
 /** The writes since the socket last had nothing unsent, oldest first. */
 export class FrameQueue {
-  /** Frames and bytes of each write, from `#at` up to `#end`. The array is reused. */
+  /**
+   * The number of frames and of bytes of each write, from index `#at` up to `#end`. The array is
+   * reused.
+   */
   readonly #writes: number[] = [];
   #at = 0;
   #end = 0;
   #frames = 0;
   #bytes = 0;
 
-  /** Notes a write of so many frames with so many bytes together. */
+  /** Adds a write of `frames` frames with `bytes` bytes in total. */
   push(frames: number, bytes: number): void {
     this.#writes[this.#end++] = frames;
     this.#writes[this.#end++] = bytes;
@@ -24,7 +27,10 @@ export class FrameQueue {
     this.#bytes += bytes;
   }
 
-  /** How many frames are unsent if so many bytes are. A write counts as a whole. */
+  /**
+   * How many frames are unsent if `unsent` bytes are. A write that is partly sent counts as a
+   * whole.
+   */
   count(unsent: number): number {
     if (unsent === 0) {
       this.#at =

@@ -18,7 +18,10 @@ import { Subscriber, type SubscriberContext, type SubscriberOptions } from "./su
 import { Subscription } from "./subscription.ts";
 import { Unsent } from "./unsent.ts";
 
-/** Publishing is over: nobody would get the message, and its history would end with the process. */
+/**
+ * The server is shutting down. Nobody would get the message, and its history would end with the
+ * process.
+ */
 export class ShuttingDownError extends Error {
   /** Names the error in logs and stack traces. */
   override name = "ShuttingDownError";
@@ -30,7 +33,7 @@ export interface Join {
   readonly channel: string;
   /** Where to start. Without it, the next message published is the first. */
   readonly cursor?: Cursor;
-  /** Without a cursor: start with the newest so many messages that are kept. */
+  /** Without a cursor: how many of the newest kept messages to start with. */
   readonly last?: number;
 }
 
@@ -40,25 +43,25 @@ export interface HubOptions {
   readonly engine: Engine;
   /** Times the heartbeats and lifetimes of subscribers. */
   readonly wheel: TimerWheel;
-  /** Most bytes that a subscriber may have unsent when its next message comes. */
+  /** The most bytes that a subscriber may have unsent when its next message comes. */
   readonly maxQueue: number;
-  /** Most bytes that all subscribers together may have unsent. Without it there is no limit. */
+  /** The most bytes that all subscribers together may have unsent. Without it there is no limit. */
   readonly maxUnsent?: number;
   /** Silence after which a subscriber is sent a heartbeat. */
   readonly heartbeat: number;
-  /** Counts what happens. Without it, nothing is counted. */
+  /** Counts events. Without it, nothing is counted. */
   readonly metrics?: Metrics;
-  /** Takes errors of actions that nobody awaits. */
+  /** Reports errors that no caller receives. */
   readonly report?: (error: unknown) => void;
-  /** Told of a subscriber that was cut because it is too slow. */
+  /** Called when a subscriber was cut because it is too slow. */
   readonly onSlow?: (transport: string) => void;
   /** Runs a flush once, soon. Only tests replace it. */
   readonly schedule?: (flush: Flush) => void;
 }
 
-/** How often subscribers that wait for room are looked at, in milliseconds. */
+/** How often subscribers that wait for room are checked, in milliseconds. */
 const RETRY_MS = 10;
-/** How long one turn sends history, in milliseconds. */
+/** How long one turn may send history, in milliseconds. */
 const RESUME_MS = 8;
 
 /** The channels of this process. */
@@ -121,7 +124,7 @@ export class Hub implements ChannelOwner, Local {
    * Publishes several messages in order, or none of them.
    *
    * @throws {EngineFullError} If there is no room for all of the channels.
-   * @throws {BatchTooLargeError} If they would take more memory than one request may.
+   * @throws {BatchTooLargeError} If they would take more memory than one request may take.
    * @throws {ShuttingDownError} After `drain()`.
    */
   publishAll(publications: readonly Publication[]): Promise<Receipt[]> | Receipt[] {
@@ -129,12 +132,12 @@ export class Hub implements ChannelOwner, Local {
     return this.#engine.publishAll(publications);
   }
 
-  /** The last check before the engine: any wait for a body or a token is over by now. */
+  /** Called just before the engine: any wait for a body or a token is over by then. */
   #checkOpen(): void {
     if (this.#closed) throw new ShuttingDownError("Cannot publish: the server is shutting down");
   }
 
-  /** Makes a subscriber for a sink. It is forgotten when it closes. */
+  /** Creates a subscriber for a sink. The hub forgets it when it closes. */
   connect(sink: Sink, options: SubscriberOptions = {}): Subscriber {
     const subscriber = new Subscriber(sink, this.#context, options);
     this.#context.metrics.connected(subscriber.transport);
@@ -144,8 +147,8 @@ export class Hub implements ChannelOwner, Local {
   }
 
   /**
-   * Joins channels. First it joins all of them, then it tells where each starts, then it sends
-   * their histories, then they are live. Returns a promise only if the engine answers later.
+   * Joins channels. It joins all of them, then tells the client where each starts, then sends their
+   * histories. After that they are live. Returns a promise only if the engine answers later.
    *
    * @throws {EngineFullError} If there is no room for a channel. The subscriber has then joined
    * none of them.
@@ -153,7 +156,7 @@ export class Hub implements ChannelOwner, Local {
   subscribe(subscriber: Subscriber, joins: readonly Join[]): Promise<void> | void {
     if (subscriber.closed !== undefined) return;
     const joined: { subscription: Subscription; channel: Channel }[] = [];
-    // By subscription, not by name: when the engine answers, the name may have another
+    // Leave by subscription, not by name: when the engine answers, the name may have another
     // subscription.
     const undo = () => joined.filter(({ subscription }) => subscriber.leave(subscription)).length;
     try {
@@ -176,17 +179,17 @@ export class Hub implements ChannelOwner, Local {
     const catchUp = () => all(joined.map(({ subscription }) => subscription.catchUp()));
     if (opened === undefined) return catchUp();
     return opened.then(catchUp).catch((error) => {
-      // A client that has left all of the channels meanwhile need not be told.
+      // A client that has meanwhile left all of the channels need not be told.
       if (undo() > 0) throw error;
     });
   }
 
-  /** How many subscribers are connected. */
+  /** Number of connected subscribers. */
   get size(): number {
     return this.#subscribers.size;
   }
 
-  /** Bytes that all subscribers together have unsent. Looks at each of them. */
+  /** Bytes that all subscribers together have unsent. Checks each of them. */
   get unsent(): number {
     return this.#unsent.count();
   }
@@ -211,8 +214,8 @@ export class Hub implements ChannelOwner, Local {
   }
 
   /**
-   * Sends history to subscribers that have room again, for some milliseconds. Then others get a
-   * turn before the rest. A timer calls it.
+   * Sends history to subscribers that have room again, for some milliseconds. Other work gets a
+   * turn before it continues with the rest. Called by a timer.
    */
   resume(): void {
     const end = performance.now() + RESUME_MS;
@@ -239,22 +242,22 @@ export class Hub implements ChannelOwner, Local {
     this.#retryTimer = setTimeout(() => this.resume(), ms);
   }
 
-  /** Whether publications are refused, because the server shuts down. */
+  /** Whether publications are refused because the server is shutting down. */
   get closed(): boolean {
     return this.#closed;
   }
 
   /**
-   * Refuses publications from now on. Ends every subscriber once all pending messages are sent.
-   * That takes some turns if there are many: a subscriber that reads must not be cut for a burst. A
-   * subscriber that connects later is ended at once.
+   * Refuses publications from now on. Closes every subscriber once all pending messages are sent.
+   * If there are many, that takes several turns, so that the burst cuts no subscriber that reads. A
+   * subscriber that connects later is closed at once.
    */
   drain(): void {
     this.#closed = true;
     if (this.#outbox.empty) this.#closeAll();
   }
 
-  /** Sends all pending messages at once, ends every subscriber and closes the engine. */
+  /** Sends all pending messages at once, closes every subscriber, and closes the engine. */
   async close(): Promise<void> {
     this.#closed = true;
     while (!this.#outbox.empty) this.#outbox.flush();
@@ -284,7 +287,8 @@ export class Hub implements ChannelOwner, Local {
         this.#forget(channel);
         throw error;
       });
-      // Perhaps nobody awaits it: all may have left, or failed to join another channel.
+      // Perhaps nobody awaits the promise: all subscribers may have left, or failed to join another
+      // channel.
       channel.watching.catch(() => {});
     }
     return channel;
@@ -305,7 +309,7 @@ export class Hub implements ChannelOwner, Local {
     return messages;
   }
 
-  /** Does something that nobody awaits. */
+  /** Runs an action that nobody awaits, and reports its errors. */
   #background(action: () => Promise<void> | void): void {
     try {
       action()?.catch(this.#context.report);
@@ -315,7 +319,7 @@ export class Hub implements ChannelOwner, Local {
   }
 }
 
-/** Resolves when all of these have. Undefined if none of them is a promise. */
+/** Resolves when all promises have resolved. Undefined if there is no promise. */
 function all(waits: readonly (Promise<void> | void)[]): Promise<void> | void {
   const promises = waits.filter((wait) => wait !== undefined);
   if (promises.length > 0) return Promise.all(promises).then(() => {});

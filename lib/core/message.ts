@@ -1,17 +1,17 @@
 /**
- * The message, the gap and river lines. Encoding is pure: nothing here writes anything.
+ * The message, the gap, and river lines. Encoding is pure: nothing here writes anything.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 
-/** A published and numbered message. It is immutable: all subscribers share it. */
+/** A published and numbered message. It is immutable, because all subscribers share it. */
 export interface Message {
   /** Name of the channel. */
   readonly channel: string;
-  /** The run of numbers that `seq` belongs to. A channel that starts over has a new epoch. */
+  /** The numbering that `seq` belongs to. A channel that starts over has a new epoch. */
   readonly epoch: string;
-  /** 1 for the first message of an epoch, then one more for each message. */
+  /** 1 for the first message of an epoch, and one more for each message after it. */
   readonly seq: number;
   /** The text that was published. */
   readonly data: string;
@@ -23,36 +23,42 @@ export interface Message {
   readonly time: number;
 }
 
-/** Bytes that a message takes on the wire beside its data: its line, a short name, a number. */
+/**
+ * Rough size of a message on the wire without its data, in bytes: its line, a short name and a
+ * number.
+ */
 export const MESSAGE_COST = 64;
 
 /** Why a subscription could not resume from its position without loss. */
 export type GapReason = "evicted" | "restart" | "ahead" | "slow";
 
 /**
- * One way to write frames. Formats without parameters are shared constants, so that a batch can
- * keep one encoding for all subscribers that use them.
+ * A way to encode frames. Formats without parameters are shared constants, so that a batch keeps
+ * one encoding for all subscribers that use them.
  */
 export interface Format {
   /** The `Content-Type` of a response in this format. */
   readonly contentType: string;
-  /** Sent after a silence, so that no proxy takes the connection for dead. */
+  /** Sent after a silence, so that no proxy considers the connection dead. */
   readonly heartbeat: string;
-  /** Takes note of the position at which a channel starts, and returns the text to send for it. */
+  /** Remembers the position at which a channel starts. Returns the text to send for it. */
   open?(channel: string, position: string): string;
   /** The messages of a batch, encoded. */
   messages(batch: Batch): string;
   /** A gap, encoded. Empty if the format does not show gaps. */
   gap(gap: Gap): string;
-  /** Most messages per write, if each takes much more than its data. Without it, any number. */
+  /**
+   * The most messages per write, for a format in which each takes much more than its data. Without
+   * it there is no limit.
+   */
   readonly maxPerWrite?: number;
 }
 
-/** Something that a subscriber is sent. */
+/** Something to send to a subscriber. */
 export interface Frame {
   /** River lines, one per message, without line ends. */
   readonly lines: readonly string[];
-  /** All river lines, `\n` between them and none at the end. */
+  /** All river lines, joined by `\n`. */
   readonly text: string;
   /** UTF-8 bytes of `text`. */
   readonly textBytes: number;
@@ -66,7 +72,7 @@ const NO_PARTS: readonly Batch[] = [];
 
 /** Messages of one channel and epoch, in order, without holes. Encoded once per format. */
 export class Batch implements Frame {
-  /** At least one message, in the order of seq. */
+  /** At least one message, in order of seq. */
   readonly messages: readonly Message[];
   #lines: string[] | undefined;
   #text: string | undefined;
@@ -125,7 +131,7 @@ export class Batch implements Frame {
     return this.#textBytes ??= utf8Length(this.text);
   }
 
-  /** Roughly the bytes that the batch takes on the wire. */
+  /** Roughly how many bytes the batch takes on the wire. */
   get cost(): number {
     let cost = 0;
     for (const { bytes } of this.messages) cost += bytes + MESSAGE_COST;
@@ -147,7 +153,10 @@ export class Batch implements Frame {
     return bytes;
   }
 
-  /** The batch in parts of at most `most` messages. Equal calls return the same parts. */
+  /**
+   * The batch in parts of at most `size` messages. A second call with the same size returns the
+   * same parts, which keep their encodings.
+   */
   parts(size: number): readonly Batch[] {
     if (this.messages.length <= size) return [this];
     if (this.#partSize !== size) {
@@ -158,7 +167,9 @@ export class Batch implements Frame {
     return this.#parts;
   }
 
-  /** The messages from index `start` up to, but without, `end`. At least one must be left. */
+  /**
+   * The messages from index `start` up to, but not including, `end`. There must be at least one.
+   */
   slice(start: number, end?: number): Batch {
     return new Batch(this.messages.slice(start, end));
   }
@@ -168,16 +179,16 @@ export class Batch implements Frame {
 export class Gap implements Frame {
   /** Name of the channel. */
   readonly channel: string;
-  /** The seq that should have come next. */
+  /** The seq that would have come next. */
   readonly from: number;
-  /** The position at which the stream continues: the next message is `to + 1`. */
+  /** The seq at which the stream continues: the next message is `to + 1`. */
   readonly to: number;
   /** Epoch of `to` and of the messages that follow. */
   readonly epoch: string;
   /** Why the messages are gone. */
   readonly reason: GapReason;
 
-  /** A gap that starts at seq `from` and ends at the position of `epoch` and `to`. */
+  /** A gap that starts at seq `from` and ends at the position that `epoch` and `to` name. */
   constructor(channel: string, from: number, to: number, epoch: string, reason: GapReason) {
     this.channel = channel;
     this.from = from;
@@ -186,7 +197,7 @@ export class Gap implements Frame {
     this.reason = reason;
   }
 
-  /** The fields of all its forms, in their order. */
+  /** The fields of a gap, in the order that all formats share. */
   get fields(): Record<string, string | number> {
     const { channel, from, to, epoch, reason } = this;
     return { channel, from, to, epoch, reason };
@@ -210,8 +221,8 @@ export class Gap implements Frame {
 }
 
 /**
- * A river line without its line end: `["kind", {"key": value, ...}]`, spaced as the first river
- * spaced it.
+ * A river line without its line end: `["kind", {"key": value, ...}]`, with the spacing of the first
+ * river.
  */
 export function line(kind: string, fields: Record<string, string | number>): string {
   return `["${kind}", ${object(fields)}]`;
@@ -223,7 +234,7 @@ export function object(fields: Record<string, string | number>): string {
   return `{${pairs.join(", ")}}`;
 }
 
-/** Bytes of `text` in UTF-8. */
+/** Length of `text` in UTF-8 bytes. */
 export function utf8Length(text: string): number {
   return Buffer.byteLength(text);
 }

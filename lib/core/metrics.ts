@@ -1,5 +1,5 @@
 /**
- * Events that are counted.
+ * The events that metrics count.
  *
  * @module
  */
@@ -17,7 +17,7 @@ export interface Metrics {
   disconnected(transport: string, reason: string): void;
   /** A request, or a line of a WebSocket, was refused with this status and code. */
   refused(status: number, code: string): void;
-  /** Connections could not be accepted. */
+  /** The server could not accept connections. */
   acceptFailed(): void;
 }
 

@@ -1,22 +1,22 @@
 /**
- * The rules for channel names, idempotency keys and the data of a message.
+ * The rules for channel names, idempotency keys, and the type and data of a message.
  *
  * @module
  */
 import { utf8Length } from "./message.ts";
 import { badParameter, quote, Refusal } from "./refusal.ts";
 
-/** Longest channel name and idempotency key, in bytes. */
+/** The most bytes in a channel name or an idempotency key. */
 export const MAX_NAME = 255;
 
 /**
  * Checks a channel name or an idempotency key: 1 to 255 bytes, no control characters.
  *
- * @throws {Refusal} 400 naming `parameter`.
+ * @throws {Refusal} With status 400, naming `parameter`.
  */
 export function checkName(parameter: string, value: string): void {
   if (value === "") throw badParameter(parameter, "it is empty");
-  // A code unit takes at most three bytes, so only long names have to be measured.
+  // A code unit takes at most three bytes, so only long names are measured.
   const bytes = value.length * 3 > MAX_NAME ? utf8Length(value) : 0;
   if (bytes > MAX_NAME) {
     throw badParameter(parameter, `${bytes} bytes, but ${MAX_NAME} are allowed: ${quote(value)}`);
@@ -27,11 +27,11 @@ export function checkName(parameter: string, value: string): void {
   checkUnicode(parameter, value);
 }
 
-/** Longest type of a message, in bytes. */
+/** The most bytes in the type of a message. */
 export const MAX_TYPE = 64;
 /**
- * Names of events that event streams and their clients use themselves: a message with one of them
- * would be taken for a gap, or for a broken connection.
+ * Event names that event streams and their clients use themselves. A client would mistake a message
+ * with one of these types for a gap or a broken connection.
  */
 const RESERVED_TYPES = [
   "close",
@@ -46,10 +46,10 @@ const RESERVED_TYPES = [
 ];
 
 /**
- * Checks the type of a message: 1 to 64 bytes, no control characters, no blanks around it, and not a
- * name that river or an event stream uses itself.
+ * Checks the type of a message: 1 to 64 bytes, no control characters, no whitespace at either end,
+ * and not a name that river or an event stream uses itself.
  *
- * @throws {Refusal} 400 naming `parameter`.
+ * @throws {Refusal} With status 400, naming `parameter`.
  */
 export function checkType(parameter: string, value: string): void {
   checkName(parameter, value);
@@ -65,7 +65,7 @@ export function checkType(parameter: string, value: string): void {
   }
 }
 
-/** Whether a text holds one of the 65 control characters, C0 or C1. */
+/** Whether a text contains one of the 65 control characters, C0 or C1. */
 function hasControl(text: string): boolean {
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
@@ -75,12 +75,12 @@ function hasControl(text: string): boolean {
 }
 
 /**
- * Checks the data of a message.
+ * Checks the data of a message, which may have at most `max` bytes.
  *
- * @throws {Refusal} 413 if it is too large, 400 if it is not Unicode.
+ * @throws {Refusal} With status 413 if it is too large, 400 if it is not well-formed Unicode.
  */
 export function checkData(parameter: string, data: string, max: number): void {
-  // A code unit takes at most three bytes, so only long texts have to be measured.
+  // A code unit takes at most three bytes, so only long texts are measured.
   if (data.length * 3 > max) {
     const bytes = utf8Length(data);
     if (bytes > max) {

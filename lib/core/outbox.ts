@@ -1,6 +1,6 @@
 /**
  * The messages that wait for delivery. They are delivered in parts, so that neither a large batch
- * nor many subscribers hold the event loop.
+ * nor many subscribers block the event loop.
  *
  * @module
  */
@@ -9,33 +9,34 @@ import { FRAME_COST } from "./frame_queue.ts";
 import { type Batch, type Message, MESSAGE_COST } from "./message.ts";
 import type { Subscription } from "./subscription.ts";
 
-/** Most messages delivered in one turn. */
+/** The most messages that one turn delivers. */
 const TURN_MESSAGES = 256;
 /**
- * Most bytes of data in one turn, and most bytes of frames if each message has its own: shares of
- * `maxQueue`.
+ * Limits of one turn, as shares of `maxQueue`: for the bytes of data, and for the bytes that the
+ * frames take if each message has its own.
  */
 const TURN_BYTES_SHARE = 1 / 8;
 const TURN_FRAMES_SHARE = 1 / 4;
-/** How long one turn delivers, in milliseconds. */
+/** How long one turn may deliver, in milliseconds. */
 const TURN_MS = 8;
 /**
  * If more messages or bytes than this are pending, a turn delivers all that it can in `FLOOD_MS`.
- * Otherwise messages that come in faster would pile up. One request to one channel stays below.
+ * Otherwise messages would pile up when they arrive faster than they are delivered. A single
+ * request to one channel stays below these limits.
  */
 const FLOOD_MESSAGES = 65_536;
 const FLOOD_BYTES = 16 * 1024 * 1024;
 const FLOOD_MS = 50;
-/** Messages delivered between two looks at the clock. */
+/** How many messages are delivered between two readings of the clock. */
 const CLOCK_INTERVAL = 256;
 
-/** The channels that have something to deliver. */
+/** The channels that have messages to deliver. */
 export class Outbox {
   readonly #maxMessages: number;
   readonly #maxBytes: number;
   /** Channels with pending messages, each once, in the order in which they are served. */
   #channels: Channel[] = [];
-  /** Pending messages of all channels, and their bytes. */
+  /** The number of pending messages of all channels, and their bytes. */
   #messages = 0;
   #bytes = 0;
   /** The batch that is being delivered, and the subscriptions that have yet to get it. */
@@ -43,10 +44,10 @@ export class Outbox {
   #rest: Iterator<Subscription> & Iterable<Subscription> = new Set<Subscription>().values();
 
   /**
-   * An outbox with nothing in it.
+   * An empty outbox.
    *
-   * @param maxQueue Bytes that a subscriber may have unsent. A turn delivers only a part of that,
-   * so that a subscriber that reads is never cut for one large publish.
+   * @param maxQueue The most bytes that a subscriber may have unsent. A turn delivers only a part
+   * of that, so that one large publish never cuts a subscriber that reads.
    */
   constructor({ maxQueue }: { maxQueue: number }) {
     const frames = Math.max(1, Math.floor(maxQueue * TURN_FRAMES_SHARE / FRAME_COST));
@@ -67,8 +68,8 @@ export class Outbox {
   }
 
   /**
-   * Delivers as much as one turn may, and returns how many messages each channel had, on average. A
-   * channel with more messages is served again after the others.
+   * Delivers as much as one turn may. Returns how many messages each channel had, on average. A
+   * channel that has messages left is served again after the others.
    */
   flush(): number {
     const flooded = this.#messages > FLOOD_MESSAGES || this.#bytes > FLOOD_BYTES;
@@ -100,7 +101,7 @@ export class Outbox {
     return batches === 0 ? 0 : messages / batches;
   }
 
-  /** Continues with the batch at hand. False if time is over before all subscriptions have it. */
+  /** Continues with the current batch. False if time ran out before all subscriptions got it. */
   #deliver(end: number): boolean {
     const batch = this.#batch;
     if (batch === undefined) return true;

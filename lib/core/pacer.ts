@@ -1,5 +1,5 @@
 /**
- * When to flush: at the end of the turn, or a moment later if one write can then carry more
+ * Decides when to flush: at the end of the turn, or a moment later if one write can then carry more
  * messages.
  *
  * @module
@@ -8,27 +8,28 @@
 /** A flush with at least this many messages per channel is assumed to come from many publishers. */
 const MANY_MESSAGES = 4;
 /**
- * A flush is long if it takes at least so many milliseconds with all its writes: some 500 writes.
+ * A flush is long if it takes at least this many milliseconds, including all its writes. About 500
+ * writes take that long.
  */
 const LONG_FLUSH_MS = 4;
 /** The pause after a long flush, as a share of the time that it took. */
 const PAUSE_SHARE = 0.5;
-/** The longest wait, in milliseconds. */
+/** The longest pause, in milliseconds. */
 const MAX_PAUSE_MS = 4;
 
 /**
- * Delivers as many pending messages as one turn may, and returns how many messages each channel
- * had, on average. May schedule the next flush.
+ * Delivers as many pending messages as one turn may. Returns how many messages each channel had, on
+ * average. May schedule the next flush.
  */
 export type Flush = () => number;
 
 /**
- * Runs one flush after the other.
+ * Runs one flush after another.
  *
- * A publisher that has its answer needs a moment until it publishes again. If the server writes to
- * hundreds of subscribers all the time, the next write waits for that moment. Each write then
- * carries a few times as many messages, and there are a few times fewer writes. If flushes are
- * short, or carry a message or two, nobody waits.
+ * A publisher that has its answer needs a moment before it publishes again. If the server keeps
+ * writing to hundreds of subscribers, the next write waits for that moment. Each write then carries
+ * a few times as many messages, and there are a few times fewer writes. If flushes are short, or
+ * carry only a few messages per channel, the pacer does not wait.
  */
 export class Pacer {
   readonly #now: () => number;
@@ -41,7 +42,8 @@ export class Pacer {
   /**
    * A pacer that runs the first flush at once.
    *
-   * @param options `now` returns milliseconds that never go back. `wait` calls back after some.
+   * @param options `now` returns milliseconds that never decrease. `wait` calls `action` after `ms`
+   * milliseconds.
    */
   constructor({ now = () => performance.now(), wait = setTimeout }: {
     now?: () => number;
@@ -70,7 +72,7 @@ export class Pacer {
   #run(flush: Flush): void {
     const start = this.#now();
     this.#writing = true;
-    // If the flush left something over, there is no publisher to wait for.
+    // If messages are left, there is no need to wait for a publisher.
     if (flush() < MANY_MESSAGES || this.#next !== undefined) return this.#continue();
     // The runtime writes the flushed bytes before the next turn.
     setImmediate(() => {

@@ -1,11 +1,11 @@
 /**
- * Why something is not done. Any code that handles a request may throw a refusal. Each transport
- * turns refusals into answers in one place.
+ * Refusals: why a request is not carried out. Any code that handles a request may throw a refusal.
+ * Each transport turns refusals into answers in one place.
  *
  * @module
  */
 
-/** `Retry-After` when there was no room, in seconds. */
+/** `Retry-After` of a refusal for lack of room, in seconds. */
 export const RETRY_AFTER = "5";
 
 /** Why a request is refused, for people (`message`) and for programs (`code`). */
@@ -14,17 +14,17 @@ export class Refusal extends Error {
   override name = "Refusal";
   /** HTTP status of the response. */
   readonly status: number;
-  /** Stable, in snake_case. */
+  /** A stable identifier in snake_case. */
   readonly code: string;
-  /** Sent along with the response. */
+  /** Headers of the response. */
   readonly headers: Record<string, string>;
 
   /**
    * A refusal with this status.
    *
-   * @param code Stable, in snake_case.
+   * @param code A stable identifier in snake_case.
    * @param message Names the parameter and quotes the value.
-   * @param headers Sent along, for example `Allow`.
+   * @param headers Headers of the response, for example `Allow`.
    */
   constructor(
     status: number,
@@ -39,12 +39,12 @@ export class Refusal extends Error {
   }
 }
 
-/** 400 for a parameter that is given, but wrong. */
+/** A refusal with status 400, for a parameter that is given but wrong. */
 export function badParameter(name: string, message: string): Refusal {
   return new Refusal(400, "bad_parameter", `Bad parameter "${name}": ${message}`);
 }
 
-/** 500 for a fault of the server. The log has the details. */
+/** A refusal with status 500, for a fault of the server. The log has the details. */
 export function internalError(): Refusal {
   return new Refusal(500, "internal_error", "Internal error, see the server's log");
 }

@@ -19,11 +19,11 @@ export type CloseReason =
   | "timeout"
   /** Its token expired. */
   | "expired"
-  /** It had more unsent than is allowed. */
+  /** It had more unsent bytes than allowed. */
   | "slow"
   /** The server is shutting down. */
   | "shutdown"
-  /** Something broke in the server. */
+  /** Something went wrong in the server. */
   | "error";
 
 /**
@@ -72,18 +72,18 @@ export type CloseReason =
  * ```
  */
 export interface Sink {
-  /** Whether one answer ends it: long-poll and JSONP. */
+  /** Whether it ends after one answer, as long-poll and JSONP do. */
   readonly once: boolean;
 
   /**
-   * Most messages that it may be given between two calls of `exceeds`. `Infinity`, unless each
-   * message takes much more than its data.
+   * The most messages that one write may carry. `exceeds` is called before every write. `Infinity`,
+   * unless each message takes much more memory than its data.
    */
   readonly maxPerWrite: number;
 
   /**
-   * MUST tell whether more than `limit` bytes are unsent: taken by the sink, but not by the
-   * transport. It is called before every message, so it MUST be cheap.
+   * MUST tell whether more than `limit` bytes are unsent. Unsent bytes are those that the sink has
+   * taken but the transport has not. It is called before every write, so it MUST be cheap.
    */
   exceeds(limit: number): boolean;
 
@@ -91,21 +91,20 @@ export interface Sink {
   readonly held: number;
 
   /**
-   * A channel was joined. Its messages come after `position`. Called once per channel, before
-   * anything else about the channel.
+   * Called when a channel was joined: once per channel, and before anything else about it. The
+   * messages of the channel come after `position`.
    */
   open(channel: string, position: Position): void;
 
   /**
    * MUST send the frame after all frames before it, whole or not at all. MUST return roughly how
-   * many bytes it takes. That is 0 if there was nothing to send, because the format does not show
-   * gaps.
+   * many bytes it takes, or 0 if nothing was sent because the format does not show gaps.
    */
   write(frame: Frame): number;
 
-  /** MUST send something that the client does not take for a message. */
+  /** MUST send something that the client does not mistake for a message. */
   heartbeat(): void;
 
-  /** Ends the transport, and tells the client why as well as it can. MUST be idempotent. */
+  /** Ends the transport and tells the client why, as well as it can. MUST be idempotent. */
   close(reason: CloseReason): void;
 }

@@ -16,9 +16,9 @@ export interface SubscriberContext {
   readonly wheel: TimerWheel;
   /** Counts deliveries and losses. */
   readonly metrics: Metrics;
-  /** Takes an error that closed a subscriber. */
+  /** Reports an error that closed a subscriber. */
   readonly report: (error: unknown) => void;
-  /** At most so many bytes may be unsent when the next message comes. */
+  /** The most bytes that may be unsent when the next message comes. */
   readonly maxQueue: number;
   /** Silence after which a heartbeat is sent. */
   readonly heartbeat: number;
@@ -34,28 +34,31 @@ export interface SubscriberContext {
 export interface SubscriberOptions {
   /** The label under which the metrics count it. */
   readonly transport?: string;
-  /** It is done after so many messages. */
+  /** Number of messages after which it is done. */
   readonly limit?: number;
-  /** How long it lives at most, in milliseconds. */
+  /** Its longest lifetime, in milliseconds. */
   readonly lifetime?: number;
   /** Why it is closed at the end of its lifetime. */
   readonly endReason?: "timeout" | "expired";
 }
 
-/** Most bytes of history in one write, and the most as a share of `maxQueue`. */
+/**
+ * The most bytes of history in one write, also as a share of `maxQueue`. The smaller limit counts.
+ */
 const HISTORY_PIECE = 64 * 1024;
 const HISTORY_PIECE_SHARE = 1 / 16;
 /**
  * While more bytes than this are unsent, a sink gets no more history. Also as a share of
- * `maxQueue`. The rest of the queue is for live messages of other channels.
+ * `maxQueue`. The smaller limit counts. The rest of the queue is for live messages of other
+ * channels.
  */
 const HISTORY_WINDOW = 256 * 1024;
 const HISTORY_WINDOW_SHARE = 1 / 4;
 
 /**
- * Bytes of history that the runtime holds beside the queue while a client reads nothing: 0.4 MiB in
- * small chunks, 1.3 MiB in chunks of 64 KiB (Deno 2.9.6). Live messages take nothing more, because
- * all subscribers share their bytes.
+ * Estimate of the history that the runtime holds in addition to the queue while a client reads
+ * nothing, in bytes. Measured with Deno 2.9.6: 0.4 MiB in small chunks, 1.3 MiB in chunks of 64
+ * KiB. Live messages take no additional memory, because all subscribers share their bytes.
  */
 const RUNTIME_HISTORY_BYTES = 1024 * 1024;
 
@@ -63,7 +66,7 @@ const RUNTIME_HISTORY_BYTES = 1024 * 1024;
 export class Subscriber implements Timed {
   /** The label under which the metrics count it. */
   readonly transport: string;
-  /** Most messages per write. The queue is looked at before each. */
+  /** The most messages per write. The queue is checked before each write. */
   readonly maxPerWrite: number;
   readonly #sink: Sink;
   readonly #context: SubscriberContext;
@@ -81,10 +84,10 @@ export class Subscriber implements Timed {
   #wroteAnything = false;
   #reason: CloseReason | undefined;
 
-  /** Whether an answer with history is awaited. Set by the subscription that asked. */
+  /** Whether it awaits an answer with history. Set by the subscription that asked for it. */
   awaitsReplay = false;
 
-  /** Belongs to the timer wheel. */
+  /** Only the timer wheel changes it. */
   due = 0;
 
   /** A subscriber without subscriptions that sends through `sink`. Its lifetime starts now. */
@@ -107,7 +110,7 @@ export class Subscriber implements Timed {
     wheel.set(this, Math.min(heartbeat, lifetime));
   }
 
-  /** Why it was closed; undefined while it is open. */
+  /** Why it was closed. Undefined while it is open. */
   get closed(): CloseReason | undefined {
     return this.#reason;
   }
@@ -117,15 +120,15 @@ export class Subscriber implements Timed {
     return this.#subscriptions.length;
   }
 
-  /** Its subscription to a channel. */
+  /** Its subscription to a channel. Undefined if it has none. */
   find(channel: string): Subscription | undefined {
     return this.#subscriptions.find((subscription) => subscription.channel === channel);
   }
 
   /** Adds a subscription that has yet to catch up. */
   add(subscription: Subscription): void {
-    // Most have one subscription, and a list made with one item takes less memory than one pushed
-    // to.
+    // Most subscribers have one subscription. An array made with one item takes less memory than an
+    // empty array that the item is pushed to.
     if (this.#subscriptions.length === 0) this.#subscriptions = [subscription];
     else this.#subscriptions.push(subscription);
   }
@@ -136,7 +139,7 @@ export class Subscriber implements Timed {
     return subscription !== undefined && this.leave(subscription);
   }
 
-  /** Ends one of its subscriptions. False if it does not have this subscription. */
+  /** Ends one of its subscriptions. False if this is not one of them. */
   leave(subscription: Subscription): boolean {
     const index = this.#subscriptions.indexOf(subscription);
     if (index >= 0) this.#subscriptions.splice(index, 1);
@@ -146,7 +149,7 @@ export class Subscriber implements Timed {
     return index >= 0;
   }
 
-  /** Most bytes of history in one write. */
+  /** The most bytes of history in one write. */
   get historyPiece(): number {
     return Math.min(HISTORY_PIECE, this.#context.maxQueue * HISTORY_PIECE_SHARE);
   }
@@ -154,12 +157,12 @@ export class Subscriber implements Timed {
   /** Whether there is room for more history. All its channels share the room, one at a time. */
   get hasRoom(): boolean {
     if (this.awaitsReplay || this.#historyFull) return false;
-    // The first piece never waits: readers that take nothing must not keep others from a short
-    // history.
+    // The first piece never waits, so that readers that take nothing cannot keep others from a
+    // short history.
     return this.#historyBytes < this.historyPiece / 2 || !this.#context.unsent.full;
   }
 
-  /** Whether as much history is unsent as is allowed. */
+  /** Whether too many bytes are unsent to send more history. */
   get #historyFull(): boolean {
     return this.#exceeds(Math.min(HISTORY_WINDOW, this.#context.maxQueue * HISTORY_WINDOW_SHARE));
   }
@@ -170,7 +173,7 @@ export class Subscriber implements Timed {
    * @param started Whether some of its history was sent.
    */
   awaitRoom(subscription: Subscription, started: boolean): void {
-    // The first pieces fit into the buffers of the kernel.
+    // The first pieces fit into the kernel's buffers.
     if (started && !this.#runtimeHolds && this.#historyBytes > 2 * this.historyPiece) {
       this.#runtimeHolds = true;
       this.#context.unsent.wrote(RUNTIME_HISTORY_BYTES);
@@ -181,8 +184,8 @@ export class Subscriber implements Timed {
   }
 
   /**
-   * Sends history while there is room. A channel with more history than fits waits behind the
-   * others.
+   * Sends history while there is room. A channel with more history than fits waits again, behind
+   * the others.
    */
   resume(): void {
     const waiting = this.#behind;
@@ -207,7 +210,7 @@ export class Subscriber implements Timed {
     return this.#sink.held + (this.#runtimeHolds ? RUNTIME_HISTORY_BYTES : 0);
   }
 
-  /** Counts bytes that others gave to its sink: the answers to its client. */
+  /** Counts bytes that were given to its sink elsewhere: answers to its client. */
   sent(bytes: number): void {
     this.#context.unsent.wrote(bytes);
   }
@@ -223,7 +226,9 @@ export class Subscriber implements Timed {
     this.write(batch);
   }
 
-  /** Sends messages. Closes the subscriber if it has all it asked for, or is too slow. */
+  /**
+   * Sends messages. Closes the subscriber if it has everything that it asked for, or is too slow.
+   */
   write(batch: Batch): void {
     if (batch.messages.length <= this.maxPerWrite) return this.#write(batch);
     for (const part of batch.parts(this.maxPerWrite)) {
@@ -258,7 +263,7 @@ export class Subscriber implements Timed {
     this.#lastWrite = this.#context.wheel.now;
   }
 
-  /** Called when an answer is complete. Closes the subscriber if it wanted only one. */
+  /** Called when an answer is complete. Closes the subscriber if it wanted only one answer. */
   settle(): void {
     if (!this.#sink.once || !this.#wroteAnything) return;
     if (this.#subscriptions.every(({ live }) => live)) this.close("done");
@@ -268,7 +273,7 @@ export class Subscriber implements Timed {
     const { wheel, heartbeat } = this.#context;
     if (wheel.now >= this.#endsAt) return this.close(this.#endReason);
     if (wheel.now - this.#lastWrite >= heartbeat) {
-      // A client that took none of its history for so long would not take a heartbeat either.
+      // A client that took no history for so long would not take a heartbeat either.
       if (this.#behind !== undefined && this.#historyFull) return this.close("slow");
       this.#guard(() => this.#sink.heartbeat());
       if (this.#reason !== undefined) return;
@@ -277,7 +282,7 @@ export class Subscriber implements Timed {
     wheel.set(this, Math.min(this.#lastWrite + heartbeat, this.#endsAt) - wheel.now);
   }
 
-  /** Ends all subscriptions and the sink. Only the first call counts. */
+  /** Ends all subscriptions and the sink. Only the first call has an effect. */
   close(reason: CloseReason): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;

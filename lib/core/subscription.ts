@@ -1,6 +1,6 @@
 /**
  * A subscription: first it catches up, then it is live. This is the one place, for all transports,
- * where history is joined to live messages without gap, repeat or reordering.
+ * where history is joined to live messages without gaps, repeats or reordering.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import type { Subscriber } from "./subscriber.ts";
 export interface Feed {
   /** Name of the channel. */
   readonly name: string;
-  /** As `Engine.since`. */
+  /** See `Engine.since`. */
   since(cursor: Cursor | undefined, maxBytes: number): Promise<Replay> | Replay;
   /** Removes the subscription. Does nothing if it is not there. */
   leave(subscription: Subscription): void;
@@ -38,10 +38,10 @@ export class Subscription {
   #meanwhile: Batch[] | undefined;
 
   /**
-   * A place of `subscriber` in the channel of `feed`. It has yet to catch up.
+   * The place of `subscriber` in the channel of `feed`. It has yet to catch up.
    *
    * @param cursor Where to start. Without it, the next message published is the first.
-   * @param last Without a cursor: start with the newest so many messages that are kept.
+   * @param last Without a cursor: how many of the newest kept messages to start with.
    */
   constructor(subscriber: Subscriber, feed: Feed, cursor?: Cursor, last = 0) {
     this.#subscriber = subscriber;
@@ -59,7 +59,7 @@ export class Subscription {
   /** Takes a batch that was just published. */
   deliver(batch: Batch): void {
     if (!this.live) {
-      // If no answer is awaited, the next piece of history will include the batch.
+      // If no answer is awaited, the next piece of history includes the batch.
       this.#meanwhile?.push(batch);
     } else if (batch.first === this.#seq + 1 && batch.epoch === this.#epoch) {
       this.#seq = batch.last;
@@ -71,8 +71,8 @@ export class Subscription {
   }
 
   /**
-   * Tells the client the position at which it starts. Without a cursor the subscription is live
-   * from then on. Returns a promise only if the engine answers later.
+   * Tells the client the position at which it starts. Without a cursor or `last`, the subscription
+   * is live from then on. Returns a promise only if the engine answers later.
    */
   open(): Promise<void> | void {
     if (this.#cursor === undefined) return this.#last > 0 ? this.#openAtLast() : this.catchUp();
@@ -96,11 +96,11 @@ export class Subscription {
    */
   catchUp(): Promise<void> | void {
     const subscriber = this.#subscriber;
-    // An answer is awaited, and will continue from there.
+    // Catching up continues when the answer that is awaited arrives.
     if (this.#meanwhile !== undefined) return;
     try {
       while (!this.#ended && !this.live) {
-        // Without a cursor there is no history to send, so nothing has to wait for room.
+        // Without a cursor there is no history to send, so it need not wait for room.
         if (this.#cursor !== undefined && !subscriber.hasRoom) {
           return subscriber.awaitRoom(this, this.#replayed);
         }
@@ -128,7 +128,7 @@ export class Subscription {
     if (history) subscriber.resume();
   }
 
-  /** An answer failed. That does not concern a subscriber that has left the channel meanwhile. */
+  /** Closes the subscriber because an answer failed, unless it has left the channel meanwhile. */
   #fail(error: unknown): void {
     if (!this.#ended) this.#subscriber.fail(error);
   }
@@ -152,7 +152,7 @@ export class Subscription {
 
   #openBefore({ epoch, head }: Replay): Promise<void> | void {
     const position = { epoch, seq: Math.max(0, head - this.#last) };
-    // Some of them may be gone: the first that is kept tells where they begin.
+    // Some of these messages may be gone, so start just before the first that is kept.
     const oldest = ({ epoch, head, messages: [first] }: Replay) =>
       this.#open({ epoch, seq: first === undefined ? head : first.seq - 1 });
     const replay = this.#feed.since(position, 1);
@@ -172,7 +172,7 @@ export class Subscription {
     this.#meanwhile = undefined;
     if (this.#ended) return;
     const subscriber = this.#subscriber;
-    // The rest is asked for again once there is room.
+    // The rest is requested again once there is room.
     if (messages.length > subscriber.maxPerWrite) {
       messages = messages.slice(0, subscriber.maxPerWrite);
     }
@@ -191,7 +191,7 @@ export class Subscription {
     if (this.#ended || this.#seq < head) return;
     this.live = true;
     for (const batch of meanwhile ?? []) {
-      // The batch before may have been the last one that the client wanted.
+      // The previous batch may have been the last that the client wanted.
       if (this.#ended) return;
       this.deliver(batch);
     }
@@ -205,10 +205,11 @@ export class Subscription {
   }
 
   /**
-   * The batch is not the next one: the channel started over, or the engine's relay lost something.
+   * Takes a batch that is not the next one: the channel started over, or the engine's relay lost
+   * messages.
    */
   #realign(batch: Batch): void {
-    // It was relayed before a reset that we know of: epochs sort by age.
+    // The batch is older than a reset that this subscription knows of: epochs sort by age.
     if (batch.epoch < this.#epoch) return;
     if (batch.epoch === this.#epoch && batch.last <= this.#seq) return;
     if (batch.epoch === this.#epoch && batch.first <= this.#seq) {

@@ -1,10 +1,10 @@
 /**
- * The unsent bytes of all subscribers together, held to a limit.
+ * Limits the unsent bytes of all subscribers together.
  *
  * @module
  */
 
-/** The queue of a subscriber. */
+/** The queue of one subscriber. */
 export interface Queue {
   /** Bytes of memory that its unsent messages take. */
   readonly unsent: number;
@@ -12,32 +12,32 @@ export interface Queue {
   close(reason: "slow"): void;
 }
 
-/** Share of the limit that history may fill. The rest is for live messages. */
+/** History waits once this share of the limit is unsent. The rest is for live messages. */
 const HISTORY_SHARE = 3 / 4;
-/** Once the limit is exceeded, queues are cut until this share of it is left. */
+/** If the limit is exceeded, subscribers are closed until this share of it is left. */
 const CUT_TO = 0.9;
 /**
- * Least time between two looks at all queues: in milliseconds, and in times of how long a look
- * takes.
+ * The shortest time between two checks of all queues: in milliseconds, and as a multiple of the
+ * time that a check takes.
  */
 const CHECK_MS = 10;
 const CHECK_SPACING = 20;
 
 /**
- * Adds up the bytes that are written, which costs nothing. Only if they exceed the room that was
- * left at the last look, a timer looks at all queues again. By then the runtime has written what it
- * could, so a queue holds only bytes that its client has not taken.
+ * Adds up the bytes that are written, which costs nothing. It checks all queues, from a timer, only
+ * when these bytes exceed the room that the last check found. By then the runtime has written what
+ * it could, so a queue holds only bytes that its client has not taken.
  */
 export class Unsent {
   readonly #limit: number;
   readonly #queues: Iterable<Queue>;
-  /** Bytes that were unsent at the last look, and those written since. */
+  /** Bytes that were unsent at the last check, and bytes written since. */
   #unsent = 0;
   #written = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #spacing = CHECK_MS;
 
-  /** Holds all these queues together to `limit` bytes. */
+  /** Limits all these queues together to `limit` bytes. */
   constructor(limit: number, queues: Iterable<Queue>) {
     this.#limit = limit;
     this.#queues = queues;
@@ -56,14 +56,14 @@ export class Unsent {
     if (this.#unsent + this.#written > this.#limit) this.#checkSoon();
   }
 
-  /** Looks at all queues, and returns the bytes that are unsent now. */
+  /** Checks all queues. Returns how many bytes are unsent now. */
   count(): number {
     this.#unsent = this.#written = 0;
     for (const { unsent } of this.#queues) this.#unsent += unsent;
     return this.#unsent;
   }
 
-  /** Stops looking at the queues. */
+  /** Stops checking the queues. */
   stop(): void {
     clearTimeout(this.#timer);
   }
@@ -81,7 +81,7 @@ export class Unsent {
     this.#spacing = Math.max(CHECK_MS, (performance.now() - start) * CHECK_SPACING);
   }
 
-  /** Closes the subscribers that have the most unsent bytes. */
+  /** Closes the subscribers with the most unsent bytes. */
   #cut(): void {
     const largest = [...this.#queues].map((queue) => ({ queue, unsent: queue.unsent }))
       .sort((a, b) => b.unsent - a.unsent);
