@@ -185,10 +185,14 @@ async function readHead(
 export class CuttingProxy implements AsyncDisposable {
   readonly url: string;
   readonly #listener: Deno.TcpListener;
-  readonly #port: number;
+  #port: number;
   readonly #open = new Set<Deno.TcpConn>();
   readonly #pumps: Promise<unknown>[] = [];
   readonly #accepting: Promise<void>;
+  /** While it is true, new connections end at once. */
+  refusing = false;
+  /** How many connections it has refused. */
+  refused = 0;
 
   constructor({ port }: { port: number }) {
     this.#port = port;
@@ -208,20 +212,34 @@ export class CuttingProxy implements AsyncDisposable {
     this.#open.clear();
   }
 
+  /** Forwards new connections to another server. */
+  repoint({ port }: { port: number }): void {
+    this.#port = port;
+  }
+
   async #accept(): Promise<void> {
     for await (const client of this.#listener) {
-      const server = await Deno.connect({ hostname: "127.0.0.1", port: this.#port });
+      const server = this.refusing ? undefined : await this.#connect();
+      if (server === undefined) {
+        this.refused++;
+        client.close();
+        continue;
+      }
       this.#open.add(client).add(server);
       this.#pumps.push(this.#pump(client, server), this.#pump(server, client));
     }
   }
 
+  /** Undefined if nobody listens there. */
+  async #connect(): Promise<Deno.TcpConn | undefined> {
+    return await Deno.connect({ hostname: "127.0.0.1", port: this.#port }).catch(() => undefined);
+  }
+
   /** Copies until either side ends; then both do. */
   async #pump(from: Deno.TcpConn, to: Deno.TcpConn): Promise<void> {
-    try {
-      await from.readable.pipeTo(to.writable, { preventClose: true });
-    } catch {
-      // It was cut.
+    const chunk = new Uint8Array(65_536);
+    for (let count = await read(from, chunk); count > 0; count = await read(from, chunk)) {
+      if (!await writeAll(to, chunk.subarray(0, count))) break;
     }
     for (const conn of [from, to]) if (this.#open.delete(conn)) conn.close();
   }

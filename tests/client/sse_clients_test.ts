@@ -1,0 +1,156 @@
+/**
+ * npm's clients for event streams, each through the same day: it is cut, history is overrun, the
+ * server is replaced.
+ *
+ * @module
+ */
+import { assertEquals } from "@std/assert";
+import { mintToken } from "../../lib/access/tokens.ts";
+import { publish } from "../support/http.ts";
+import { CuttingProxy } from "../support/proxies.ts";
+import { publishNow } from "../support/river_client.ts";
+import { serveHere } from "../support/server.ts";
+import type { SseEvent } from "../support/sse_clients/adapter.ts";
+import {
+  holdClient,
+  type Hosts,
+  SSE_CLIENTS,
+  type SseClient,
+  startHosts,
+} from "../support/sse_clients.ts";
+import { until } from "../support/until.ts";
+
+/** The longest wait for a client to come back, in milliseconds. */
+const BACK_MS = 30_000;
+
+const SECRET = "0123456789abcdef0123456789abcdef";
+const TOKEN = await mintToken(SECRET, {
+  publish: [],
+  subscribe: ["x"],
+  operate: false,
+  expires: Infinity,
+});
+
+/** What a client was told in its day. */
+interface Day {
+  /** By the first server, and by the one that replaced it. */
+  readonly events: readonly SseEvent[];
+  /** The epoch of each server. */
+  readonly epochs: readonly string[];
+}
+
+/** Takes a client through its day. */
+async function dayOf(client: SseClient, hosts: Hosts): Promise<Day> {
+  await using stack = new AsyncDisposableStack();
+  const flags = ["--history", "5", "--origin", hosts.origin];
+  // The first stream ends soon, and in order: of one that is cut, a client may lose the last bytes.
+  const server = stack.use(await serveHere(...flags, "--client-timeout", "300ms"));
+  const proxy = stack.use(new CuttingProxy(server));
+  const { events } = stack.use(await holdClient(client, proxy.url, hosts));
+  const joined = (count: number) => until(() => server.hub.subscribers("x") === count, BACK_MS);
+  const hears = (data: string) => events.until((all) => all.at(-1)?.data === data, BACK_MS);
+  /** What `act` does happens while the client is away. */
+  const away = async (act: () => unknown) => {
+    await joined(0);
+    await act();
+    proxy.refusing = false;
+  };
+  const cut = async () => {
+    await joined(1);
+    proxy.refusing = true;
+    proxy.cut();
+  };
+
+  await joined(1);
+  proxy.refusing = true;
+  await away(async () => {
+    await publish(server, "x", "missed before the first");
+    server.reload({ origins: [hosts.origin], clientTimeout: 0 });
+  });
+  await joined(1);
+  for (const data of ["one", "two", "three"]) await publish(server, "x", data);
+  await hears("three");
+
+  await cut();
+  await away(() => publish(server, "x", "missed"));
+  await joined(1);
+  const { epoch } = await publish(server, "x", "four");
+  await hears("four");
+
+  await cut();
+  await away(() => publishNow(server, "x", 6));
+  await hears("5");
+
+  await joined(1);
+  const { refused } = proxy;
+  proxy.refusing = true;
+  await server.drain();
+  await until(() => proxy.refused > refused, BACK_MS);
+  const next = stack.use(await serveHere(...flags));
+  const { epoch: second } = await publish(next, "x", "again");
+  proxy.repoint(next);
+  proxy.refusing = false;
+  await hears("again");
+  assertEquals(server.errors.concat(next.errors), []);
+  return { events: events.items, epochs: [epoch, second] };
+}
+
+/** What a client has to be told, with gaps by their reason. */
+function expected({ losesBeforeFirst }: SseClient, [first, second]: readonly string[]): SseEvent[] {
+  const message = (data: string, id: string) => ({ type: "message", data, id });
+  const early = losesBeforeFirst === undefined
+    ? [message("missed before the first", `${first}-1`)]
+    : [];
+  return [
+    ...early,
+    ...["one", "two", "three", "missed", "four"].map((data, i) =>
+      message(data, `${first}-${i + 2}`)
+    ),
+    { type: "gap", data: "evicted", id: `${first}-7` },
+    ...["1", "2", "3", "4", "5"].map((data, i) => message(data, `${first}-${i + 8}`)),
+    { type: "gap", data: "restart", id: `${second}-0` },
+    message("again", `${second}-1`),
+  ];
+}
+
+/** Does something with each client, side by side, as most of their time is waiting. */
+async function forEachClient(
+  t: Deno.TestContext,
+  name: string,
+  act: (client: SseClient, hosts: Hosts) => Promise<void>,
+): Promise<void> {
+  await using hosts = await startHosts();
+  const acts = SSE_CLIENTS.map((client) => [client, act(client, hosts)] as const);
+  const ended = Promise.allSettled(acts.map(([, act]) => act));
+  for (const [client, act] of acts) {
+    await t.step({
+      name: `${client.name}${name}`,
+      sanitizeOps: false,
+      sanitizeResources: false,
+      fn: () => act,
+    });
+  }
+  await ended;
+}
+
+Deno.test("npm's clients for event streams miss nothing that river still has", (t) =>
+  forEachClient(t, ": cuts, a gap, and another server", async (client, hosts) => {
+    const { events, epochs } = await dayOf(client, hosts);
+    const told = events.map((event) =>
+      event.type === "gap" ? { ...event, data: JSON.parse(event.data).reason } : event
+    );
+    assertEquals(told, expected(client, epochs));
+  }));
+
+Deno.test("npm's clients for event streams get in with a token", (t) =>
+  forEachClient(t, " shows its token", async (client, hosts) => {
+    const flags = ["--token-secret", SECRET, "--origin", hosts.origin];
+    await using server = await serveHere(...flags);
+    publishNow(server, "x", 3);
+    await using held = await holdClient(client, server.url, hosts, {
+      token: TOKEN,
+      query: "seq=0",
+    });
+    const events = await held.events.until((all) => all.length === 3);
+    assertEquals(events.map(({ data }) => data), ["0", "1", "2"]);
+  }));
