@@ -6,7 +6,9 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { EventSource } from "eventsource";
 import { openPage, serveSite, startBrowser } from "./browser.ts";
+import { curl } from "./curl.ts";
 import { ask, msg, publish, subscribe } from "./http.ts";
+import { javaClient } from "./java.ts";
 import { RawConnection, requestHead, sendRaw, UPGRADE } from "./raw.ts";
 import { freePort, type StartProxy } from "./reverse_proxy.ts";
 import { metric, spawnServer, subscriberCount } from "./server.ts";
@@ -200,5 +202,16 @@ export function testProxy(name: string, start: StartProxy): void {
       200,
       "https://app.test",
     ]);
+  });
+
+  Deno.test(`${name} as docs/operate.md sets it up lets Java's HttpClient and \`curl --http2\` publish and subscribe`, async () => {
+    await using server = await spawnServer();
+    await using proxy = await start(server);
+    const sent = '["msg", {"channel": "echo", "seq": 1, "data": "sent"}]';
+    assertEquals(await javaClient(proxy), ["POST: 200", "SSE: data: posted", `WebSocket: ${sent}`]);
+    await using process = curl("--http2", "-d", "name=a&data=1", `${proxy.url}/publish`);
+    assertMatch(await process.output(), /^\{"channel":"a","seq":1,/);
+    const empty = { ...UPGRADE, "Content-Length": "0" };
+    assertEquals((await sendRaw(proxy, "GET /websocket?name=x HTTP/1.1", empty)).status, 101);
   });
 }

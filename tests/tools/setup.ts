@@ -49,6 +49,9 @@ if (Deno.args.includes("--hard")) {
       args: ["-f", STREAM_MODULE],
       packages: ["libnginx-mod-stream"],
     },
+    { name: "haproxy", path: "haproxy", args: ["-v"], packages: ["haproxy"] },
+    // A JDK: a JRE does not run a source file.
+    { name: "Java", path: "javac", args: ["-version"], packages: ["default-jdk-headless"] },
     // Sets the clock of a process.
     { name: "faketime", path: "faketime", args: ["--version"], packages: ["faketime"] },
     {
