@@ -14,8 +14,8 @@ const SEED = crypto.randomUUID().replaceAll("-", "").slice(0, 16);
  * The key for `text` in a map.
  *
  * The runtime hashes strings with a seed that is the same in every process, and numbers without a
- * seed. So a client could choose names that all fall into one bucket. Each name would then cost as
- * much as all names before it together. The random prefix prevents that.
+ * seed. So a client could choose names that all fall into one bucket. Each new name would then be
+ * compared with all names before it. The random prefix prevents that.
  */
 export function keyOf(text: string): Key {
   return SEED + text as Key;

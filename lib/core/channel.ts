@@ -75,8 +75,8 @@ export class Channel implements Feed {
   /**
    * Takes the next batch of pending messages. There must be at least one.
    *
-   * @param max The most messages in the batch.
-   * @param maxBytes The most bytes that the batch may cost, unless it is one message.
+   * @param max Maximum number of messages in the batch.
+   * @param maxBytes Maximum cost of the batch in bytes, unless it is one message.
    */
   take(max: number, maxBytes: number): Batch {
     const messages = this.#pending;

@@ -43,9 +43,12 @@ export interface HubOptions {
   readonly engine: Engine;
   /** Times the heartbeats and lifetimes of subscribers. */
   readonly wheel: TimerWheel;
-  /** The most bytes that a subscriber may have unsent when its next message comes. */
+  /** Maximum number of bytes that a subscriber may have unsent when its next message comes. */
   readonly maxQueue: number;
-  /** The most bytes that all subscribers together may have unsent. Without it there is no limit. */
+  /**
+   * Maximum number of bytes that all subscribers together may have unsent. Without it there is no
+   * limit.
+   */
   readonly maxUnsent?: number;
   /** Silence after which a subscriber is sent a heartbeat. */
   readonly heartbeat: number;
@@ -53,7 +56,7 @@ export interface HubOptions {
   readonly metrics?: Metrics;
   /** Reports errors that no caller receives. */
   readonly report?: (error: unknown) => void;
-  /** Called when a subscriber was cut because it is too slow. */
+  /** Called when a subscriber was cut because it was too slow. */
   readonly onSlow?: (transport: string) => void;
   /** Runs a flush once, soon. Only tests replace it. */
   readonly schedule?: (flush: Flush) => void;

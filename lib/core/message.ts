@@ -24,8 +24,8 @@ export interface Message {
 }
 
 /**
- * Rough size of a message on the wire without its data, in bytes: its line, a short name and a
- * number.
+ * Roughly how many bytes a message takes on the wire without its data: the rest of its line, with a
+ * short channel name and a number.
  */
 export const MESSAGE_COST = 64;
 
@@ -48,8 +48,8 @@ export interface Format {
   /** A gap, encoded. Empty if the format does not show gaps. */
   gap(gap: Gap): string;
   /**
-   * The most messages per write, for a format in which each takes much more than its data. Without
-   * it there is no limit.
+   * Maximum number of messages per write, for a format in which each takes much more than its data.
+   * Without it there is no limit.
    */
   readonly maxPerWrite?: number;
 }

@@ -6,7 +6,7 @@
 import { utf8Length } from "./message.ts";
 import { badParameter, quote, Refusal } from "./refusal.ts";
 
-/** The most bytes in a channel name or an idempotency key. */
+/** Maximum length of a channel name or an idempotency key, in bytes. */
 export const MAX_NAME = 255;
 
 /**
@@ -27,7 +27,7 @@ export function checkName(parameter: string, value: string): void {
   checkUnicode(parameter, value);
 }
 
-/** The most bytes in the type of a message. */
+/** Maximum length of the type of a message, in bytes. */
 export const MAX_TYPE = 64;
 /**
  * Event names that event streams and their clients use themselves. A client would mistake a message

@@ -9,7 +9,7 @@ import { FRAME_COST } from "./frame_queue.ts";
 import { type Batch, type Message, MESSAGE_COST } from "./message.ts";
 import type { Subscription } from "./subscription.ts";
 
-/** The most messages that one turn delivers. */
+/** Maximum number of messages that one turn delivers. */
 const TURN_MESSAGES = 256;
 /**
  * Limits of one turn, as shares of `maxQueue`: for the bytes of data, and for the bytes that the
@@ -46,8 +46,8 @@ export class Outbox {
   /**
    * An empty outbox.
    *
-   * @param maxQueue The most bytes that a subscriber may have unsent. A turn delivers only a part
-   * of that, so that one large publish never cuts a subscriber that reads.
+   * @param maxQueue Maximum number of bytes that a subscriber may have unsent. A turn delivers only
+   * a part of that, so that one large publish never cuts a subscriber that reads.
    */
   constructor({ maxQueue }: { maxQueue: number }) {
     const frames = Math.max(1, Math.floor(maxQueue * TURN_FRAMES_SHARE / FRAME_COST));

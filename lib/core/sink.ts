@@ -76,14 +76,14 @@ export interface Sink {
   readonly once: boolean;
 
   /**
-   * The most messages that one write may carry. `exceeds` is called before every write. `Infinity`,
+   * Maximum number of messages per write. `exceeds` is called before every write. It is `Infinity`,
    * unless each message takes much more memory than its data.
    */
   readonly maxPerWrite: number;
 
   /**
-   * MUST tell whether more than `limit` bytes are unsent. Unsent bytes are those that the sink has
-   * taken but the transport has not. It is called before every write, so it MUST be cheap.
+   * MUST return whether more than `limit` bytes are unsent. Unsent bytes are those that the sink
+   * has taken but the transport has not. It is called before every write, so it MUST be cheap.
    */
   exceeds(limit: number): boolean;
 

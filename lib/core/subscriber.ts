@@ -18,7 +18,7 @@ export interface SubscriberContext {
   readonly metrics: Metrics;
   /** Reports an error that closed a subscriber. */
   readonly report: (error: unknown) => void;
-  /** The most bytes that may be unsent when the next message comes. */
+  /** Maximum number of bytes that may be unsent when the next message comes. */
   readonly maxQueue: number;
   /** Silence after which a heartbeat is sent. */
   readonly heartbeat: number;
@@ -36,15 +36,13 @@ export interface SubscriberOptions {
   readonly transport?: string;
   /** Number of messages after which it is done. */
   readonly limit?: number;
-  /** Its longest lifetime, in milliseconds. */
+  /** Maximum lifetime, in milliseconds. */
   readonly lifetime?: number;
   /** Why it is closed at the end of its lifetime. */
   readonly endReason?: "timeout" | "expired";
 }
 
-/**
- * The most bytes of history in one write, also as a share of `maxQueue`. The smaller limit counts.
- */
+/** Maximum bytes of history per write, also as a share of `maxQueue`. The smaller limit counts. */
 const HISTORY_PIECE = 64 * 1024;
 const HISTORY_PIECE_SHARE = 1 / 16;
 /**
@@ -66,7 +64,7 @@ const RUNTIME_HISTORY_BYTES = 1024 * 1024;
 export class Subscriber implements Timed {
   /** The label under which the metrics count it. */
   readonly transport: string;
-  /** The most messages per write. The queue is checked before each write. */
+  /** Maximum number of messages per write. The queue is checked before each write. */
   readonly maxPerWrite: number;
   readonly #sink: Sink;
   readonly #context: SubscriberContext;
@@ -149,7 +147,7 @@ export class Subscriber implements Timed {
     return index >= 0;
   }
 
-  /** The most bytes of history in one write. */
+  /** Maximum bytes of history per write. */
   get historyPiece(): number {
     return Math.min(HISTORY_PIECE, this.#context.maxQueue * HISTORY_PIECE_SHARE);
   }
@@ -157,8 +155,8 @@ export class Subscriber implements Timed {
   /** Whether there is room for more history. All its channels share the room, one at a time. */
   get hasRoom(): boolean {
     if (this.awaitsReplay || this.#historyFull) return false;
-    // The first piece never waits, so that readers that take nothing cannot keep others from a
-    // short history.
+    // The first piece does not wait for the unsent bytes of others: readers that take nothing must
+    // not keep others from a short history.
     return this.#historyBytes < this.historyPiece / 2 || !this.#context.unsent.full;
   }
 

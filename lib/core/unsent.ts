@@ -25,8 +25,8 @@ const CHECK_SPACING = 20;
 
 /**
  * Adds up the bytes that are written, which costs nothing. It checks all queues, from a timer, only
- * when these bytes exceed the room that the last check found. By then the runtime has written what
- * it could, so a queue holds only bytes that its client has not taken.
+ * when these bytes exceed the room that the last check found, or when history has to wait. By then
+ * the runtime has written what it could, so a queue holds only bytes that its client has not taken.
  */
 export class Unsent {
   readonly #limit: number;
@@ -43,7 +43,7 @@ export class Unsent {
     this.#queues = queues;
   }
 
-  /** Whether history has to wait. It may wait some milliseconds longer than necessary. */
+  /** Whether history has to wait. This may stay true some milliseconds longer than necessary. */
   get full(): boolean {
     if (this.#unsent + this.#written < this.#limit * HISTORY_SHARE) return false;
     this.#checkSoon();

@@ -57,7 +57,7 @@ export class Holdings {
 /**
  * Checks that the messages of one request take no more than their share of memory.
  *
- * @param maxBytes The most bytes that they may take if all are kept.
+ * @param maxBytes Maximum number of bytes that they may take if all are kept.
  * @param isKnown Whether a channel is already counted, so that it adds no cost.
  * @throws {BatchTooLargeError} If they would take more.
  */

@@ -28,15 +28,15 @@ import type { KeptMessage } from "./history.ts";
 
 /** The limits of the memory engine. */
 export interface MemoryLimits {
-  /** The most messages kept per channel. */
+  /** Maximum number of messages kept per channel. */
   readonly history: number;
   /** Milliseconds that a message is kept. */
   readonly historyTtl: number;
-  /** The most bytes of memory that history may take, including the channels. */
+  /** Maximum bytes of memory that history may take, including the channels. */
   readonly maxMemory: number;
-  /** The most channels that were published to, at a time. As many more may be only watched. */
+  /** Maximum number of channels published to, at a time. As many more may be only watched. */
   readonly maxChannels: number;
-  /** The most idempotency keys remembered. */
+  /** Maximum number of idempotency keys remembered. */
   readonly maxIds: number;
   /** Milliseconds that an idempotency key is remembered. */
   readonly idTtl: number;
@@ -53,7 +53,7 @@ const TOUCH_SHARE = 1 / 64;
 const MAX_TOUCH_MS = 60_000;
 /** How often expired channels are dropped, in milliseconds. */
 const SWEEP_MS = 1000;
-/** The most channels dropped and keys forgotten per turn of the event loop. */
+/** Maximum number of channels dropped and keys forgotten per turn of the event loop. */
 const SWEEP_COUNT = 1000;
 /** How many channels `list` visits before other work gets a turn. */
 const LIST_COUNT = 10_000;
