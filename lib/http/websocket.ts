@@ -12,7 +12,7 @@ import { Params } from "./params.ts";
 import { checkMaySubscribe, joinsOf } from "./subscribe.ts";
 import { LineSession } from "./transports/line_session.ts";
 import { PlainSession, type SessionContext } from "./transports/socket_session.ts";
-import { LineSocketSink, PlainSocketSink } from "./transports/socket_sink.ts";
+import { LineSocketSink, PlainSocketSink, RawSocketSink } from "./transports/socket_sink.ts";
 
 const SUBPROTOCOL = "river.v1";
 /** Longest idle time that the runtime can measure, in seconds. */
@@ -23,7 +23,7 @@ export function websocket(parts: Parts, call: Call): Response | Promise<Response
   const { request, search } = call;
   checkUpgrade(request.headers);
   const params = new Params().addForm(search);
-  params.refuseMistakes(["seq", "last_event_id", "token"]);
+  params.refuseMistakes(["seq", "last_event_id", "format", "token"]);
   const protocols = request.headers.get("sec-websocket-protocol")?.split(",") ?? [];
   const lines = protocols.some((protocol) => protocol.trim() === SUBPROTOCOL);
   const named = !lines || params.has("name");
@@ -36,7 +36,12 @@ export function websocket(parts: Parts, call: Call): Response | Promise<Response
         `use the subprotocol ${SUBPROTOCOL}`,
     );
   }
-  return granted(parts, request, params, (grant) => upgrade(parts, call, grant, joins, lines));
+  const Sink = lines
+    ? LineSocketSink
+    : params.get("format") === "raw"
+    ? RawSocketSink
+    : PlainSocketSink;
+  return granted(parts, request, params, (grant) => upgrade(parts, call, grant, joins, Sink));
 }
 
 function upgrade(
@@ -44,7 +49,7 @@ function upgrade(
   call: Call,
   grant: Grant,
   joins: readonly Join[],
-  lines: boolean,
+  Sink: typeof LineSocketSink | typeof PlainSocketSink,
 ): Response {
   const { hub, admission, limits, inboxes, report } = parts;
   // The request cannot be read once it is upgraded.
@@ -69,8 +74,9 @@ function upgrade(
   // client.
   const { socket, response } = upgraded;
   // `Deno.upgradeWebSocket` fails to choose from a list without spaces.
+  const sink = new Sink(socket, retryMs);
+  const lines = sink instanceof LineSocketSink;
   if (lines) response.headers.set("sec-websocket-protocol", SUBPROTOCOL);
-  const sink = lines ? new LineSocketSink(socket, retryMs) : new PlainSocketSink(socket, retryMs);
   const subscriber = hub.connect(sink, {
     transport: lines ? SUBPROTOCOL : "websocket",
     ...admission.lifeOf(grant),
@@ -88,9 +94,7 @@ function upgrade(
     onClose,
     onLost: (change) => admission.countLost(change),
   };
-  const session = sink instanceof LineSocketSink
-    ? new LineSession(sink, context)
-    : new PlainSession(sink, context);
+  const session = lines ? new LineSession(sink, context) : new PlainSession(sink, context);
   for (const event of ["open", "message", "close"]) socket.addEventListener(event, session);
   return response;
 }

@@ -36,6 +36,19 @@ Deno.test("a plain socket publishes each frame and gets each message as one", as
   assertEquals(await stream.take(2), [msg("x", 1, "a\nb"), msg("x", 2, "")]);
 });
 
+Deno.test("a plain socket with format=raw gets the data of each message as a frame, and no gap", async () => {
+  await using server = await serveHere("--history", "2");
+  for (const data of ["a", "b\nc", "d"]) await publish(server, "x", data);
+  await using reader = await openSocket(server, "name=x&format=raw&seq=0");
+  await using lines = await openSocket(server, "name=x&seq=0");
+  assertEquals([await reader.frame(), await reader.frame()], ["b\nc", "d"]);
+  reader.send("<b>é</b>");
+  assertEquals(await reader.frame(), "<b>é</b>");
+  assertStringIncludes(await lines.frame(), '["gap", ');
+  await lines.take(2);
+  assertEquals(await lines.frame(), msg("x", 4, "<b>é</b>"));
+});
+
 Deno.test("a plain socket replays from seq, after a gap", async () => {
   await using server = await serveHere("--history", "2");
   let epoch = "";

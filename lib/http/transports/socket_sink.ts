@@ -5,7 +5,7 @@
  */
 import { type Position, printCursor } from "../../core/cursor.ts";
 import { FRAME_COST, FrameQueue } from "../../core/frame_queue.ts";
-import { type Frame, line, utf8Length } from "../../core/message.ts";
+import { Batch, type Format, type Frame, line, utf8Length } from "../../core/message.ts";
 import type { CloseReason, Sink } from "../../core/sink.ts";
 
 /** The code and the reason that a socket is closed with. */
@@ -138,6 +138,32 @@ export class PlainSocketSink extends SocketSink {
 
   /** Sends nothing: the runtime pings. */
   protected beat(): void {}
+}
+
+/** The data of messages, to know its length. A batch encodes it once for all its subscribers. */
+const dataAlone: Format = {
+  contentType: "",
+  heartbeat: "",
+  messages: (batch) => batch.messages.map(({ data }) => data).join(""),
+  gap: () => "",
+};
+
+/**
+ * The data alone, one message per frame, for pages that take each frame as HTML. Gaps are not shown.
+ * An empty message is left out: the runtime would not count its frame as unsent.
+ */
+export class RawSocketSink extends PlainSocketSink {
+  /** Sends the data of each message as a text frame of its own. */
+  override write(frame: Frame): number {
+    if (!(frame instanceof Batch)) return 0;
+    let frames = 0;
+    for (const { data } of frame.messages) {
+      if (data === "") continue;
+      this.put(data);
+      frames++;
+    }
+    return this.wrote(frames, frame.bytes(dataAlone).length);
+  }
 }
 
 /** `river.v1`: many lines per frame. A frame without lines is the heartbeat. */

@@ -4,6 +4,7 @@ import type { Sink } from "../../../lib/core/sink.ts";
 import {
   LineSocketSink,
   PlainSocketSink,
+  RawSocketSink,
   type SocketSink,
 } from "../../../lib/http/transports/socket_sink.ts";
 import { sinkSuite, type SinkUnderTest } from "../../support/sink_suite.ts";
@@ -100,6 +101,26 @@ Deno.test("PlainSocketSink counts what each of its frames costs the runtime", as
   while (test.sink.exceeds(0)) await new Promise((resolve) => setTimeout(resolve, 1));
   // They have left, but the client may not have seen all of them yet.
   await until(() => test.frames.length === 256);
+});
+
+Deno.test("RawSocketSink counts what each of its frames costs the runtime, and sends no empty ones", async () => {
+  await using test = await socketSink((socket) => new RawSocketSink(socket, () => 1234));
+  const messages = (data: string) =>
+    new Batch(Array.from({ length: 64 }, (_, i) => ({
+      channel: "c",
+      epoch: "e",
+      seq: i + 1,
+      data,
+      bytes: 0,
+      time: 0,
+    })));
+  assertEquals(test.sink.write(messages("")), 0);
+  assertEquals(test.sink.write(messages("\u00e4")), 64 * (1024 + 2));
+  for (let i = 1; i < 4; i++) test.sink.write(messages("\u00e4"));
+  assert(test.sink.exceeds(256 * 1024), "256 frames of 2 bytes count as more than 256 KiB");
+  while (test.sink.exceeds(0)) await new Promise((resolve) => setTimeout(resolve, 1));
+  await until(() => test.frames.length === 256);
+  assertEquals(new Set(test.frames), new Set(["\u00e4"]));
 });
 
 Deno.test("LineSocketSink counts what each answer and each joined channel costs the runtime", async () => {
