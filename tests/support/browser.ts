@@ -71,17 +71,25 @@ export interface ForeignSite extends AsyncDisposable {
   readonly origin: string;
   /** What it serves; may be set once its origin is known. */
   html: string;
+  /** Scripts that it serves too, by path. */
+  readonly scripts: Map<string, string>;
 }
 
 /** Serves a page from another origin than river's. */
 export function serveSite(): ForeignSite {
-  const site = { html: "" };
+  const site = { html: "", scripts: new Map<string, string>() };
   const server = Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen() {} },
-    ({ url }) =>
-      new URL(url).pathname === "/"
+    ({ url }) => {
+      const { pathname } = new URL(url);
+      const script = site.scripts.get(pathname);
+      if (script !== undefined) {
+        return new Response(script, { headers: { "content-type": "text/javascript" } });
+      }
+      return pathname === "/"
         ? new Response(site.html, { headers: { "content-type": "text/html" } })
-        : new Response(null, { status: 404 }),
+        : new Response(null, { status: 404 });
+    },
   );
   return Object.assign(site, {
     origin: `http://localhost:${server.addr.port}`,
