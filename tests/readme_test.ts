@@ -1,4 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
+import manifest from "../deno.json" with { type: "json" };
+import { SOCKET_CLIENTS } from "./support/socket_clients.ts";
+import { SSE_CLIENTS } from "./support/sse_clients.ts";
 import { optionsPage } from "./tools/readme.ts";
 
 const ROOT = new URL("../", import.meta.url);
@@ -105,4 +108,17 @@ Deno.test("tests/README.md names tests that are there, for all 41 rows", async (
       }
     }
   }
+});
+
+Deno.test("tests/README.md lists the clients that are tested, in the versions of deno.json", async () => {
+  const page = await textOf("tests/README.md");
+  const [, section] = page.split("\n## Clients\n");
+  const listed = [...section.split("\n## ")[0].matchAll(/^\| (\S+) \| ([0-9]\S*) \| /gm)]
+    .map(([, name, version]) => `npm:${name}@${version}`);
+  const pinned = Object.values(manifest.scopes["./tests/"]);
+  assertEquals(listed.filter((client) => !pinned.includes(client)), []);
+  const others = ["@hotwired/turbo", "htmx.org", "htmx4", "htmx-ext-sse"] as const;
+  const names = [...SSE_CLIENTS.map(({ name }) => name), ...Object.keys(SOCKET_CLIENTS), ...others];
+  const versions = new Map(Object.entries(manifest.scopes["./tests/"]));
+  assertEquals(names.map((name) => versions.get(name)).sort(), listed.sort());
 });
