@@ -171,10 +171,17 @@ function checkNoUpgrade({ headers }: Request): void {
   throw new Refusal(400, "bad_upgrade", "This is a WebSocket handshake: connect to /websocket");
 }
 
-/** Whether an `EventSource` sent the request. It gives up for good when it is refused. */
+/**
+ * Whether an `EventSource` sent the request, or a library like it. An `EventSource` gives up for good
+ * when it is refused, and htmx 4 shows the refusal in the page.
+ */
 export function isEventSource({ method, headers, url }: Request): boolean {
-  return method === "GET" && headers.get("accept") === EVENT_STREAM &&
-    parseUrl(url).path === "/subscribe";
+  return method === "GET" && acceptsEvents(headers) && parseUrl(url).path === "/subscribe";
+}
+
+/** Whether `Accept` asks for an event stream, alone or among other types. */
+function acceptsEvents(headers: Headers): boolean {
+  return /text\/event-stream/i.test(headers.get("accept") ?? "");
 }
 
 /** An event stream that only tells when to come back. */
@@ -271,9 +278,7 @@ const FORMATS = { river, "river.v1": riverV1, sse, "sse.v1": sseV1, raw };
 
 function formatOf(params: Params, headers: Headers): keyof typeof FORMATS {
   const format = params.get("format");
-  if (format === undefined) {
-    return /text\/event-stream/i.test(headers.get("accept") ?? "") ? "sse" : "river";
-  }
+  if (format === undefined) return acceptsEvents(headers) ? "sse" : "river";
   if (Object.hasOwn(FORMATS, format)) return format as keyof typeof FORMATS;
   throw badParameter(
     "format",

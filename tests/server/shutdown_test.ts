@@ -208,6 +208,9 @@ Deno.test("an EventSource that comes while the server drains is told to come bac
   const raw = await sendRaw(server, "GET /subscribe?name=x HTTP/1.1", accept);
   // Kept alive, the connection would hold up the end.
   assertEquals([raw.status, raw.headers.get("connection")], [200, "close"]);
+  // As htmx 4 asks.
+  const several = { accept: "text/html, text/event-stream" };
+  assertEquals((await ask(`${server.url}/subscribe?name=x`, { headers: several })).status, 200);
   const foreign = { ...headers, origin: "https://elsewhere.example" };
   assertEquals((await ask(`${server.url}/subscribe?name=x`, { headers: foreign })).status, 403);
   for (const path of ["healthz", "publish?name=x&data=a"]) {
