@@ -5,12 +5,10 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
+import { BACK_MS, ClientStage } from "../support/client_stage.ts";
 import { publish } from "../support/http.ts";
-import { CuttingProxy } from "../support/proxies.ts";
 import { Log, publishNow } from "../support/river_client.ts";
-import { serveHere } from "../support/server.ts";
 import { SOCKET_CLIENTS } from "../support/socket_clients.ts";
-import { until } from "../support/until.ts";
 
 /** What a line says. */
 interface Fields {
@@ -22,20 +20,18 @@ interface Fields {
   readonly reason: string;
 }
 
-/** The longest wait for a client to come back, in milliseconds. */
-const BACK_MS = 30_000;
-
 /** Takes a client through its day, and gives the messages and the reasons of gaps that it was told. */
 async function dayOf(client: string, protocol: string | undefined): Promise<string[]> {
-  await using stack = new AsyncDisposableStack();
-  const server = stack.use(await serveHere("--history", "5"));
-  const proxy = stack.use(new CuttingProxy(server));
+  await using stage = await ClientStage.start("--history", "5");
+  const { server, proxy } = stage;
   const heard = new Log<string>();
 
   // As docs/protocol.md says: a plain socket asks for its position with a seq that is too high.
   let position = protocol === undefined ? "999999999999" : "";
   let epoch = "";
+  const told = Promise.withResolvers<void>();
   const tell = (frame: string) => {
+    told.resolve();
     for (const line of frame.split("\n").filter((line) => line !== "")) {
       const [kind, fields]: [string, Fields] = JSON.parse(line);
       if (kind === "open") position = fields.cursor;
@@ -46,26 +42,16 @@ async function dayOf(client: string, protocol: string | undefined): Promise<stri
     }
   };
   const base = `${proxy.url.replace("http", "ws")}/websocket?name=x`;
+  using stack = new DisposableStack();
   const socket = SOCKET_CLIENTS[client](
     () => position === "" ? base : `${base}&seq=${position}`,
     protocol === undefined ? [] : [protocol],
     tell,
   );
   stack.defer(() => socket.close());
-  const joined = (count: number) => until(() => server.hub.subscribers("x") === count, BACK_MS);
   const hears = (text: string) => heard.until((all) => all.at(-1) === text, BACK_MS);
-  /** What `act` does happens while the client is away. */
-  const away = async (act: () => unknown) => {
-    await joined(1);
-    proxy.refusing = true;
-    proxy.cut();
-    await joined(0);
-    await act();
-    proxy.refusing = false;
-  };
 
-  await joined(1);
-  if (protocol === undefined) await hears("ahead");
+  await told.promise;
   const text = "sent";
   socket.send(
     protocol === undefined ? text : JSON.stringify(["pub", { channel: "x", data: text }]),
@@ -74,23 +60,14 @@ async function dayOf(client: string, protocol: string | undefined): Promise<stri
   for (const data of ["one", "two"]) await publish(server, "x", data);
   await hears("two");
 
-  await away(() => publish(server, "x", "missed"));
+  await stage.cut(() => publish(server, "x", "missed"));
   await hears("missed");
 
-  await away(() => publishNow(server, "x", 6));
+  await stage.cut(() => publishNow(server, "x", 6));
   await hears("5");
 
-  await joined(1);
-  const { refused } = proxy;
-  proxy.refusing = true;
-  await server.drain();
-  await until(() => proxy.refused > refused, BACK_MS);
-  const next = stack.use(await serveHere());
-  await publish(next, "x", "again");
-  proxy.repoint(next);
-  proxy.refusing = false;
+  await stage.replace((next) => publish(next, "x", "again"));
   await hears("again");
-  assertEquals(server.errors.concat(next.errors), []);
   return heard.items;
 }
 

@@ -6,8 +6,8 @@
  */
 import { assertEquals } from "@std/assert";
 import { mintToken } from "../../lib/access/tokens.ts";
+import { BACK_MS, ClientStage } from "../support/client_stage.ts";
 import { publish } from "../support/http.ts";
-import { CuttingProxy } from "../support/proxies.ts";
 import { publishNow } from "../support/river_client.ts";
 import { serveHere } from "../support/server.ts";
 import type { SseEvent } from "../support/sse_clients/adapter.ts";
@@ -18,10 +18,6 @@ import {
   type SseClient,
   startHosts,
 } from "../support/sse_clients.ts";
-import { until } from "../support/until.ts";
-
-/** The longest wait for a client to come back, in milliseconds. */
-const BACK_MS = 30_000;
 
 const SECRET = "0123456789abcdef0123456789abcdef";
 const TOKEN = await mintToken(SECRET, {
@@ -41,58 +37,35 @@ interface Day {
 
 /** Takes a client through its day. */
 async function dayOf(client: SseClient, hosts: Hosts): Promise<Day> {
-  await using stack = new AsyncDisposableStack();
-  const flags = ["--history", "5", "--origin", hosts.origin];
+  await using stage = await ClientStage.start("--history", "5", "--origin", hosts.origin);
+  const { server, proxy } = stage;
   // The first stream ends soon, and in order: of one that is cut, a client may lose the last bytes.
-  const server = stack.use(await serveHere(...flags, "--client-timeout", "300ms"));
-  const proxy = stack.use(new CuttingProxy(server));
-  const { events } = stack.use(await holdClient(client, proxy.url, hosts));
-  const joined = (count: number) => until(() => server.hub.subscribers("x") === count, BACK_MS);
+  server.reload({ origins: [hosts.origin], clientTimeout: 300 });
+  await using held = await holdClient(client, proxy.url, hosts);
+  const { events } = held;
   const hears = (data: string) => events.until((all) => all.at(-1)?.data === data, BACK_MS);
-  /** What `act` does happens while the client is away. */
-  const away = async (act: () => unknown) => {
-    await joined(0);
-    await act();
-    proxy.refusing = false;
-  };
-  const cut = async () => {
-    await joined(1);
-    proxy.refusing = true;
-    proxy.cut();
-  };
 
-  await joined(1);
+  await stage.here();
   proxy.refusing = true;
-  await away(async () => {
-    await publish(server, "x", "missed before the first");
-    server.reload({ origins: [hosts.origin], clientTimeout: 0 });
-  });
-  await joined(1);
+  await stage.gone();
+  await publish(server, "x", "missed before the first");
+  server.reload({ origins: [hosts.origin], clientTimeout: 0 });
+  proxy.refusing = false;
+  await stage.here();
   for (const data of ["one", "two", "three"]) await publish(server, "x", data);
   await hears("three");
 
-  await cut();
-  await away(() => publish(server, "x", "missed"));
-  await joined(1);
+  await stage.cut(() => publish(server, "x", "missed"));
+  await stage.here();
   const { epoch } = await publish(server, "x", "four");
   await hears("four");
 
-  await cut();
-  await away(() => publishNow(server, "x", 6));
+  await stage.cut(() => publishNow(server, "x", 6));
   await hears("5");
 
-  await joined(1);
-  const { refused } = proxy;
-  proxy.refusing = true;
-  await server.drain();
-  await until(() => proxy.refused > refused, BACK_MS);
-  const next = stack.use(await serveHere(...flags));
-  const { epoch: second } = await publish(next, "x", "again");
-  proxy.repoint(next);
-  proxy.refusing = false;
+  await stage.replace((next) => publish(next, "x", "again"));
   await hears("again");
-  assertEquals(server.errors.concat(next.errors), []);
-  return { events: events.items, epochs: [epoch, second] };
+  return { events: events.items, epochs: [epoch, held.events.items.at(-1)!.id.split("-")[0]] };
 }
 
 /** What a client has to be told, with gaps by their reason. */
