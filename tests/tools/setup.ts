@@ -6,6 +6,7 @@
  */
 import chromiumBinary from "@sparticuz/chromium";
 import { NODE_VERSIONS } from "../support/node_versions.ts";
+import { PYTHON, PYTHON_PACKAGES } from "../support/python/python.ts";
 import { STREAM_MODULE } from "../support/stream_module.ts";
 
 /** What tests run. */
@@ -52,6 +53,12 @@ if (Deno.args.includes("--hard")) {
     { name: "haproxy", path: "haproxy", args: ["-v"], packages: ["haproxy"] },
     // A JDK: a JRE does not run a source file.
     { name: "Java", path: "javac", args: ["-version"], packages: ["default-jdk-headless"] },
+    ...PYTHON_PACKAGES.map((name) => ({
+      name: `Python's ${name}`,
+      path: PYTHON,
+      args: ["-c", `import ${name}`],
+      packages: [`python3-${name}`],
+    })),
     // Sets the clock of a process.
     { name: "faketime", path: "faketime", args: ["--version"], packages: ["faketime"] },
     {
