@@ -9,7 +9,8 @@ import { mintToken } from "../../lib/access/tokens.ts";
 import { BACK_MS, ClientStage } from "../support/client_stage.ts";
 import { publish } from "../support/http.ts";
 import { publishNow } from "../support/river_client.ts";
-import { serveHere } from "../support/server.ts";
+import { metric, serveHere } from "../support/server.ts";
+import { until } from "../support/until.ts";
 import type { SseEvent } from "../support/sse_clients/adapter.ts";
 import {
   holdClient,
@@ -26,6 +27,9 @@ const TOKEN = await mintToken(SECRET, {
   operate: false,
   expires: Infinity,
 });
+
+/** How many event streams there have been. */
+const CAME = 'river_connections_total{transport="sse"}';
 
 /** What a client was told in its day. */
 interface Day {
@@ -46,11 +50,9 @@ async function dayOf(client: SseClient, hosts: Hosts): Promise<Day> {
   const hears = (data: string) => events.until((all) => all.at(-1)?.data === data, BACK_MS);
 
   await stage.here();
-  proxy.refusing = true;
-  await stage.gone();
-  await publish(server, "x", "missed before the first");
+  await until(async () => await metric(server, CAME) > 1, BACK_MS);
   server.reload({ origins: [hosts.origin], clientTimeout: 0 });
-  proxy.refusing = false;
+  await stage.cut(() => publish(server, "x", "missed before the first"));
   await stage.here();
   for (const data of ["one", "two", "three"]) await publish(server, "x", data);
   await hears("three");
@@ -65,7 +67,7 @@ async function dayOf(client: SseClient, hosts: Hosts): Promise<Day> {
 
   await stage.replace((next) => publish(next, "x", "again"));
   await hears("again");
-  return { events: events.items, epochs: [epoch, held.events.items.at(-1)!.id.split("-")[0]] };
+  return { events: events.items, epochs: [epoch, events.items.at(-1)!.id.split("-")[0]] };
 }
 
 /** What a client has to be told, with gaps by their reason. */

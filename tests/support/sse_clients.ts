@@ -7,14 +7,14 @@ import type { Browser } from "playwright-core";
 import { type ForeignSite, openPage, serveSite, startBrowser } from "./browser.ts";
 import { Log } from "./river_client.ts";
 import type { SseEvent } from "./sse_clients/adapter.ts";
-import { DENO_ADAPTERS } from "./sse_clients/deno.ts";
+import { NodeHost } from "./sse_clients/node_host.ts";
 
 /** A client, and what river cannot change about it. */
 export interface SseClient {
   /** Its npm package. */
   readonly name: string;
   /** In the browser its page is of another origin than river. */
-  readonly runsIn: "Deno" | "Chromium";
+  readonly runsIn: "Node" | "Chromium";
   /** Why it cannot send a token in a header, and needs it in the address. */
   readonly noHeaders?: string;
   /** Why it loses what is published while it is away, if it was cut before its first event. */
@@ -27,10 +27,10 @@ const FORGETS = "it takes the position of an event only, not the one at the star
 
 /** All of them. */
 export const SSE_CLIENTS: readonly SseClient[] = [
-  { name: "eventsource", runsIn: "Deno" },
-  { name: "eventsource-client", runsIn: "Deno", losesBeforeFirst: FORGETS },
-  { name: "eventsource-parser", runsIn: "Deno", losesBeforeFirst: FORGETS },
-  { name: "launchdarkly-eventsource", runsIn: "Deno", losesBeforeFirst: FORGETS },
+  { name: "eventsource", runsIn: "Node" },
+  { name: "eventsource-client", runsIn: "Node", losesBeforeFirst: FORGETS },
+  { name: "eventsource-parser", runsIn: "Node", losesBeforeFirst: FORGETS },
+  { name: "launchdarkly-eventsource", runsIn: "Node", losesBeforeFirst: FORGETS },
   { name: "@microsoft/fetch-event-source", runsIn: "Chromium" },
   { name: "event-source-plus", runsIn: "Chromium", losesBeforeFirst: FORGETS },
   { name: "event-source-polyfill", runsIn: "Chromium", losesBeforeFirst: FORGETS },
@@ -59,19 +59,26 @@ export interface Hosts extends AsyncDisposable {
   readonly browser: Browser;
   /** The clients that need a browser, as a script. */
   readonly script: string;
+  readonly node: NodeHost;
 }
 
-/** Starts a browser, and serves the page with the clients. */
+/** Starts a Node and a browser with the clients. */
 export async function startHosts(): Promise<Hosts> {
-  const [browser, script] = await Promise.all([startBrowser(), bundle()]);
+  const [browser, script, node] = await Promise.all([
+    startBrowser(),
+    bundle("page.ts", "browser"),
+    bundle("node.ts", "deno").then((script) => NodeHost.start(script)),
+  ]);
   const site: ForeignSite = serveSite();
   site.html = '<!doctype html><link rel="icon" href="data:,">';
   return {
     origin: site.origin,
     browser,
     script,
+    node,
     async [Symbol.asyncDispose]() {
       await browser[Symbol.asyncDispose]();
+      await node[Symbol.asyncDispose]();
       await site[Symbol.asyncDispose]();
     },
   };
@@ -96,15 +103,9 @@ export async function holdClient(
   if (token !== undefined && client.noHeaders !== undefined) params.push(`token=${token}`);
   else if (token !== undefined) headers.Authorization = `Bearer ${token}`;
   const address = `${url}/subscribe?${params.filter((param) => param !== "").join("&")}`;
-  if (client.runsIn === "Deno") {
-    const close = DENO_ADAPTERS[client.name](address, headers, tell);
-    return {
-      events,
-      [Symbol.asyncDispose]() {
-        close();
-        return Promise.resolve();
-      },
-    };
+  if (client.runsIn === "Node") {
+    const held = await hosts.node.hold(client.name, address, headers, tell);
+    return { events, [Symbol.asyncDispose]: () => held[Symbol.asyncDispose]() };
   }
   // A context of its own: a browser opens at most six connections to a server for all its pages.
   const opened = await openPage(hosts.browser);
@@ -116,16 +117,16 @@ export async function holdClient(
   return { events, [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose]() };
 }
 
-/** The clients that need a browser, in one script. */
-async function bundle(): Promise<string> {
+/** A file of tests/support/sse_clients with all that it imports, in one script. */
+async function bundle(file: string, platform: "browser" | "deno"): Promise<string> {
   const root = new URL("../../", import.meta.url);
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [
       "bundle",
       "--lock=deno.lock",
-      "--platform=browser",
+      `--platform=${platform}`,
       "--quiet",
-      "tests/support/sse_clients/page.ts",
+      `tests/support/sse_clients/${file}`,
     ],
     cwd: root,
   }).output();

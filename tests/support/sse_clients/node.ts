@@ -1,5 +1,6 @@
 /**
- * Clients for event streams that run in Deno, as they do in Node.
+ * Clients for event streams that are made for Node. This file is bundled and runs there. Each line of
+ * stdin opens or closes a client, each line of stdout is an event.
  *
  * @module
  */
@@ -7,7 +8,20 @@ import { EventSource } from "eventsource";
 import { createEventSource } from "eventsource-client";
 import { EventSourceParserStream } from "eventsource-parser/stream";
 import launchdarkly from "launchdarkly-eventsource";
-import { type Adapter, listen, type SourceLike } from "./adapter.ts";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { type Adapter, listen, type SourceLike, type SseEvent } from "./adapter.ts";
+
+/** A line of stdin. */
+export type Order =
+  | { id: number; open: { name: string; url: string; headers: Record<string, string> } }
+  | { id: number; open?: undefined };
+
+/** A line of stdout. */
+export interface Told {
+  readonly id: number;
+  readonly event: SseEvent;
+}
 
 /** What of `launchdarkly-eventsource`, which carries no types, is used here. */
 const LaunchDarkly: new (url: string, options: object) => SourceLike & {
@@ -15,7 +29,7 @@ const LaunchDarkly: new (url: string, options: object) => SourceLike & {
 } = launchdarkly.EventSource;
 
 /** Their adapters, by the name of the package. */
-export const DENO_ADAPTERS: Readonly<Record<string, Adapter>> = {
+const ADAPTERS: Readonly<Record<string, Adapter>> = {
   "eventsource": (url, headers, tell) =>
     listen(
       new EventSource(url, {
@@ -75,3 +89,19 @@ async function follow(
     });
   }
 }
+
+const closes = new Map<number, () => void>();
+const orders = createInterface({ input: process.stdin });
+orders.on("line", (line: string) => {
+  const { id, open }: Order = JSON.parse(line);
+  if (open === undefined) {
+    closes.get(id)?.();
+    return;
+  }
+  const tell = (event: SseEvent) => {
+    const told: Told = { id, event };
+    console.log(JSON.stringify(told));
+  };
+  closes.set(id, ADAPTERS[open.name](open.url, open.headers, tell));
+});
+orders.on("close", () => process.exit());
