@@ -1,5 +1,5 @@
 /**
- * htmx and Turbo in Chromium, as docs/pages.md shows them: what curl publishes changes the page.
+ * The samples of docs/pages.md for other clients, in Chromium: a message from curl changes the page.
  *
  * @module
  */
