@@ -115,9 +115,13 @@ function streamTo(
   const respond = () => {
     if (subscriber.closed === "error") throw internalError();
     const headers = { ...STREAM_HEADERS, "river-cursor": sink.cursor };
-    return mayBeEmpty && !sink.started
-      ? new Response(null, { status: 204, headers })
-      : new Response(sink.body, { headers: { ...headers, "content-type": format.contentType } });
+    if (mayBeEmpty && !sink.started) return new Response(null, { status: 204, headers });
+    const init = { headers: { ...headers, "content-type": format.contentType } };
+    // The runtime drops a stream, even one that has ended, if the client has closed its writing side
+    // (`nc -N`, `socat`), but not bytes.
+    return sink.ended
+      ? new Response(sink.body).bytes().then((bytes) => new Response(bytes, init))
+      : new Response(sink.body, init);
   };
   if (subscribed === undefined && !mayBeEmpty) return respond();
   // Nobody reads the stream yet, so it cannot tell that the client went away.

@@ -41,6 +41,7 @@ export class StreamSink implements Sink {
   #unsent = 0;
   #started = false;
   #closed = false;
+  #ended = false;
   #onStart: (() => void) | undefined;
 
   /**
@@ -85,6 +86,11 @@ export class StreamSink implements Sink {
   /** Whether anything was written. */
   get started(): boolean {
     return this.#started;
+  }
+
+  /** Whether it was closed with everything in its body. */
+  get ended(): boolean {
+    return this.#ended;
   }
 
   /** Resolves when there is something to send, or when nothing more will come. */
@@ -146,8 +152,9 @@ export class StreamSink implements Sink {
     const unsent = this.backlog();
     this.#closed = true;
     // An error drops the queue at once. A clean end would wait for a reader that takes nothing.
-    if (reason === "slow" || reason === "error") this.#controller.error(new CutError(reason));
-    else this.#controller.close();
+    this.#ended = reason !== "slow" && reason !== "error";
+    if (this.#ended) this.#controller.close();
+    else this.#controller.error(new CutError(reason));
     this.#onEnd(unsent);
     this.#onStart?.();
   }
