@@ -5,7 +5,7 @@ import { testProxy } from "../support/proxy_suite.ts";
 import { startLimitedNginx, startNginx } from "../support/reverse_proxy.ts";
 import { spawnServer } from "../support/server.ts";
 
-testProxy("nginx", startNginx);
+testProxy("nginx", startNginx, { away: 502 });
 
 Deno.test("nginx with the stream block of docs/operate.md keeps nobody waiting for three sockets full of pongs", async () => {
   await using server = await spawnServer(["--trust-proxy", "--open"]);

@@ -29,8 +29,12 @@ class Listener {
   }
 }
 
-/** Registers the tests of a proxy. */
-export function testProxy(name: string, start: StartProxy): void {
+/** Registers the tests of a proxy, which answers with the status `away` while river is not there. */
+export function testProxy(
+  name: string,
+  start: StartProxy,
+  { away }: { away: number },
+): void {
   Deno.test(`${name} as docs/operate.md sets it up lets every transport through`, async () => {
     await using server = await spawnServer(["--heartbeat", "1s"]);
     await using proxy = await start(server);
@@ -110,12 +114,12 @@ export function testProxy(name: string, start: StartProxy): void {
       await until(async () => await subscriberCount(server) === all.length);
       // Not a clean end: nothing tells them when to come back.
       await server.end("SIGKILL");
-      await until(async () => (await ask(`${proxy.url}/healthz`)).status === 502);
+      await until(async () => (await ask(`${proxy.url}/healthz`)).status === away, 10_000);
       const events = { headers: { accept: "text/event-stream" } };
-      const away = await ask(`${proxy.url}/subscribe?name=x`, events);
-      assertEquals([away.status, away.text], [200, "retry: 2000\n\n"]);
-      assertEquals(away.headers.get("content-type"), "text/event-stream");
-      assertEquals(away.headers.get("cache-control"), "no-store");
+      const answer = await ask(`${proxy.url}/subscribe?name=x`, events);
+      assertEquals([answer.status, answer.text], [200, "retry: 2000\n\n"]);
+      assertEquals(answer.headers.get("content-type"), "text/event-stream");
+      assertEquals(answer.headers.get("cache-control"), "no-store");
       // All of them ask in vain.
       await until(() => all.every(({ opens }) => opens >= 2), 20_000);
       server = await spawnServer([], { port });
@@ -173,23 +177,23 @@ export function testProxy(name: string, start: StartProxy): void {
     },
   });
 
-  Deno.test(`${name} as docs/operate.md sets it up refuses with 502 what is not an event stream while river is away`, async () => {
+  Deno.test(`${name} as docs/operate.md sets it up refuses what is not an event stream while river is away`, async () => {
     const server = await spawnServer([]);
     await using proxy = await start(server);
     await server.end();
     for (const accept of ["*/*", "text/html", "application/json"]) {
       for (const path of ["subscribe?name=x", "publish?name=x&data=a", "healthz"]) {
         const answer = await ask(`${proxy.url}/${path}`, { headers: { accept } });
-        assertEquals([path, answer.status], [path, 502]);
+        assertEquals([path, answer.status], [path, away]);
       }
     }
     // A receipt and a health check are not event streams, whatever `Accept` asks for.
     const headers = { accept: "text/event-stream" };
     for (const path of ["publish?name=x&data=/subscribe", "healthz", "subscribe.txt"]) {
-      assertEquals([path, (await ask(`${proxy.url}/${path}`, { headers })).status], [path, 502]);
+      assertEquals([path, (await ask(`${proxy.url}/${path}`, { headers })).status], [path, away]);
     }
     const refused = await sendRaw(proxy, "GET /websocket?name=x HTTP/1.1", UPGRADE);
-    assertEquals(refused.status, 502);
+    assertEquals(refused.status, away);
   });
 
   Deno.test(`${name} as docs/operate.md sets it up lets pages of other origins come back while river is away`, async () => {
@@ -213,5 +217,44 @@ export function testProxy(name: string, start: StartProxy): void {
     assertMatch(await process.output(), /^\{"channel":"a","seq":1,/);
     const empty = { ...UPGRADE, "Content-Length": "0" };
     assertEquals((await sendRaw(proxy, "GET /websocket?name=x HTTP/1.1", empty)).status, 101);
+  });
+
+  Deno.test(`${name} as docs/operate.md sets it up tells river at once that a client left`, async () => {
+    await using server = await spawnServer([]);
+    await using proxy = await start(server);
+    const count = () => metric(server, "river_connections");
+    for (const query of ["name=x", "name=x&format=sse", "name=x&keep=0&timeout=30"]) {
+      const leave = new AbortController();
+      const { signal } = leave;
+      const answer = fetch(`${proxy.url}/subscribe?${query}`, { signal })
+        .then((response) => response.text())
+        .catch((error) => error.name);
+      await until(async () => await count() === 1);
+      leave.abort();
+      assertEquals([query, await answer], [query, "AbortError"]);
+      await until(async () => await count() === 0, 1000);
+    }
+  });
+
+  Deno.test(`${name} as docs/operate.md sets it up lets a history of 10 MB and heads without bodies through`, async () => {
+    await using server = await spawnServer(["--history", "200"]);
+    await using proxy = await start(server);
+    const data = "a".repeat(50_000);
+    const sent = Array.from({ length: 200 }, () => JSON.stringify({ name: "x", data }));
+    for (let at = 0; at < sent.length; at += 20) {
+      const body = sent.slice(at, at + 20).join("\n");
+      const headers = { "content-type": "application/x-ndjson" };
+      const { status } = await ask(`${proxy.url}/publish`, { method: "POST", headers, body });
+      assertEquals(status, 200);
+    }
+    await using history = await subscribe(proxy, "name=x&seq=0");
+    for (let seq = 1; seq <= sent.length; seq++) {
+      assertEquals(await history.next(), msg("x", seq, data));
+    }
+    for (const path of ["/", "/healthz", "/client.js", "/subscribe?name=x", "/nothing"]) {
+      const head = await ask(`${proxy.url}${path}`, { method: "HEAD" });
+      const direct = await ask(`${server.url}${path}`, { method: "HEAD" });
+      assertEquals([path, head.status, head.text], [path, direct.status, ""]);
+    }
   });
 }

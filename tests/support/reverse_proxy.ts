@@ -11,11 +11,8 @@ import { until } from "./until.ts";
 /** The time limits of docs/operate.md, short enough for a test. */
 const SECONDS: Record<string, string> = { "10s": "1s", "30s": "2s", "60s": "4s" };
 
-/** A proxy in front of the river at `port`. Some `changes` replace text of its configuration. */
-export type StartProxy = (
-  river: { port: number },
-  changes?: Record<string, string>,
-) => Promise<ReverseProxy>;
+/** Starts a proxy in front of a river. */
+export type StartProxy = (river: { port: number }) => Promise<ReverseProxy>;
 
 /** A proxy that runs until it is disposed of. */
 export class ReverseProxy implements AsyncDisposable {
@@ -58,17 +55,13 @@ export class ReverseProxy implements AsyncDisposable {
 }
 
 /** nginx with the block of docs/operate.md. */
-export const startNginx: StartProxy = async (river, changes = {}) => {
+export const startNginx: StartProxy = async (river) => {
   const port = freePort();
   const http = edit(await blockOf("nginx"), {
     "listen 80;": `listen 127.0.0.1:${port};`,
     "127.0.0.1:9271": `127.0.0.1:${river.port}`,
-    ...changes,
   });
-  return runNginx(
-    port,
-    (directory) => `http {\naccess_log off;\n${temporary(directory)}\n${http}}`,
-  );
+  return runNginx(port, (directory) => httpBlock(directory, http));
 };
 
 /** nginx with both blocks of docs/operate.md: bytes per second are limited between it and river. */
@@ -83,10 +76,25 @@ export async function startLimitedNginx(river: { port: number }): Promise<Revers
     "127.0.0.1:9272": `127.0.0.1:${between}`,
     "127.0.0.1:9271": `127.0.0.1:${river.port}`,
   });
-  return runNginx(
+  const module = `load_module ${STREAM_MODULE};\n`;
+  return runNginx(port, (directory) => stream + httpBlock(directory, http), module);
+}
+
+/** HAProxy with the block of docs/operate.md. Its second server listens at `next`, or is not there. */
+export async function startHaproxy(
+  river: { port: number },
+  { next = freePort() } = {},
+): Promise<ReverseProxy> {
+  const port = freePort();
+  const configuration = edit(await blockOf("haproxy"), {
+    "bind :80 ": `bind 127.0.0.1:${port} `,
+    "127.0.0.1:9271": `127.0.0.1:${river.port}`,
+    "127.0.0.1:9272": `127.0.0.1:${next}`,
+  });
+  return ReverseProxy.start(
     port,
-    (directory) => `${stream}http {\naccess_log off;\n${temporary(directory)}\n${http}}`,
-    `load_module ${STREAM_MODULE};\n`,
+    () => ({ "haproxy.cfg": configuration }),
+    (directory) => ["haproxy", "-db", "-q", "-f", `${directory}/haproxy.cfg`],
   );
 }
 
@@ -109,11 +117,11 @@ function runNginx(
   );
 }
 
-/** Keeps nginx from writing outside its directory. */
-function temporary(directory: string): string {
-  return ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-    .map((name) => `${name}_temp_path ${directory}/${name};`)
-    .join("\n");
+/** nginx writes nothing outside its directory. */
+function httpBlock(directory: string, servers: string): string {
+  const paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+    .map((name) => `${name}_temp_path ${directory}/${name};`);
+  return `http {\naccess_log off;\n${paths.join("\n")}\n${servers}}`;
 }
 
 /** The configuration of that kind in docs/operate.md. */
