@@ -257,4 +257,28 @@ export function testProxy(
       assertEquals([path, head.status, head.text], [path, direct.status, ""]);
     }
   });
+
+  for (const [channels, manyChannels] of [[128, false], [500, true]] as const) {
+    Deno.test(`${name} as docs/operate.md sets it up lets an EventSource of ${channels} channels come back with its position`, async () => {
+      const max = ["--max-channels-per-client", String(channels)];
+      await using server = await spawnServer([...max, "--client-timeout", "2s"]);
+      await using proxy = await start(server, { manyChannels });
+      const names = Array.from({ length: channels }, (_, i) => `name=channel-${i}`).join("&");
+      const listener = new Listener(`${proxy.url}/subscribe?${names}`);
+      let position = "";
+      listener.source.addEventListener("message", ({ lastEventId }) => position = lastEventId);
+      try {
+        await until(() => listener.opens === 1);
+        await publish(server, "channel-7", "before");
+        await until(() => listener.heard.length === 1);
+        assertEquals(position.split(",").length, channels);
+        await until(async () => await subscriberCount(server) === 0);
+        await publish(server, "channel-99", "meanwhile");
+        await until(() => listener.heard.length === 2);
+        assertEquals([listener.heard, listener.opens], [["before", "meanwhile"], 2]);
+      } finally {
+        listener.source.close();
+      }
+    });
+  }
 }

@@ -11,8 +11,11 @@ import { until } from "./until.ts";
 /** The time limits of docs/operate.md, short enough for a test. */
 const SECONDS: Record<string, string> = { "10s": "1s", "30s": "2s", "60s": "4s" };
 
-/** Starts a proxy in front of a river. */
-export type StartProxy = (river: { port: number }) => Promise<ReverseProxy>;
+/** Starts a proxy in front of a river, with larger buffers for `manyChannels`. */
+export type StartProxy = (
+  river: { port: number },
+  options?: { manyChannels?: boolean },
+) => Promise<ReverseProxy>;
 
 /** A proxy that runs until it is disposed of. */
 export class ReverseProxy implements AsyncDisposable {
@@ -55,10 +58,11 @@ export class ReverseProxy implements AsyncDisposable {
 }
 
 /** nginx with the block of docs/operate.md. */
-export const startNginx: StartProxy = async (river) => {
+export const startNginx: StartProxy = async (river, { manyChannels = false } = {}) => {
   const port = freePort();
+  const buffers = manyChannels ? await blockOf("nginx-many") : "";
   const http = edit(await blockOf("nginx"), {
-    "listen 80;": `listen 127.0.0.1:${port};`,
+    "listen 80;": `listen 127.0.0.1:${port};\n${buffers}`,
     "127.0.0.1:9271": `127.0.0.1:${river.port}`,
   });
   return runNginx(port, (directory) => httpBlock(directory, http));
@@ -83,9 +87,10 @@ export async function startLimitedNginx(river: { port: number }): Promise<Revers
 /** HAProxy with the block of docs/operate.md. Its second server listens at `next`, or is not there. */
 export async function startHaproxy(
   river: { port: number },
-  { next = freePort() } = {},
+  { manyChannels = false, next = freePort() } = {},
 ): Promise<ReverseProxy> {
   const port = freePort();
+  const buffers = manyChannels ? await blockOf("haproxy-many") : "";
   const configuration = edit(await blockOf("haproxy"), {
     "bind :80 ": `bind 127.0.0.1:${port} `,
     "127.0.0.1:9271": `127.0.0.1:${river.port}`,
@@ -93,7 +98,7 @@ export async function startHaproxy(
   });
   return ReverseProxy.start(
     port,
-    () => ({ "haproxy.cfg": configuration }),
+    () => ({ "haproxy.cfg": buffers + configuration }),
     (directory) => ["haproxy", "-db", "-q", "-f", `${directory}/haproxy.cfg`],
   );
 }
