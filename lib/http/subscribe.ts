@@ -169,9 +169,9 @@ function checkNoBody({ method, headers }: Request): void {
   });
 }
 
-/** Refuses a WebSocket handshake: it would get a stream that it cannot read. */
+/** Refuses a WebSocket handshake, also without the `Upgrade` that a proxy left out. */
 function checkNoUpgrade({ headers }: Request): void {
-  if (headers.get("upgrade")?.toLowerCase() !== "websocket") return;
+  if (!headers.has("sec-websocket-key")) return;
   throw new Refusal(400, "bad_upgrade", "This is a WebSocket handshake: connect to /websocket");
 }
 

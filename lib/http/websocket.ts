@@ -102,10 +102,12 @@ function upgrade(
 /** Refuses handshakes at which `Deno.upgradeWebSocket` throws, or that it wrongly accepts. */
 function checkUpgrade(headers: Headers): void {
   if (headers.get("upgrade")?.toLowerCase() !== "websocket") {
-    throw new Refusal(426, "upgrade_required", "This is a WebSocket: connect with ws://", {
-      upgrade: "websocket",
-      connection: "upgrade",
-    });
+    // A proxy leaves out the headers of the connection unless it is told to pass them on.
+    const reason = headers.has("sec-websocket-key")
+      ? 'Header "Upgrade" is missing: a proxy in between must pass it on'
+      : "This is a WebSocket: connect with ws://";
+    const asked = { upgrade: "websocket", connection: "upgrade" };
+    throw new Refusal(426, "upgrade_required", reason, asked);
   }
   // A pattern that matches the blanks as well would take the square of their number.
   const options = (headers.get("connection") ?? "").split(",");

@@ -32,6 +32,16 @@ Deno.test("a WebSocket handshake at /subscribe is told where to connect", async 
   assertEquals(stream.status, 204);
 });
 
+Deno.test("a WebSocket handshake whose Upgrade a proxy left out is told so", async () => {
+  await using server = await serveHere();
+  const { Connection: _, Upgrade: __, ...headers } = UPGRADE;
+  const answer = await sendRaw(server, "GET /websocket?name=x HTTP/1.1", headers);
+  assertEquals([answer.status, errorCode(answer)], [426, "upgrade_required"]);
+  assertStringIncludes(answer.text, "a proxy in between must pass it on");
+  const stream = await sendRaw(server, "GET /subscribe?name=x HTTP/1.1", headers);
+  assertEquals([stream.status, errorCode(stream)], [400, "bad_upgrade"]);
+});
+
 Deno.test("HEAD of /channels and of a channel has the head of GET", async () => {
   await using server = await serveHere();
   await publish(server, "x", "a");
