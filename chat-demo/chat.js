@@ -6,31 +6,34 @@
  */
 // @ts-types="../static/client.js"
 import { River } from "../client.js";
+// @ts-types="../static/page.js"
+import { element, input, make, recall, remember } from "../page.js";
+// @ts-types="../static/session.js"
+import * as session from "../session.js";
+import { belongTogether, parse, Room } from "./rooms.js";
 
-const ROOMS = ["lobby", "help", "random"];
-const MAX_MESSAGES = 500;
+/** @typedef {import("./rooms.js").Item} Item */
+
+const MAX_SHOWN = 200;
+const MAX_COUNT = 99;
 const COLOURS = 10;
 /** How often "is typing" is sent, and how long it is shown, in milliseconds. */
 const TYPING_EVERY_MS = 2000;
 const TYPING_FOR_MS = 3500;
+/** Closer to the end than this, in pixels, the list follows new messages. */
+const END_PX = 80;
 
-/** @param {string} id */
-function element(id) {
-  return /** @type {HTMLElement} */ (document.getElementById(id));
-}
+const stored = () => localStorage;
+const me = recall(stored, "river:me") || Math.random().toString(36).slice(2);
+remember(stored, "river:me", me);
 
-/** @param {string} id */
-function input(id) {
-  return /** @type {HTMLInputElement} */ (element(id));
-}
-
-/** The key or token that was typed into the front page, if the server asks for one. */
-const token = sessionStorage.getItem("river:token") ?? undefined;
-const river = new River(new URL("..", location.href), { token });
-const me = Math.random().toString(36).slice(2);
-/** @type {{ close(): void }[]} */
-let subscriptions = [];
-let room = "";
+const river = new River(session.base, { token: session.token });
+/** @type {Map<string, Room>} */
+const rooms = new Map();
+/** The room that is shown. @type {Room} */
+let room;
+/** @type {{ close(): void } | undefined} */
+let typists;
 /**
  * The people who are typing, each with the timer that forgets them.
  * @type {Map<string, ReturnType<typeof setTimeout>>}
@@ -38,19 +41,7 @@ let room = "";
 const typing = new Map();
 let lastTyped = 0;
 
-// Everything that others write goes into text nodes, so nothing is parsed as HTML.
-
-/**
- * @param {string} tag
- * @param {string} className
- * @param {string} text
- */
-function make(tag, className, text) {
-  const node = document.createElement(tag);
-  node.className = className;
-  node.textContent = text;
-  return node;
-}
+// Messages.
 
 /** @param {string} name */
 function colourOf(name) {
@@ -62,62 +53,116 @@ function colourOf(name) {
 }
 
 /**
- * Adds an item to the list. If the end of the list was in view, keeps it in view.
- *
- * @param {HTMLElement} item
+ * @param {Item} item
+ * @param {Item} [before] The one above it.
  */
-function append(item) {
-  const list = element("messages");
-  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
-  list.append(item);
-  while (list.children.length > MAX_MESSAGES) list.firstElementChild?.remove();
-  if (atEnd) list.scrollTop = list.scrollHeight;
-}
-
-/** @param {string} text */
-function showEvent(text) {
-  append(make("li", "event", text));
-}
-
-/** @param {string} data */
-function showMessage(data) {
-  const { name, text, at } = parse(data);
-  const item = make("li", `message ${colourOf(name)}`, "");
-  const head = document.createElement("div");
-  const time = document.createElement("time");
+function nodeOf(item, before) {
+  const { name, text, by, at } = item;
+  if (name === "") return make("li", { className: "event", dir: "auto" }, text);
+  const time = make("time");
   const date = new Date(at);
   if (!Number.isNaN(date.getTime())) {
     time.dateTime = date.toISOString();
     time.textContent = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
   }
-  head.append(make("span", "name", name), time);
-  const avatar = make("span", "avatar", ([...name][0] ?? "?").toUpperCase());
+  const kinds = ["message", colourOf(name)];
+  if (by === me) kinds.push("own");
+  if (belongTogether(before, item)) kinds.push("more");
+  const avatar = make("span", { className: "avatar" }, [...name][0].toUpperCase());
   avatar.ariaHidden = "true";
-  item.append(avatar, head, make("div", "text", text));
-  append(item);
-  forget(name);
+  return make(
+    "li",
+    { className: kinds.join(" ") },
+    avatar,
+    make("div", { className: "head" }, make("bdi", { className: "name", title: name }, name), time),
+    make("div", { className: "text", dir: "auto" }, text),
+  );
+}
+
+/** Shows all of the room, with a line above what is unread. */
+function showRoom() {
+  const { items, unread } = room;
+  const nodes = items.map((item, i) => nodeOf(item, items[i - 1]));
+  const first = nodes.filter(({ className }) => className !== "event").at(-unread);
+  element("list").replaceChildren(...nodes);
+  if (unread > 0 && first !== nodes[0]) {
+    first?.before(make("li", { className: "event new" }, "New"));
+  }
+  element("messages").scrollTop = element("messages").scrollHeight;
+  showState();
 }
 
 /**
- * Parses a message of this page. Anything else, such as a message from curl, is plain text.
- *
- * @param {string} data
+ * @param {Room} where
+ * @param {Item} item
+ * @param {number} [seq]
  */
-function parse(data) {
-  try {
-    const { name, text, at } = JSON.parse(data);
-    if (typeof name === "string" && typeof text === "string") return { name, text, at: Number(at) };
-  } catch {
-    // This is not JSON: show it as plain text.
+function add(where, item, seq) {
+  const own = item.by === me;
+  const before = where.items.at(-1);
+  where.add(item, { seq, own });
+  if (item.name !== "") forget(item.name);
+  if (where === room) {
+    const box = element("messages");
+    const atEnd = own || box.scrollHeight - box.scrollTop - box.clientHeight < END_PX;
+    element("list").append(nodeOf(item, before));
+    while (element("list").children.length > MAX_SHOWN) element("list").firstElementChild?.remove();
+    if (atEnd) box.scrollTop = box.scrollHeight;
+    if (!document.hidden) room.markRead();
   }
-  return { name: "somebody", text: data, at: NaN };
+  showState();
 }
+
+/**
+ * @param {Room} where
+ * @param {string} text
+ */
+function addEvent(where, text) {
+  add(where, { name: "", by: "", text, at: NaN });
+}
+
+/** Shows which rooms are unread, and what stands in an empty one. */
+function showState() {
+  let unread = 0;
+  for (const link of element("rooms").querySelectorAll("a")) {
+    const there = /** @type {Room} */ (rooms.get(link.title));
+    unread += there.unread;
+    const count = /** @type {HTMLElement} */ (link.querySelector(".count"));
+    count.hidden = there.unread === 0;
+    count.replaceChildren(
+      there.unread > MAX_COUNT ? `${MAX_COUNT}+` : String(there.unread),
+      make("span", { className: "unseen" }, " unread"),
+    );
+  }
+  document.title = `${unread > 0 ? `(${unread}) ` : ""}#${room.name} · river chat`;
+  const allowed = session.allows("publish", room.channel);
+  input("text").disabled = input("send").disabled = !allowed;
+  input("text").placeholder = allowed ? "Message" : "You may not write here";
+  const box = element("empty");
+  box.hidden = room.items.length > 0 || !(room.opened || room.refusal);
+  if (!box.hidden) showEmpty(box);
+}
+
+/** @param {HTMLElement} box */
+function showEmpty(box) {
+  const { name, channel, refusal } = room;
+  if (refusal !== "") return box.replaceChildren(...session.refused(`#${name}`, refusal));
+  const data = `-d "name=${session.quoted(channel)}&data=hello"`;
+  box.replaceChildren(
+    make("b", {}, "Nobody has said anything in ", make("bdi", {}, `#${name}`)),
+    "Be the first, or write from a terminal:",
+    make("code", {}, `curl ${session.header()}${data} ${session.base}publish`),
+  );
+}
+
+// Typing.
 
 function showTyping() {
   const names = [...typing.keys()].slice(0, 3);
-  element("typing").textContent = names.length === 0
-    ? ""
-    : `${names.join(", ")} ${names.length === 1 ? "is" : "are"} typing…`;
+  element("typing").replaceChildren(
+    ...names.flatMap((name, i) => [i > 0 ? ", " : "", make("bdi", {}, name)]),
+    names.length === 0 ? "" : ` ${names.length === 1 ? "is" : "are"} typing…`,
+  );
 }
 
 /** @param {string} name */
@@ -136,52 +181,77 @@ function noteTyping(data) {
   showTyping();
 }
 
-function enter() {
-  let wanted = "";
+// Rooms.
+
+/** @param {string} name */
+function join(name) {
+  const room = new Room(name);
+  rooms.set(name, room);
+  river.subscribe(room.channel, ({ seq, data }) => add(room, parse(data), seq), {
+    seq: 0,
+    onOpen({ cursor }) {
+      room.moveTo(cursor);
+      room.opened = true;
+      room.refusal = "";
+      showState();
+    },
+    onGap({ from, to, epoch, reason }) {
+      if (reason === "restart") addEvent(room, "The server restarted.");
+      // A new visitor has missed nothing, however old the room is.
+      else if (from > 1) addEvent(room, `Messages ${from} to ${to} are lost.`);
+      room.moveTo(`${epoch}-${to}`);
+    },
+    onError({ message }) {
+      room.refusal = message;
+      showState();
+    },
+  });
+  const link = make(
+    "a",
+    { href: `#${encodeURIComponent(name)}`, title: name },
+    make("bdi", {}, name),
+    make("span", { className: "count", hidden: true }),
+  );
+  element("rooms").append(make("li", {}, link));
+  return room;
+}
+
+/** The room that the address names. */
+function wanted() {
   try {
-    wanted = [...decodeURIComponent(location.hash.slice(1)).trim()].slice(0, 40).join("");
+    const name = decodeURIComponent(location.hash.slice(1)).trim();
+    return [...name].slice(0, 40).join("") || "lobby";
   } catch {
-    // The address holds no valid name: use the lobby.
+    // The address holds no valid name.
+    return "lobby";
   }
-  wanted ||= ROOMS[0];
-  if (wanted === room) return;
-  room = wanted;
-  if (!ROOMS.includes(room)) ROOMS.push(room);
-  document.title = `#${room} · river chat`;
-  element("rooms").replaceChildren(...ROOMS.map((name) => {
-    const item = document.createElement("li");
-    const link = document.createElement("a");
-    link.href = `#${encodeURIComponent(name)}`;
-    link.textContent = name;
-    if (name === room) link.setAttribute("aria-current", "page");
-    item.append(link);
-    return item;
-  }));
+}
+
+function enter() {
+  const name = wanted();
+  if (name === room?.name) return;
+  room = rooms.get(name) ?? join(name);
+  for (const link of element("rooms").querySelectorAll("a")) {
+    if (link.title === name) {
+      link.ariaCurrent = "page";
+      link.scrollIntoView({ block: "nearest", inline: "nearest" });
+    } else link.ariaCurrent = null;
+  }
+  element("title").replaceChildren("Messages in ", make("bdi", {}, `#${name}`));
+  element("note").textContent = "";
   for (const name of [...typing.keys()]) forget(name);
-  element("messages").replaceChildren();
-  for (const subscription of subscriptions) subscription.close();
-  const channel = `chat.${room}`;
-  let arrived = false;
-  subscriptions = [
-    river.subscribe(channel, ({ data }) => showMessage(data), {
-      seq: 0,
-      onOpen() {
-        arrived = true;
-      },
-      onGap({ from, to, reason }) {
-        if (reason === "restart") showEvent("The server restarted.");
-        // A new visitor has missed nothing, however old the room is.
-        else if (from > 1) showEvent(`Messages ${from} to ${to} are lost.`);
-        else if (!arrived) showEvent("Older messages are gone.");
-      },
-      onError: ({ message }) => showEvent(message),
-    }),
-    river.subscribe(`${channel}.typing`, ({ data }) => noteTyping(data)),
-  ];
+  typists?.close();
+  const channel = `${room.channel}.typing`;
+  typists = session.allows("subscribe", channel)
+    ? river.subscribe(channel, ({ data }) => noteTyping(data))
+    : undefined;
+  showRoom();
+  room.markRead();
+  showState();
 }
 
 river.addEventListener("status", (event) => {
-  const { state, delay } = /** @type {CustomEvent} */ (event).detail;
+  const { state, delay, reason } = /** @type {CustomEvent} */ (event).detail;
   const label = element("state");
   label.dataset.state = state;
   label.textContent = state === "open"
@@ -189,6 +259,10 @@ river.addEventListener("status", (event) => {
     : state === "reconnecting"
     ? `retry in ${(delay / 1000).toFixed(1)} s`
     : state;
+  if (state !== "closed") return;
+  if (element("empty").hidden) element("note").textContent = `Disconnected: ${reason}.`;
+  // The token may have expired. The server says it in its own words.
+  session.check();
 });
 
 element("say").addEventListener("submit", async (event) => {
@@ -196,14 +270,15 @@ element("say").addEventListener("submit", async (event) => {
   const name = input("name").value.trim();
   const text = input("text").value.trim();
   if (name === "" || text === "") return;
-  localStorage.setItem("river:name", name);
+  remember(stored, "river:name", name);
   input("text").value = "";
+  element("note").textContent = "";
   lastTyped = 0;
   try {
-    await river.publish(`chat.${room}`, JSON.stringify({ name, text, at: Date.now() }));
+    await river.publish(room.channel, JSON.stringify({ name, text, at: Date.now(), by: me }));
   } catch (error) {
-    showEvent(`Not sent: ${/** @type {Error} */ (error).message}`);
-    input("text").value = text;
+    element("note").textContent = `Not sent: ${/** @type {Error} */ (error).message}`;
+    input("text").value ||= text;
   }
 });
 
@@ -211,7 +286,8 @@ element("text").addEventListener("input", () => {
   const name = input("name").value.trim();
   if (name === "" || Date.now() - lastTyped < TYPING_EVERY_MS) return;
   lastTyped = Date.now();
-  river.publish(`chat.${room}.typing`, `${me}\n${name}`).catch(() => {});
+  const channel = `${room.channel}.typing`;
+  if (session.allows("publish", channel)) river.publish(channel, `${me}\n${name}`).catch(() => {});
 });
 
 element("join").addEventListener("submit", (event) => {
@@ -221,7 +297,18 @@ element("join").addEventListener("submit", (event) => {
   element("text").focus();
 });
 
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  room.markRead();
+  showState();
+});
+document.addEventListener("access", () => room && showState());
 addEventListener("hashchange", enter);
-input("name").value = localStorage.getItem("river:name") ?? "";
-element(input("name").value === "" ? "name" : "text").focus();
+for (const name of ["lobby", "help", "random"]) join(name);
 enter();
+input("name").value = recall(stored, "river:name");
+session.check().then(() => {
+  if (document.activeElement !== document.body) return;
+  const token = document.getElementById("token");
+  (token ?? element(input("name").value === "" ? "name" : "text")).focus();
+});

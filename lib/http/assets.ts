@@ -10,13 +10,17 @@ import uplotCss from "uplot/dist/uPlot.min.css" with { type: "text" };
 import chatCss from "../../chat-demo/chat.css" with { type: "text" };
 import chatJs from "../../chat-demo/chat.js" with { type: "text" };
 import chatHtml from "../../chat-demo/index.html" with { type: "text" };
+import roomsJs from "../../chat-demo/rooms.js" with { type: "text" };
 import clientJs from "../../static/client.js" with { type: "text" };
 import faviconSvg from "../../static/favicon.svg" with { type: "text" };
+import figuresJs from "../../static/figures.js" with { type: "text" };
 import homeCss from "../../static/home.css" with { type: "text" };
 import homeJs from "../../static/home.js" with { type: "text" };
 import indexHtml from "../../static/index.html" with { type: "text" };
 import libJs from "../../static/lib.js" with { type: "text" };
+import pageJs from "../../static/page.js" with { type: "text" };
 import riverCss from "../../static/river.css" with { type: "text" };
+import sessionJs from "../../static/session.js" with { type: "text" };
 
 const HTML = "text/html;charset=UTF-8";
 const CSS = "text/css;charset=UTF-8";
@@ -38,6 +42,9 @@ export const ASSETS: ReadonlyMap<string, Asset> = new Map<string, Asset>([
   ["/", { type: HTML, text: indexHtml }],
   ["/home.css", { type: CSS, text: homeCss }],
   ["/home.js", { type: SCRIPT, text: homeJs }],
+  ["/figures.js", { type: SCRIPT, text: figuresJs }],
+  ["/page.js", { type: SCRIPT, text: pageJs }],
+  ["/session.js", { type: SCRIPT, text: sessionJs }],
   ["/river.css", { type: CSS, text: riverCss }],
   ["/favicon.svg", { type: SVG, text: faviconSvg }],
   ["/client.js", { type: SCRIPT, text: clientJs, shared: true }],
@@ -47,6 +54,7 @@ export const ASSETS: ReadonlyMap<string, Asset> = new Map<string, Asset>([
   ["/chat-demo/", { type: HTML, text: chatHtml }],
   ["/chat-demo/chat.css", { type: CSS, text: chatCss }],
   ["/chat-demo/chat.js", { type: SCRIPT, text: chatJs }],
+  ["/chat-demo/rooms.js", { type: SCRIPT, text: roomsJs }],
 ]);
 
 /** Longest `If-None-Match` that is looked at. Parsing a list takes the square of its spaces. */

@@ -1,39 +1,22 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { gzipSync } from "node:zlib";
-import type { Browser, Page } from "playwright-core";
+import type { Page } from "playwright-core";
 import { mintToken } from "../../lib/access/tokens.ts";
-import { ASSETS } from "../../lib/http/assets.ts";
 import {
+  browserTests,
   type ForeignSite,
   heardOnce,
   listeningPage,
-  openPage,
   serveSite,
-  startBrowser,
-  type TestPage,
 } from "../support/browser.ts";
-import { curl } from "../support/curl.ts";
-import { msg, publish } from "../support/http.ts";
+import { publish } from "../support/http.ts";
+import { publishByCurl } from "../support/pages.ts";
 import { Proxy, type ProxyOptions } from "../support/proxies.ts";
 import { metric, serveHere, spawnServer } from "../support/server.ts";
 import { until } from "../support/until.ts";
 
 const TRANSPORTS = ["websocket", "stream", "longpoll"] as const;
 
-/** What nobody may run, `a` being there to be called, and no longer than a name may be. */
-const ATTACKS = ["<img src=x onerror=a()>", "<script>a()</script>"];
-
-let browser: Browser | undefined;
-Deno.test.beforeAll(async () => {
-  browser = await startBrowser();
-});
-Deno.test.afterAll(() => browser?.close());
-
-/** A test that uses the browser of this file. */
-function inBrowser(name: string, fn: () => Promise<void>): void {
-  // The browser and its pipes outlive each test.
-  Deno.test({ name, fn, sanitizeOps: false, sanitizeResources: false });
-}
+const { inBrowser, open } = browserTests();
 
 type Here = Awaited<ReturnType<typeof serveHere>>;
 
@@ -58,7 +41,7 @@ async function stage(
   const site = serveSite();
   const server = await serveHere("--origin", site.origin, ...flags);
   const proxy = new Proxy(server, proxied);
-  const opened = await openPage(browser!);
+  const opened = await open();
   site.html = listeningPage(proxy.url, options);
   await opened.page.goto(site.origin);
   return {
@@ -75,12 +58,6 @@ async function stage(
       for (const part of [opened, proxy, server, site]) await part[Symbol.asyncDispose]();
     },
   };
-}
-
-async function publishByCurl(server: { url: string }, name: string, data: string): Promise<void> {
-  const fields = [`name=${name}`, `data=${data}`].flatMap((field) => ["--data-urlencode", field]);
-  await using publisher = curl(...fields, `${server.url}/publish`);
-  await publisher.output();
 }
 
 function publishNow(server: Here, count = 1): void {
@@ -115,7 +92,7 @@ inBrowser(
         c.connect("public-channel", function (msg) { got.push(msg); });
       });
     </script>`;
-    await using opened = await openPage(browser!);
+    await using opened = await open();
     const { page } = opened;
     await page.goto(site.origin);
     const listening = (count: number) =>
@@ -154,7 +131,7 @@ inBrowser("lib.js loads client.js again if it got lost", async () => {
   site.html = `<script src="${proxy.url}/lib.js"></script><script>
     Comet.init(() => new Comet.Client().connect("x", () => {}));
   </script>`;
-  await using opened = await openPage(browser!);
+  await using opened = await open();
   await opened.page.goto(site.origin);
   await until(() => server.hub.subscribers("x") === 1, 10_000);
 });
@@ -222,7 +199,7 @@ for (const transport of TRANSPORTS) {
       const flags = ["--origin", site.origin];
       await using first = await spawnServer(flags);
       await using proxy = new Proxy(first);
-      await using opened = await openPage(browser!);
+      await using opened = await open();
       const { page } = opened;
       site.html = listeningPage(proxy.url, options);
       await page.goto(site.origin);
@@ -253,7 +230,7 @@ inBrowser("at SIGTERM a page waits as long as the server asks", async () => {
   await using first = await spawnServer(["--origin", site.origin]);
   await using second = await spawnServer(["--origin", site.origin]);
   await using proxy = new Proxy(first);
-  await using opened = await openPage(browser!);
+  await using opened = await open();
   site.html = listeningPage(proxy.url);
   await opened.page.goto(site.origin);
   await heardOnce(opened.page, joined);
@@ -400,7 +377,7 @@ for (const origin of ["of another site", "of a file", "that is allowed, but gets
         allowed ? site.origin : "https://example.com",
       );
       await using proxy = new Proxy(server, { refuseUpgrades: true });
-      await using opened = await openPage(browser!);
+      await using opened = await open();
       const { page } = opened;
       const warnings: string[] = [];
       page.on("console", (message) => {
@@ -426,7 +403,7 @@ for (const origin of ["of another site", "of a file", "that is allowed, but gets
 
 inBrowser("a worker resolves a relative address, one made from a blob too", async () => {
   await using server = await serveHere();
-  await using opened = await openPage(browser!);
+  await using opened = await open();
   // A page without a policy of its own.
   await opened.page.goto(`${server.url}/healthz`);
   const seq = await opened.page.evaluate<number>(`new Promise((resolve, reject) => {
@@ -444,7 +421,7 @@ inBrowser("a worker resolves a relative address, one made from a blob too", asyn
 inBrowser("a page whose origin is not allowed gets nothing and cannot publish", async () => {
   await using site = serveSite();
   await using server = await serveHere("--origin", "https://example.com");
-  await using opened = await openPage(browser!);
+  await using opened = await open();
   const { page } = opened;
   site.html = listeningPage(server.url);
   await page.goto(site.origin);
@@ -484,7 +461,7 @@ for (const allowed of [true, false]) {
         allowed ? site.origin : "https://example.com",
       );
       publishNow(server);
-      await using opened = await openPage(browser!);
+      await using opened = await open();
       site.html = `<script>var got = []; function take([, { data }]) { got.push(data); }</script>
       <img src="${server.url}/publish?name=y&data=hi">
       <script src="${server.url}/subscribe?name=x&seq=0&callback=take"></script>
@@ -504,7 +481,7 @@ for (const policy of ["", "no-referrer"]) {
     async () => {
       await using site = serveSite();
       await using server = await serveHere("--origin", "https://example.com");
-      await using opened = await openPage(browser!);
+      await using opened = await open();
       site.html = `<meta name="referrer" content="${policy}">
       <form method="post" action="${server.url}/publish"><input name="name" value="x">
       <input name="data" value="hi"></form>`;
@@ -519,283 +496,6 @@ for (const policy of ["", "no-referrer"]) {
   );
 }
 
-/** Opens the chat and waits until it is connected. */
-async function openChat(
-  { url }: { url: string },
-  { room = "", name = "" }: { room?: string; name?: string } = {},
-): Promise<TestPage> {
-  const opened = await openPage(browser!);
-  await opened.page.addInitScript("globalThis.a = () => alert('it ran')");
-  await opened.page.goto(`${url}/chat-demo/${room && `#${encodeURIComponent(room)}`}`);
-  await opened.page.locator("#state[data-state=open]").waitFor();
-  if (name !== "") await opened.page.fill("#name", name);
-  return opened;
-}
-
-async function say(page: Page, text: string): Promise<void> {
-  await page.fill("#text", text);
-  await page.press("#text", "Enter");
-}
-
-/** Waits for the last message in a chat. */
-async function shown(page: Page, name: string, text: string): Promise<void> {
-  const item = page.locator(".message").last();
-  await item.locator(".name").getByText(name, { exact: true }).waitFor();
-  await item.locator(".text").getByText(text, { exact: true }).waitFor();
-}
-
-/** Nothing ran, nothing was refused, nothing is there that is not text. */
-async function assertOnlyText({ page, problems, dialogs }: TestPage): Promise<void> {
-  assertEquals([problems, dialogs], [[], []]);
-  const places = ["#messages", "#rooms", "#typing"].flatMap((place) =>
-    ["img", "script"].map((tag) => `${place} ${tag}`)
-  );
-  assertEquals(await page.locator(places.join()).count(), 0);
-}
-
-inBrowser(
-  "two pages talk: messages, who is typing, rooms, and the history on arrival",
-  async () => {
-    await using server = await serveHere();
-    await using ada = await openChat(server, { name: "Ada" });
-    await using bob = await openChat(server, { name: "Bob" });
-    await say(ada.page, "hello");
-    await shown(bob.page, "Ada", "hello");
-    await say(bob.page, "hi");
-    await shown(ada.page, "Bob", "hi");
-    await ada.page.locator("#text").pressSequentially("wai");
-    await bob.page.locator("#typing").getByText("Ada is typing…").waitFor();
-    assertEquals(await ada.page.locator("#typing").textContent(), "");
-    await say(ada.page, "waited");
-    await shown(bob.page, "Ada", "waited");
-    await bob.page.locator("#typing:empty").waitFor({ state: "attached" });
-    await bob.page.getByRole("link", { name: "help" }).click();
-    await until(() => server.hub.subscribers("chat.help") === 1);
-    assertEquals(await bob.page.locator(".message").count(), 0);
-    await say(bob.page, "anyone?");
-    await shown(bob.page, "Bob", "anyone?");
-    await bob.page.fill("#room", "tea");
-    await bob.page.press("#room", "Enter");
-    await until(() => server.hub.subscribers("chat.tea") === 1);
-    await bob.page.locator("#rooms [aria-current=page]").getByText("tea").waitFor();
-    await say(ada.page, "still in the lobby");
-    await using eve = await openChat(server);
-    await shown(eve.page, "Ada", "still in the lobby");
-    assertEquals(await eve.page.locator(".message .text").allTextContents(), [
-      "hello",
-      "hi",
-      "waited",
-      "still in the lobby",
-    ]);
-    assertEquals(await eve.page.locator(".event").count(), 0);
-    await using late = await openChat(server, { room: "help" });
-    await shown(late.page, "Bob", "anyone?");
-    for (const { problems } of [ada, bob, eve, late]) assertEquals(problems, []);
-  },
-);
-
-for (const attack of ATTACKS) {
-  inBrowser(`${attack} is text as a message, a name and a room`, async () => {
-    await using server = await serveHere();
-    await using ada = await openChat(server, { room: attack, name: attack });
-    await using bob = await openChat(server, { room: attack, name: "Bob" });
-    await bob.page.locator("#rooms [aria-current=page]").getByText(attack, { exact: true })
-      .waitFor();
-    await until(() => server.hub.subscribers(`chat.${attack}.typing`) === 2);
-    await ada.page.locator("#text").pressSequentially("a");
-    await bob.page.locator("#typing").getByText(`${attack} is typing…`).waitFor();
-    await assertOnlyText(bob);
-    await say(ada.page, attack);
-    for (const { page } of [ada, bob]) await shown(page, attack, attack);
-    await publishByCurl(server, `chat.${attack}`, attack);
-    for (const { page } of [ada, bob]) await shown(page, "somebody", attack);
-    await publishByCurl(server, `chat.${attack}`, JSON.stringify({ name: 1, text: { a: 1 } }));
-    await shown(bob.page, "somebody", '{"name":1,"text":{"a":1}}');
-    for (const chat of [ada, bob]) await assertOnlyText(chat);
-    await using home = await openPage(browser!);
-    await home.page.goto(server.url);
-    await home.page.locator("#state[data-state=open]").waitFor();
-    await publishByCurl(server, "public-channel", attack);
-    await home.page.locator("#messages li").getByText(attack).waitFor();
-    assertEquals(await home.page.locator("#messages img, #messages script").count(), 0);
-    assertEquals([home.problems, home.dialogs], [[], []]);
-  });
-}
-
-inBrowser("the front page is small, asks no other host and breaks nothing", async () => {
-  await using server = await serveHere();
-  await using opened = await openPage(browser!);
-  const { page, requests, problems } = opened;
-  const sizes = new Map<string, Promise<number>>();
-  page.on("response", (response) => {
-    const size = response.body().then(({ length }) => length);
-    sizes.set(new URL(response.url()).pathname, size);
-  });
-  const response = await page.goto(server.url);
-  assertMatch(response!.headers()["content-security-policy"], /default-src 'none'/);
-  await page.locator("#state[data-state=open]").waitFor();
-  await page.locator("#plot canvas").waitFor();
-  await page.locator("#messages").waitFor({ state: "attached" });
-  for (const url of requests) assertEquals(new URL(url).host, `127.0.0.1:${server.port}`, url);
-  let total = 0;
-  for (const [path, size] of sizes) {
-    assert(ASSETS.has(path) || path === "/metrics", path);
-    total += await size;
-  }
-  assert(total > 10_000 && total < 112 * 1024, `${total} bytes`);
-  const zipped = gzipSync(ASSETS.get("/client.js")!.text, { level: 9 }).length;
-  assert(zipped < 12 * 1024, `${zipped} bytes`);
-  assertEquals(problems, []);
-});
-
-inBrowser(
-  "what is published in the front page is in its list and at a curl that listens",
-  async () => {
-    await using server = await serveHere();
-    await using reader = curl("-N", "-d", "name=public-channel", `${server.url}/subscribe`);
-    await until(() => server.hub.subscribers("public-channel") === 1);
-    await using opened = await openPage(browser!);
-    const { page } = opened;
-    await page.goto(server.url);
-    await page.locator("#state", { hasText: "live over websocket" }).waitFor();
-    await page.fill("#text", "from the page");
-    await page.getByRole("button", { name: "Publish" }).click();
-    await page.locator("#messages li", { hasText: "from the page" }).waitFor();
-    assertEquals(await reader.lines.next(), msg("public-channel", 1, "from the page"));
-    assertEquals(await page.inputValue("#text"), "");
-  },
-);
-
-inBrowser("the copy buttons copy the command, or select it where that is not allowed", async () => {
-  await using server = await serveHere();
-  for (const allowed of [true, false]) {
-    await using opened = await openPage(browser!);
-    const { page, context } = opened;
-    if (allowed) await context.grantPermissions(["clipboard-read", "clipboard-write"]);
-    else await page.addInitScript("navigator.clipboard.writeText = () => Promise.reject()");
-    await page.goto(server.url);
-    const copied = allowed ? "navigator.clipboard.readText()" : "String(getSelection())";
-    for (const id of ["subscribe", "publish", "catchup", "embed"]) {
-      const button = page.locator(`button[data-copy=${id}]`);
-      await button.click();
-      await button.getByText(allowed ? "Copied" : "Ctrl-C").waitFor();
-      const command = await page.locator(`#${id}`).innerText();
-      assert(command.includes(server.url), command);
-      assertEquals((await page.evaluate<string>(copied)).trim(), command.trim());
-    }
-  }
-});
-
-inBrowser("the commands of the front page work in a terminal", async () => {
-  await using server = await serveHere();
-  await using opened = await openPage(browser!);
-  const { page } = opened;
-  await page.goto(server.url);
-  const run = async (id: string) => {
-    const command = await page.locator(`#${id}`).textContent();
-    const words = command!.match(/"[^"]*"|\S+/g)!.map((word) => word.replaceAll('"', ""));
-    assertEquals(words.shift(), "curl");
-    return curl(...words);
-  };
-  await page.locator("#state[data-state=open]").waitFor();
-  await using subscriber = await run("subscribe");
-  await until(() => server.hub.subscribers("public-channel") === 2);
-  await using publisher = await run("publish");
-  await publisher.output();
-  const hello = msg("public-channel", 1, "hello");
-  assertEquals(await subscriber.lines.next(), hello);
-  await using late = await run("catchup");
-  assertEquals(await late.lines.next(), hello);
-});
-
-inBrowser("the figures appear and move", async () => {
-  await using server = await serveHere();
-  await using opened = await openPage(browser!);
-  const { page } = opened;
-  await page.goto(server.url);
-  await page.locator("#subscribers").getByText("1", { exact: true }).waitFor();
-  const timer = setInterval(() => publishNow(server, 5), 20);
-  try {
-    await page.locator("#in").filter({ hasText: /^[1-9]/ }).waitFor();
-    await page.locator("#channels").getByText("2", { exact: true }).waitFor();
-    await page.locator("#transports li", { hasText: "river.v1" }).waitFor();
-  } finally {
-    clearInterval(timer);
-  }
-  assertEquals(opened.problems, []);
-});
-
-inBrowser("with a publish key the figures are hidden until the right key is typed", async () => {
-  await using server = await serveHere("--publish-key", "right");
-  await using opened = await openPage(browser!);
-  const { page } = opened;
-  await page.goto(server.url);
-  await page.locator("#unlock").waitFor();
-  assertEquals(await page.locator("#figures").isVisible(), false);
-  await page.fill("#text", "without the key");
-  await page.getByRole("button", { name: "Publish" }).click();
-  await page.locator("#note", { hasText: "A key or token is needed to publish" }).waitFor();
-  const answered = page.waitForResponse((response) =>
-    response.request().headers().authorization === "Bearer wrong"
-  );
-  await page.fill("#token", "wrong");
-  await page.getByRole("button", { name: "Show figures" }).click();
-  assertEquals((await answered).status(), 401);
-  await page.locator("#unlock").waitFor();
-  assertEquals(await page.locator("#figures").isVisible(), false);
-  await page.fill("#token", "right");
-  await page.getByRole("button", { name: "Show figures" }).click();
-  await page.locator("#figures").waitFor();
-  await page.locator("#unlock").waitFor({ state: "hidden" });
-  await page.fill("#text", "with the key");
-  await page.getByRole("button", { name: "Publish" }).click();
-  await page.locator("#messages li", { hasText: "with the key" }).waitFor();
-});
-
-inBrowser(
-  "behind a proxy an open server's front page works without figures, and asks for them once",
-  async () => {
-    await using server = await serveHere("--open");
-    await using opened = await openPage(browser!);
-    const { page } = opened;
-    await page.setExtraHTTPHeaders({ "x-forwarded-for": "192.0.2.1" });
-    let asked = 0;
-    page.on("request", (request) => asked += Number(request.url().endsWith("/metrics")));
-    await page.clock.install();
-    await page.goto(server.url);
-    await page.locator("#elsewhere").waitFor();
-    assertEquals(await page.locator("#figures").isVisible(), false);
-    assertEquals(await page.locator("#unlock").isVisible(), false);
-    await page.clock.runFor(10_000);
-    await page.fill("#text", "without figures");
-    await page.getByRole("button", { name: "Publish" }).click();
-    await page.locator("#messages li", { hasText: "without figures" }).waitFor();
-    assertEquals(asked, 1);
-  },
-);
-
-inBrowser("with tokens the front page and the chat work once one is typed", async () => {
-  const secret = "0123456789abcdef0123456789abcdef";
-  await using server = await serveHere("--token-secret", secret);
-  await using opened = await openPage(browser!);
-  const { page } = opened;
-  await page.goto(server.url);
-  await page.locator("#state[data-state=closed]").waitFor();
-  assertEquals(await page.locator("#figures").isVisible(), false);
-  const all = ["*"];
-  const expires = Date.now() + 60_000;
-  const token = await mintToken(secret, { publish: all, subscribe: all, operate: true, expires });
-  await page.fill("#token", token);
-  await page.getByRole("button", { name: "Show figures" }).click();
-  await page.locator("#figures").waitFor();
-  await page.locator("#state[data-state=open]").waitFor();
-  await page.fill("#text", "with a token");
-  await page.getByRole("button", { name: "Publish" }).click();
-  await page.locator("#messages li", { hasText: "with a token" }).waitFor();
-  await page.getByRole("link", { name: "Chat demo" }).click();
-  await page.locator("#state[data-state=open]").waitFor();
-});
-
 inBrowser("a page of another origin uses the cookie, if its origin is listed", async () => {
   const secret = "0123456789abcdef0123456789abcdef";
   await using app = await serveHere();
@@ -803,7 +503,7 @@ inBrowser("a page of another origin uses the cookie, if its origin is listed", a
   const token = await mintToken(secret, claims);
   for (const [origin, status] of [[app.url, "200"], ["*", "TypeError"]]) {
     await using server = await serveHere("--token-secret", secret, "--origin", origin);
-    await using opened = await openPage(browser!);
+    await using opened = await open();
     const { page } = opened;
     const url = server.url;
     await page.context().addCookies([{ name: "river_token", value: token, url }]);
@@ -815,45 +515,5 @@ inBrowser("a page of another origin uses the cookie, if its origin is listed", a
     );
     assertEquals(seen, status);
     assertEquals(server.engine.usage().messages, status === "200" ? 1 : 0);
-  }
-});
-
-inBrowser("the front page, the chat and the client work under a path", async () => {
-  await using server = await serveHere();
-  await using proxy = new Proxy(server, { prefix: "/some/prefix/" });
-  const url = `${proxy.url}/some/prefix`;
-  await using home = await openPage(browser!);
-  await home.page.goto(`${url}/`);
-  await home.page.locator("#state[data-state=open]").waitFor();
-  await home.page.fill("#text", "under a path");
-  await home.page.getByRole("button", { name: "Publish" }).click();
-  await home.page.locator("#messages li", { hasText: "under a path" }).waitFor();
-  await home.page.locator("#plot canvas").waitFor();
-  assertMatch((await home.page.locator("#subscribe").textContent())!, /\/some\/prefix\/subscribe/);
-  for (const address of [".", "../prefix", "/some/prefix", url]) {
-    const seq = await home.page.evaluate<number>(`import("${url}/client.js").then(({ River }) =>
-      new Promise((resolve) => {
-        const river = new River(${JSON.stringify(address)});
-        river.subscribe("public-channel", ({ seq }) => (river.close(), resolve(seq)), { seq: 0 });
-      }))`);
-    assertEquals(seq, 1, address);
-  }
-  await home.page.getByRole("link", { name: "Chat demo" }).click();
-  await home.page.locator("#say").waitFor();
-  await home.page.goto(`${url}/chat-demo`);
-  assertEquals(home.page.url(), `${url}/chat-demo/`);
-  await home.page.locator("#state[data-state=open]").waitFor();
-  await home.page.fill("#name", "Ada");
-  await using bob = await openChat({ url });
-  await say(home.page, "hello");
-  await shown(bob.page, "Ada", "hello");
-  for (const { requests, problems } of [home, bob]) {
-    for (const request of requests) {
-      assert(
-        request.includes(`${proxy.port}/some/prefix/`) || request === `${url}/chat-demo`,
-        request,
-      );
-    }
-    assertEquals(problems, []);
   }
 });

@@ -4,7 +4,13 @@
  * @module
  */
 import chromiumBinary from "@sparticuz/chromium";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import {
+  type Browser,
+  type BrowserContext,
+  type BrowserContextOptions,
+  chromium,
+  type Page,
+} from "playwright-core";
 
 /**
  * What the package asks for, but for what would make the tests prove nothing (web security switched
@@ -38,9 +44,28 @@ export interface TestPage extends AsyncDisposable {
   readonly dialogs: string[];
 }
 
+/** Makes tests that share one browser per file. */
+export function browserTests() {
+  let browser: Browser | undefined;
+  Deno.test.beforeAll(async () => {
+    browser = await startBrowser();
+  });
+  Deno.test.afterAll(() => browser?.close());
+  return {
+    /** A test that uses the browser. The browser and its pipes outlive each test. */
+    inBrowser(name: string, fn: () => Promise<void>): void {
+      Deno.test({ name, fn, sanitizeOps: false, sanitizeResources: false });
+    },
+    open: (options?: BrowserContextOptions) => openPage(browser!, options),
+  };
+}
+
 /** Opens an empty page. */
-export async function openPage(browser: Browser): Promise<TestPage> {
-  const context = await browser.newContext();
+export async function openPage(
+  browser: Browser,
+  options?: BrowserContextOptions,
+): Promise<TestPage> {
+  const context = await browser.newContext(options);
   context.setDefaultTimeout(PAGE_MS);
   const page = await context.newPage();
   const requests: string[] = [];

@@ -19,13 +19,17 @@ const talk = [
   ["Ada", "Is the river up?"],
   ["Grace", "It is. Two publishers and forty readers since this morning."],
   ["Ada", "And when the server restarts?"],
-  ["Linus", "The page resumes from where it was. Try it: `kill -TERM`, start it again."],
+  ["Linus", "The page resumes from where it was."],
+  ["Linus", "Try it: `kill -TERM`, start it again."],
+  ["ليلى", "وصل كل شيء، شكرا!"],
   ["Grace", "<img src=x onerror=alert(1)> stays text, by the way"],
 ];
-let at = Date.now() - 240_000;
+let at = Date.now() - 290_000;
 for (const [name, text] of talk) {
-  await publish(server, "chat.lobby", JSON.stringify({ name, text, at: at += 41_000 }));
+  const message = { name, text, at: at += 41_000, by: name };
+  await publish(server, "chat.lobby", JSON.stringify(message));
 }
+for (const text of ["a question", "and another"]) await publish(server, "chat.help", text);
 for (const text of ["hello-world-of-comet", "42 °C", '{"price": 99.5}']) {
   await publish(server, "public-channel", text);
 }
@@ -49,6 +53,9 @@ const readers = await Promise.all(
 for (const colorScheme of ["light", "dark"] as const) {
   for (const [size, viewport] of Object.entries(SIZES)) {
     const page = await browser.newPage({ colorScheme, viewport });
+    await page.addInitScript(
+      `localStorage.setItem("river:me", "Grace"); localStorage.setItem("river:name", "Grace");`,
+    );
     await page.goto(`${server.url}/`);
     await page.locator("#state[data-state=open]").waitFor();
     for (const text of ["hello from the page", "and from curl"]) {
@@ -62,7 +69,7 @@ for (const colorScheme of ["light", "dark"] as const) {
     });
     await page.goto(`${server.url}/chat-demo/`);
     await page.locator("#state[data-state=open]").waitFor();
-    await page.locator(".message").nth(4).waitFor();
+    await page.locator(".message").nth(6).waitFor();
     await publish(server, "chat.lobby.typing", "other\nLinus");
     await page.locator("#typing:not(:empty)").waitFor();
     await page.screenshot({ path: new URL(`chat-${colorScheme}-${size}.png`, FOLDER).pathname });
