@@ -30,7 +30,15 @@ for (const [name, text] of talk) {
   await publish(server, "chat.lobby", JSON.stringify(message));
 }
 for (const text of ["a question", "and another"]) await publish(server, "chat.help", text);
-for (const text of ["hello-world-of-comet", "42 °C", '{"price": 99.5}']) {
+for (
+  const text of [
+    "hello-world-of-comet",
+    "42 °C",
+    '{"price": 99.5}',
+    "hello from the page",
+    "and from curl",
+  ]
+) {
   await publish(server, "public-channel", text);
 }
 
@@ -58,9 +66,6 @@ for (const colorScheme of ["light", "dark"] as const) {
     );
     await page.goto(`${server.url}/`);
     await page.locator("#state[data-state=open]").waitFor();
-    for (const text of ["hello from the page", "and from curl"]) {
-      await publish(server, "public-channel", text);
-    }
     // The plot needs some points.
     await page.waitForTimeout(20_000);
     await page.screenshot({
