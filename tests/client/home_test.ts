@@ -127,7 +127,7 @@ inBrowser("the figures appear and move", async () => {
 inBrowser(
   "with a publish key the page reads at once, and does all once it has the key",
   async () => {
-    await using server = await serveHere("--publish-key", "schlüssel");
+    await using server = await serveHere("--publish-key", "schlüssel→");
     await using opened = await open();
     const { page } = opened;
     await page.goto(server.url);
@@ -141,7 +141,7 @@ inBrowser(
     await page.fill("#token", "wrong");
     await page.getByRole("button", { name: "Sign in" }).click();
     await page.locator("#denied", { hasText: "this is not the key bad_token" }).waitFor();
-    await signIn(page, "schlüssel");
+    await signIn(page, "schlüssel→");
     await page.locator("#access", { hasText: "it allows everything" }).waitFor();
     await page.locator("#figures").waitFor();
     await page.fill("#text", "with the key");

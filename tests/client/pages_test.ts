@@ -35,6 +35,11 @@ for (const [name, path] of Object.entries(PAGES)) {
         await signIn(page, await tokenFor());
         await page.locator("#list li").nth(10).waitFor();
         assertEquals(await faults(page), [], "in use");
+        if (path === "/") {
+          await page.getByRole("link", { name: "Channels" }).click();
+          await page.locator("#answer").waitFor();
+          assertEquals(await faults(page), [], "with a dialog");
+        }
         await using empty = await serveHere();
         await page.goto(empty.url + path);
         await page.locator("#empty").waitFor();
