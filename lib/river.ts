@@ -74,6 +74,8 @@ export interface RiverOptions extends Partial<RiverLimits> {
   readonly trustProxy?: boolean;
   /** Numbers and keeps the messages. Without one, an engine in memory does. */
   readonly engine?: Engine;
+  /** The version that the metrics show. */
+  readonly version?: string;
   /** Takes errors that only river itself can cause. */
   readonly report?: (error: unknown) => void;
   /** Takes warnings about what clients do. */
@@ -193,6 +195,8 @@ export function createRiver(options: RiverOptions = {}): RiverServer {
     engine,
     metrics,
     report,
+    takeLag: () => wheel.takeLag(),
+    version: options.version ?? "",
     bodies: new BodyReader(wheel, limits),
     warnings,
     access,

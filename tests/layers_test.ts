@@ -9,7 +9,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   core: ["base", "node:buffer"],
   engines: ["base", "core"],
   access: ["base", "core", "node:crypto", "jose"],
-  http: ["base", "core", "access", "static", "chat-demo", "@std/http", "uplot"],
+  http: ["base", "core", "access", "static", "chat-demo", "node:process", "@std/http", "uplot"],
   "river.ts": ["base", "core", "engines", "access", "http"],
   cli: ["base", "core", "access", "river.ts", "@std/cli", "@std/toml"],
   "main.ts": ["cli", "deno.json"],

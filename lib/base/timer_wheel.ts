@@ -24,6 +24,7 @@ export class TimerWheel {
   readonly #clock: () => number;
   readonly #slots: Set<Timed>[] = Array.from({ length: SLOTS }, () => new Set());
   #tick: number;
+  #lag = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
 
   /** The time of the last tick, in milliseconds. Coarse, but reading it costs nothing. */
@@ -69,7 +70,9 @@ export class TimerWheel {
 
   /** Calls every item that is due. */
   advance(): void {
+    const before = this.now;
     this.now = this.#clock();
+    this.#lag = Math.max(this.#lag, this.now - before - this.#tickMs);
     const tick = Math.floor(this.now / this.#tickMs);
     // After a long pause, visit each slot only once.
     const from = Math.max(this.#tick + 1, tick - SLOTS + 1);
@@ -82,6 +85,16 @@ export class TimerWheel {
         timed.onDue();
       }
     }
+  }
+
+  /**
+   * How late the latest tick since the last call was, in milliseconds: for so long the event loop did
+   * nothing else.
+   */
+  takeLag(): number {
+    const lag = this.#lag;
+    this.#lag = 0;
+    return lag;
   }
 
   #insert(timed: Timed): void {

@@ -64,6 +64,8 @@ export interface ChannelPage {
 export interface Usage {
   /** Messages numbered since the start. */
   readonly published: number;
+  /** UTF-8 bytes of their data. */
+  readonly publishedBytes: number;
   /** Channels that the engine knows. */
   readonly channels: number;
   /** Of these, channels that keep nothing and are known only because they are watched. */

@@ -7,8 +7,8 @@ import type { GapReason } from "./message.ts";
 
 /** Counts events. The hot path calls it, so calls must be cheap and must not throw. */
 export interface Metrics {
-  /** Messages were handed to a sink. */
-  delivered(messages: number): void;
+  /** Messages were handed to a sink, as so many bytes. */
+  delivered(messages: number, bytes: number): void;
   /** A subscriber was told of a gap. */
   gap(reason: GapReason): void;
   /** A subscriber connected. */

@@ -243,7 +243,7 @@ export class Subscriber implements Timed {
       const bytes = this.#sink.write(sent < length ? batch.slice(0, sent) : batch);
       this.#context.unsent.wrote(bytes);
       this.#remaining -= sent;
-      this.#context.metrics.delivered(sent);
+      this.#context.metrics.delivered(sent, bytes);
     } catch (error) {
       return this.fail(error);
     }

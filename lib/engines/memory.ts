@@ -77,6 +77,7 @@ export class MemoryEngine implements Engine {
   #local!: Local;
   #created = 0;
   #published = 0;
+  #publishedBytes = 0;
   /**
    * The epoch of new channels. It changes when a channel is reset, or when a channel that had
    * messages is dropped. Only then could a channel of the same name use a number again. So a
@@ -207,6 +208,7 @@ export class MemoryEngine implements Engine {
   usage(): Usage {
     return {
       published: this.#published,
+      publishedBytes: this.#publishedBytes,
       channels: this.#logs.size,
       onlyWatched: this.#onlyWatched,
       ...this.#holdings,
@@ -270,6 +272,7 @@ export class MemoryEngine implements Engine {
       : withType(nextMessage(log, data, bytes, now, shared), type);
     log.seq = message.seq;
     this.#published++;
+    this.#publishedBytes += bytes;
     this.#store(log, message);
     const receipt: Receipt = {
       channel: log.channel,

@@ -110,32 +110,44 @@ class Dispatcher implements App {
   }
 
   readonly handle: Handler = (request, connection) => {
-    const { access, admission } = this.#parts;
-    let origin: string | undefined;
+    const started = performance.now();
+    const call: Call = {
+      request,
+      connection,
+      ...parseUrl(request.url),
+      started,
+      origin: undefined,
+    };
     try {
-      checkHost(request.headers);
-      const { path, search } = parseUrl(request.url);
-      if (this.#warnOfProxy && (path !== "/publish" || this.#publishes++ % SAMPLE === 0)) {
-        this.#lookForProxy(request, connection);
-      }
-      // Files that every page may load need no check of the page.
-      if (!ASSETS.get(path)?.shared) origin = access.origins.check(request.headers);
-      // After the origin, so that an allowed page can read why.
-      if (admission.draining && !isServedToTheEnd(request)) throw shuttingDown();
-      const response = this.#dispatch({ request, connection, path, search, origin });
-      if (!(response instanceof Promise)) return this.#finish(response, request, origin);
+      const response = this.#answer(call);
+      if (!(response instanceof Promise)) return this.#finish(response, call);
+      const { admission } = this.#parts;
       admission.hold();
       return response.then((response) => {
         admission.release();
-        return this.#finish(response, request, origin);
+        return this.#finish(response, call);
       }, (error) => {
         admission.release();
-        return this.#refuse(error, request, connection, origin);
+        return this.#finish(this.#refuse(error, call), call);
       });
     } catch (error) {
-      return this.#refuse(error, request, connection, origin);
+      return this.#finish(this.#refuse(error, call), call);
     }
   };
+
+  #answer(call: Call): Response | Promise<Response> {
+    const { access, admission } = this.#parts;
+    const { request, connection, path } = call;
+    checkHost(request.headers);
+    if (this.#warnOfProxy && (path !== "/publish" || this.#publishes++ % SAMPLE === 0)) {
+      this.#lookForProxy(request, connection);
+    }
+    // Files that every page may load need no check of the page.
+    if (!ASSETS.get(path)?.shared) call.origin = access.origins.check(request.headers);
+    // After the origin, so that an allowed page can read why.
+    if (admission.draining && !isServedToTheEnd(request)) throw shuttingDown();
+    return this.#dispatch(call);
+  }
 
   #lookForProxy({ headers }: Request, { remoteAddr }: Connection): void {
     // A client elsewhere may have a proxy of its own.
@@ -190,20 +202,17 @@ class Dispatcher implements App {
   }
 
   /** The one place where an error becomes a response. */
-  #refuse(
-    error: unknown,
-    request: Request,
-    connection: Connection,
-    origin: string | undefined,
-  ): Response {
+  #refuse(error: unknown, call: Call): Response {
     const refusal = this.#toRefusal(error);
-    noteRefusal(this.#parts, refusedOf(this.#parts, { request, connection }), refusal);
-    return this.#finish(refusalResponse(refusal), request, origin);
+    noteRefusal(this.#parts, refusedOf(this.#parts, call), refusal);
+    return refusalResponse(refusal);
   }
 
   /** The one place through which every response leaves. */
-  #finish(response: Response, request: Request, origin: string | undefined): Response {
-    if (response.status === 101) return response;
+  #finish(response: Response, { request, path, origin, started }: Call): Response {
+    const { status } = response;
+    this.#parts.metrics.answered(routeOf(path), status, performance.now() - started);
+    if (status === 101) return response;
     if (origin !== undefined) {
       this.#parts.access.origins.expose(response.headers, request.headers, origin);
     }
@@ -224,6 +233,13 @@ class Dispatcher implements App {
     this.#parts.report(error);
     return internalError();
   }
+}
+
+/** The name of a route in the metrics: one of a few, whatever strangers ask for. */
+function routeOf(path: string): string {
+  if (Object.hasOwn(ROUTES, path)) return path.slice(1);
+  if (path.startsWith("/channels/")) return "channels";
+  return ASSETS.has(path) ? "pages" : "other";
 }
 
 /** Whether a request is answered while the server shuts down. */

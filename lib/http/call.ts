@@ -36,6 +36,10 @@ export interface AppOptions {
   };
   /** Takes errors that only river itself can cause. */
   readonly report: (error: unknown) => void;
+  /** Tells how late the event loop was since it was asked last, in milliseconds. */
+  readonly takeLag: () => number;
+  /** River's version, for the metrics. */
+  readonly version: string;
   /** Warns operators of requests that point to a missing option. */
   readonly warnings: Warnings;
 }
@@ -61,8 +65,10 @@ export interface Call {
   readonly path: string;
   /** The query string without its question mark. */
   readonly search: string;
-  /** The allowed origin of the page that sent it. Undefined if no page did. */
-  readonly origin: string | undefined;
+  /** When it came, in milliseconds as `performance.now()` tells them. */
+  readonly started: number;
+  /** The allowed origin of the page that sent it. Undefined if no page did, and until it is checked. */
+  origin: string | undefined;
 }
 
 /** Answers one kind of request. Returns a promise only if it has to wait for something. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import process from "node:process";
 import type { ChannelInfo } from "../core/engine.ts";
 import { checkName } from "../core/names.ts";
 import { quote, Refusal, RETRY_AFTER } from "../core/refusal.ts";
@@ -97,12 +98,19 @@ export function showMetrics(parts: Parts, call: Call): Response | Promise<Respon
   return operate(parts, call, () => metricsText(parts));
 }
 
-function metricsText({ engine, hub, metrics, admission, inboxes }: Parts): Response {
+function metricsText(parts: Parts): Response {
+  const { engine, hub, metrics, admission, inboxes } = parts;
   const { connections, lost } = admission;
-  const { published, channels, onlyWatched, messages, bytes, held } = engine.usage();
-  const { rss } = Deno.memoryUsage();
+  const { published, publishedBytes, channels, onlyWatched, messages, bytes, held } = engine
+    .usage();
   const readings: Reading[] = [
     ["river_messages_published_total", "counter", "Messages numbered and stored.", published],
+    [
+      "river_published_bytes_total",
+      "counter",
+      "Bytes of data of the messages numbered and stored.",
+      publishedBytes,
+    ],
     ["river_connections", "gauge", "Connections that a subscriber holds or held.", connections],
     [
       "river_connections_stuck",
@@ -133,11 +141,45 @@ function metricsText({ engine, hub, metrics, admission, inboxes }: Parts): Respo
     ["river_history_messages", "gauge", "Messages kept.", messages],
     ["river_history_bytes", "gauge", "Bytes of data kept.", bytes],
     ["river_history_memory_bytes", "gauge", "Memory that counts against --max-memory.", held],
-    ["process_resident_memory_bytes", "gauge", "Resident memory.", rss],
+    ...processReadings(parts),
   ];
-  return new Response(metrics.text(readings), {
+  return new Response(metrics.text(readings) + limitsText(parts), {
     headers: { ...PRIVATE, "content-type": "text/plain; version=0.0.4; charset=utf-8" },
   });
+}
+
+/** What the process takes, in the names that Prometheus' own clients use. */
+function processReadings({ takeLag }: Parts): Reading[] {
+  const { rss, heapUsed } = Deno.memoryUsage();
+  const { user, system } = process.cpuUsage();
+  const started = performance.timeOrigin / 1000;
+  return [
+    ["process_resident_memory_bytes", "gauge", "Resident memory.", rss],
+    ["process_heap_bytes", "gauge", "Memory of the runtime's heap in use.", heapUsed],
+    ["process_cpu_seconds_total", "counter", "Processor time used.", (user + system) / 1e6],
+    ["process_start_time_seconds", "gauge", "When the process started, since 1970.", started],
+    [
+      "river_event_loop_lag_seconds",
+      "gauge",
+      "The longest time since the last reading that the event loop did nothing else.",
+      takeLag() / 1000,
+    ],
+  ];
+}
+
+/** The version, and the limits in force: what is used can be compared with them. */
+function limitsText({ version, limits }: Parts): string {
+  const rows = Object.entries(limits)
+    .filter((row): row is [string, number] => typeof row[1] === "number" && row[1] < Infinity)
+    .map(([key, value]) => {
+      const name = key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+      return `river_limit{option="${name}"} ${value}\n`;
+    });
+  return "# HELP river_limit The limits in force, in bytes, milliseconds or things.\n" +
+    `# TYPE river_limit gauge\n${rows.join("")}` +
+    "# HELP river_build_info The version of river and of its runtime.\n" +
+    "# TYPE river_build_info gauge\n" +
+    `river_build_info{version="${version}",deno="${Deno.version.deno}"} 1\n`;
 }
 
 /** Answers operators only. */

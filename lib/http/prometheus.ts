@@ -14,18 +14,54 @@ export type Reading = readonly [
   value: number,
 ];
 
+/** Upper bounds of the buckets of a histogram, in seconds. */
+const BOUNDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
+
+/** The answers of one route. */
+class Answers {
+  readonly statuses = new Map<number, number>();
+  /** How many took at most each bound, and longer than the one before. The last: longer than all. */
+  readonly buckets = new Float64Array(BOUNDS.length + 1);
+  seconds = 0;
+
+  add(status: number, seconds: number): void {
+    this.statuses.set(status, (this.statuses.get(status) ?? 0) + 1);
+    let at = 0;
+    while (at < BOUNDS.length && seconds > BOUNDS[at]) at++;
+    this.buckets[at]++;
+    this.seconds += seconds;
+  }
+}
+
+/** Label values that are printed from the start, so that a rate can be computed of the first event. */
+const REASONS = {
+  gap: ["evicted", "restart", "ahead", "slow"],
+  transport: ["stream", "sse", "jsonp", "long-poll", "websocket", "river.v1"],
+  end: ["done", "gone", "refused", "timeout", "expired", "slow", "shutdown", "error"],
+};
+
 /** Counts events and prints them. A label has few values, and never the name of a channel. */
 export class PrometheusMetrics implements Metrics {
   #delivered = 0;
+  #deliveredBytes = 0;
   #acceptFailures = 0;
-  readonly #gaps = new Map<string, number>();
-  readonly #connected = new Map<string, number>();
-  readonly #subscribers = new Map<string, number>();
-  readonly #disconnected = new Map<string, number>();
+  readonly #gaps = zeros("reason", REASONS.gap);
+  readonly #connected = zeros("transport", REASONS.transport);
+  readonly #subscribers = zeros("transport", REASONS.transport);
+  readonly #disconnected = zeros("reason", REASONS.end);
+  readonly #answers = new Map<string, Answers>();
   readonly #refused = new Map<string, number>();
 
-  delivered(messages: number): void {
+  delivered(messages: number, bytes: number): void {
     this.#delivered += messages;
+    this.#deliveredBytes += bytes;
+  }
+
+  /** A request to one of a few routes was answered, or its stream began, after so many milliseconds. */
+  answered(route: string, status: number, ms: number): void {
+    let answers = this.#answers.get(route);
+    if (answers === undefined) this.#answers.set(route, answers = new Answers());
+    answers.add(status, ms / 1000);
   }
 
   gap(reason: GapReason): void {
@@ -56,6 +92,11 @@ export class PrometheusMetrics implements Metrics {
       family(`river_${name}`, "counter", help, values);
     return [
       counter("messages_delivered_total", "Messages handed to subscribers.", this.#delivered),
+      counter(
+        "delivered_bytes_total",
+        "Bytes handed to subscribers, as their formats write them.",
+        this.#deliveredBytes,
+      ),
       counter("gaps_total", "Gaps reported to subscribers.", this.#gaps),
       counter("connections_total", "Subscribers that connected.", this.#connected),
       counter("disconnections_total", "Subscribers that left or were closed.", this.#disconnected),
@@ -65,10 +106,41 @@ export class PrometheusMetrics implements Metrics {
         "Times that accepting failed because no file descriptor was free.",
         this.#acceptFailures,
       ),
+      counter("requests_total", "Requests answered.", this.#requests()),
+      this.#durations(),
       family("river_subscribers", "gauge", "Subscribers connected.", this.#subscribers),
       ...readings.map((reading) => family(...reading)),
     ].join("");
   }
+
+  #requests(): Map<string, number> {
+    const requests = new Map<string, number>();
+    for (const [route, { statuses }] of this.#answers) {
+      for (const [status, n] of statuses) requests.set(`route="${route}",status="${status}"`, n);
+    }
+    return requests;
+  }
+
+  /** How long requests took, as a histogram per route. */
+  #durations(): string {
+    const name = "river_request_seconds";
+    let text = `# HELP ${name} Time until a request was answered, or its stream began.\n` +
+      `# TYPE ${name} histogram\n`;
+    for (const [route, { buckets, seconds }] of this.#answers) {
+      let count = 0;
+      buckets.forEach((n, i) => {
+        count += n;
+        text += `${name}_bucket{route="${route}",le="${BOUNDS[i] ?? "+Inf"}"} ${count}\n`;
+      });
+      text +=
+        `${name}_sum{route="${route}"} ${seconds}\n${name}_count{route="${route}"} ${count}\n`;
+    }
+    return text;
+  }
+}
+
+function zeros(label: string, values: readonly string[]): Map<string, number> {
+  return new Map(values.map((value) => [`${label}="${value}"`, 0]));
 }
 
 function add(map: Map<string, number>, key: string, n: number): void {

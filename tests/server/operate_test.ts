@@ -219,12 +219,31 @@ Deno.test("/metrics counts what happens, and names no channel", async () => {
     ]
   ) assertStringIncludes(text, `\n${line}\n`);
   assert(!text.includes("secret-name"));
-  const families = [...text.matchAll(/^# TYPE (\S+) (?:counter|gauge)$/gm)].map(([, name]) => name);
+  for (
+    const pattern of [
+      /^river_build_info\{version="",deno="\d+\.\d+\.\d+"\} 1$/m,
+      /^river_limit\{option="max-memory"\} 134217728$/m,
+      /^river_limit\{option="max-queue"\} 1048576$/m,
+      /^process_start_time_seconds 1[0-9]{9}(?:\.\d+)?$/m,
+      /^process_cpu_seconds_total [0-9.]+$/m,
+      /^process_heap_bytes [1-9][0-9]+$/m,
+      /^river_event_loop_lag_seconds [0-9.]+$/m,
+      /^river_published_bytes_total 4$/m,
+      /^river_delivered_bytes_total [1-9][0-9]*$/m,
+      /^river_requests_total\{route="publish",status="200"\} 3$/m,
+      /^river_requests_total\{route="publish",status="400"\} 1$/m,
+      /^river_request_seconds_count\{route="subscribe"\} 2$/m,
+      /^river_requests_total\{route="websocket",status="101"\} 1$/m,
+    ]
+  ) assertMatch(text, pattern);
+  const families = [...text.matchAll(/^# TYPE (\S+) (?:counter|gauge|histogram)$/gm)].map((
+    [, name],
+  ) => name);
   assertEquals(new Set(families).size, families.length);
   for (const line of text.trimEnd().split("\n")) {
     assertMatch(
       line,
-      /^(?:# (?:HELP|TYPE) \S+ .+|[a-z_]+(?:\{[a-z]+="[^"]*"(?:,[a-z]+="[^"]*")*\})? [0-9.e+]+)$/,
+      /^(?:# (?:HELP|TYPE) \S+ .+|[a-z_]+(?:\{[a-z]+="[^"]*"(?:,[a-z]+="[^"]*")*\})? [0-9.e+-]+)$/,
     );
   }
   assert(await metric(server, "process_resident_memory_bytes") > 1_000_000);

@@ -462,6 +462,7 @@ Deno.test("format=raw and format=river.v1 count as streams in the metrics", asyn
   assertEquals(counts.map(([, label, count]) => [label, count]), [
     ['transport="stream"', "3"],
     ['transport="sse"', "1"],
+    ...["jsonp", "long-poll", "websocket", "river.v1"].map((name) => [`transport="${name}"`, "0"]),
   ]);
 });
 

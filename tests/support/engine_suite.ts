@@ -171,7 +171,14 @@ export function engineSuite(name: string, make: (limits: MemoryLimits) => Engine
     const history = { messages: 2, bytes: 4, oldest: 1 };
     assertEquals(await engine.info("a"), { channel: "a", seq: 2, epoch, history });
     const { held, ...usage } = engine.usage();
-    assertEquals(usage, { published: 2, channels: 1, onlyWatched: 0, messages: 2, bytes: 4 });
+    assertEquals(usage, {
+      published: 2,
+      publishedBytes: 4,
+      channels: 1,
+      onlyWatched: 0,
+      messages: 2,
+      bytes: 4,
+    });
     assert(held > 4, `${held} bytes held`);
   });
 

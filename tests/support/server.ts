@@ -46,6 +46,7 @@ export function memoryLimits(changes: Record<string, number> = {}) {
 /** What an engine tells of itself before anything has happened. */
 export const UNUSED: Usage = {
   published: 0,
+  publishedBytes: 0,
   channels: 0,
   onlyWatched: 0,
   messages: 0,

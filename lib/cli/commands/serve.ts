@@ -47,7 +47,7 @@ export const serve: Command<typeof SERVER_OPTIONS> = {
     }
     const report = (error: unknown) => log.error("something broke", errorFields(error));
     surviveErrors(report);
-    const river = riverOf(config, { report, warn: log.warn });
+    const river = riverOf(config, { report, warn: log.warn, version });
     await river.start();
     const listener = listen(config, river, log);
     const url = urlOf(config, listener);
@@ -76,7 +76,7 @@ export const serve: Command<typeof SERVER_OPTIONS> = {
 /** The river that the options describe; it does not listen. */
 export function riverOf(
   config: ServerConfig,
-  reports: Pick<RiverOptions, "report" | "warn"> = {},
+  reports: Pick<RiverOptions, "report" | "warn" | "version"> = {},
 ): RiverServer {
   return createRiver({ ...riverOptions(config), ...reports });
 }
