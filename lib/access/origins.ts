@@ -70,7 +70,7 @@ export class Origins {
   /** Adds the headers to `response` that let the page read it. */
   expose(response: Headers, request: Headers, origin: string): void {
     response.set("access-control-allow-origin", origin);
-    response.append("vary", "Origin");
+    response.set("vary", "Origin");
     response.set("access-control-expose-headers", "River-Cursor, Retry-After, WWW-Authenticate");
     // A page that only `*` lets in must not read with its visitor's cookie.
     if (this.trusts(origin, request)) response.set("access-control-allow-credentials", "true");

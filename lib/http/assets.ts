@@ -79,7 +79,8 @@ async function respond(asset: Asset, requestHeaders: Headers): Promise<Response>
     "content-type": asset.type,
     "cache-control": "no-cache",
     "x-content-type-options": "nosniff",
-    ...(asset.shared ? { "access-control-allow-origin": "*" } : {}),
+    // A cache may keep a file, and who may read it depends on the page, unless every page may.
+    ...(asset.shared ? { "access-control-allow-origin": "*" } : { vary: "Origin" }),
     "content-security-policy":
       "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
       "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

@@ -96,8 +96,11 @@ export function readPublications(
   if (stranger !== undefined && !mayHoldToken(request.headers)) throw stranger;
   return bodies.read(request, (text, type) => {
     if (isJsonLines(type)) return publicationsOfLines(text, limits);
-    if (isWebhook(query, text, type)) return publicationsOf(query.set("data", text), limits);
-    const read = addBody(query, text, type);
+    const webhook = isWebhook(query, text, type);
+    const read = !webhook && addBody(query, text, type);
+    // Before its parameters, so that a stranger hears what is missing first.
+    if (stranger !== undefined && !query.has("token")) throw stranger;
+    if (webhook) return publicationsOf(query.set("data", text), limits);
     // If the body is empty, the data of the query counts. Without that, a type means an empty
     // message.
     if (!read && (text !== "" || (type !== "" && !query.has("data")))) query.set("data", text);

@@ -69,17 +69,14 @@ export function subscribe(parts: Parts, call: Call): Response | Promise<Response
 
 function openStream(parts: Parts, call: Call, params: Params): Response | Promise<Response> {
   const { request } = call;
-  const asked = subscribeRequest(params, request.headers, parts.limits);
   // Any page can read JSONP by a script. The other formats, and the answers to operators, can be
   // read only by a page that tells its origin: `nosniff` keeps them from being taken for scripts.
-  const embeddable = request.method === "GET" && asked.transport === "jsonp";
-  return granted(
-    parts,
-    request,
-    params,
-    (grant) => streamTo(parts, call, grant, asked),
-    embeddable,
-  );
+  const embeddable = request.method === "GET" && isJsonp(params);
+  return granted(parts, request, params, (grant) => {
+    // Before its parameters, so that a stranger hears what is missing first.
+    if (!grant.valid) throw grant.refusal("subscribe");
+    return streamTo(parts, call, grant, subscribeRequest(params, request.headers, parts.limits));
+  }, embeddable);
 }
 
 function streamTo(
@@ -291,6 +288,10 @@ function formatOf(params: Params, headers: Headers): keyof typeof FORMATS {
 }
 
 const CALLBACK = /^[A-Za-z_$][\w$]*(?:\.[A-Za-z_$][\w$]*)*$/;
+
+function isJsonp(params: Params): boolean {
+  return params.has("callback") || params.has("jsonp");
+}
 
 function callbackOf(params: Params): string | undefined {
   const name = params.get("callback") !== undefined ? "callback" : "jsonp";

@@ -23,25 +23,32 @@ export function websocket(parts: Parts, call: Call): Response | Promise<Response
   const { request, search } = call;
   checkUpgrade(request.headers);
   const params = new Params().addForm(search);
-  params.refuseMistakes(["seq", "last_event_id", "format", "token"]);
-  const protocols = request.headers.get("sec-websocket-protocol")?.split(",") ?? [];
-  const lines = protocols.some((protocol) => protocol.trim() === SUBPROTOCOL);
-  const named = !lines || params.has("name");
-  const joins = named ? joinsOf(params, request.headers, parts.limits.maxChannelsPerClient) : [];
-  if (!lines && joins.length > 1) {
-    throw new Refusal(
-      400,
-      "duplicate_parameter",
-      `Parameter "name" is given ${joins.length} times, but a plain WebSocket has one channel: ` +
-        `use the subprotocol ${SUBPROTOCOL}`,
-    );
-  }
-  const Sink = lines
-    ? LineSocketSink
-    : params.get("format") === "raw"
-    ? RawSocketSink
-    : PlainSocketSink;
-  return granted(parts, request, params, (grant) => upgrade(parts, call, grant, joins, Sink));
+  return granted(parts, request, params, (grant) => {
+    // Before its parameters, so that a stranger hears what is missing first.
+    if (!grant.valid) throw grant.refusal("connect");
+    params.refuseMistakes(["seq", "last_event_id", "format", "token"]);
+    const protocols = request.headers.get("sec-websocket-protocol")?.split(",") ?? [];
+    const lines = protocols.some((protocol) => protocol.trim() === SUBPROTOCOL);
+    const Sink = lines
+      ? LineSocketSink
+      : params.get("format") === "raw"
+      ? RawSocketSink
+      : PlainSocketSink;
+    return upgrade(parts, call, grant, socketJoins(parts, request, params, lines), Sink);
+  });
+}
+
+/** The channels that a socket joins at once: one if it is plain, any number in `river.v1`. */
+function socketJoins(parts: Parts, { headers }: Request, params: Params, lines: boolean): Join[] {
+  if (lines && !params.has("name")) return [];
+  const joins = joinsOf(params, headers, parts.limits.maxChannelsPerClient);
+  if (lines || joins.length === 1) return joins;
+  throw new Refusal(
+    400,
+    "duplicate_parameter",
+    `Parameter "name" is given ${joins.length} times, but a plain WebSocket has one channel: ` +
+      `use the subprotocol ${SUBPROTOCOL}`,
+  );
 }
 
 function upgrade(
@@ -55,7 +62,6 @@ function upgrade(
   // The request cannot be read once it is upgraded.
   const client = admission.addressOf(call);
   const { path } = call;
-  if (!grant.valid) throw grant.refusal("connect");
   checkMaySubscribe(grant, joins);
   const pace = admission.paceOf(call);
   // Upgrade in the same turn as the request. If the client disconnects in between, Deno 2.9.6 leaks

@@ -89,3 +89,29 @@ Deno.test("a handshake without a key is told that it has none", async () => {
   const { text } = await sendRaw(server, "GET /websocket?name=x HTTP/1.1", headers);
   assertStringIncludes(text, 'got \\"\\"');
 });
+
+const UNKNOWN: [request: string, headers: Record<string, string>, body: string][] = [
+  ["GET /publish?nam=x", {}, ""],
+  ["POST /publish", { "Content-Type": "application/x-www-form-urlencoded" }, "name=x&data=a&b"],
+  ["POST /publish", { "Content-Type": "application/json" }, '{"name":"x"}'],
+  ["POST /publish?name=x&id=", { "Content-Type": "application/json" }, "[1]"],
+  ["POST /publish?nam=x", { "Content-Type": "text/plain" }, "a"],
+  ["GET /subscribe?nam=x", {}, ""],
+  ["GET /subscribe?name=x&seq=a&callback=1", {}, ""],
+  ["POST /subscribe", { "Content-Type": "application/x-www-form-urlencoded" }, "name=x&seq=a"],
+  ["GET /websocket?nam=x", UPGRADE, ""],
+  ["GET /websocket?name=x&name=y", UPGRADE, ""],
+  ["GET /channels?limit=a", {}, ""],
+  ["GET /metrics", {}, ""],
+];
+
+for (const [request, headers, body] of UNKNOWN) {
+  Deno.test(`${request} with a mistake and ${JSON.stringify(body)} without a token gets 401`, async () => {
+    await using server = await serveHere(`--token-secret=${"s".repeat(32)}`);
+    const length: Record<string, string> = body === ""
+      ? {}
+      : { "Content-Length": String(body.length) };
+    const answer = await sendRaw(server, `${request} HTTP/1.1`, { ...headers, ...length }, body);
+    assertEquals([answer.status, errorCode(answer)], [401, "missing_token"]);
+  });
+}

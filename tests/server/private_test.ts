@@ -79,8 +79,15 @@ Deno.test("receipts of POST ask no cache to keep them: HTTP has them kept only w
 
 Deno.test("assets are kept, and asked for anew with their tag", async () => {
   await using server = await serveHere();
-  for (const path of ASSETS.keys()) {
+  for (const [path, { shared }] of ASSETS) {
     const { headers } = await ask(server.url + path);
+    const [allowed, vary] = ["access-control-allow-origin", "vary"].map((name) =>
+      headers.get(name)
+    );
+    // A cache must not give a page of another origin what it kept for this one.
+    assertEquals([allowed, vary], shared ? ["*", null] : [null, "Origin"], path);
+    const page = await ask(server.url + path, { headers: { origin: server.url } });
+    assertEquals(page.headers.get("vary"), vary, path);
     assertEquals(headers.get("cache-control"), "no-cache", path);
     assertEquals(headers.get("x-content-type-options"), "nosniff", path);
     const again = { headers: { "if-none-match": headers.get("etag")! } };
