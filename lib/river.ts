@@ -154,6 +154,9 @@ const NO_CONNECTION: Connection = {
 /**
  * Builds a river.
  *
+ * @throws {TypeError} If a limit is not a number of at least 0, a key or secret is empty, or a secret is
+ * shorter than 32 bytes.
+ *
  * @example Publish and read back without a socket
  * ```ts
  * import { createRiver } from "./river.ts";
@@ -178,7 +181,7 @@ const NO_CONNECTION: Connection = {
  * ```
  */
 export function createRiver(options: RiverOptions = {}): RiverServer {
-  const limits: RiverLimits = { ...DEFAULTS, ...options };
+  const limits = { ...DEFAULTS, ...limitsIn(options) };
   const access = new Access(options);
   const appLimits = appLimitsOf(limits, options.trustProxy);
   const { engine = new MemoryEngine(limits), report = () => {}, warn = () => {} } = options;
@@ -215,9 +218,10 @@ export function createRiver(options: RiverOptions = {}): RiverServer {
       wheel.start();
     },
     reload(options) {
+      const changed = limitsIn(options);
       access.replace(options);
       // The engine and the readers of bodies look at the one object, the routes at the other.
-      Object.assign(limits, options);
+      Object.assign(limits, changed);
       Object.assign(appLimits, appLimitsOf(limits, options.trustProxy));
       app.reload();
     },
@@ -229,10 +233,29 @@ export function createRiver(options: RiverOptions = {}): RiverServer {
       return drained;
     },
     async close() {
+      // Whoever asks a river that is closed hears that it is.
+      void app.drain();
       await hub.close();
       wheel.stop();
     },
   };
+}
+
+/**
+ * The limits among options. An undefined one counts as left out.
+ *
+ * @throws {TypeError} If one is not a number of at least 0.
+ */
+function limitsIn(options: RiverOptions): Partial<RiverLimits> {
+  const keys = Object.keys(DEFAULTS) as (keyof RiverLimits)[];
+  const given = keys.filter((key) => options[key] !== undefined);
+  for (const key of given) {
+    const value = options[key];
+    const fits = key === "maxConnectionsPerClient" && value === "auto" ||
+      typeof value === "number" && value >= 0;
+    if (!fits) throw new TypeError(`Bad ${key}: expected a number of at least 0, got ${value}`);
+  }
+  return Object.fromEntries(given.map((key) => [key, options[key]]));
 }
 
 /** The limits as the routes want them. */

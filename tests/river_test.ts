@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { createRiver, DEFAULTS, type RiverServer } from "../lib/river.ts";
 
 /** A request as the examples make it. */
@@ -70,6 +70,48 @@ Deno.test("two rivers in one process know nothing of each other", async () => {
   assertEquals([one.engine.usage().published, other.engine.usage().published], [1, 0]);
   for (const river of [one, other]) await river.drain();
   for (const river of [one, other]) await river.close();
+});
+
+Deno.test("createRiver() takes an undefined option for one that is left out", async () => {
+  const given = Object.fromEntries(Object.keys(DEFAULTS).map((key) => [key, undefined]));
+  const river = createRiver(given);
+  await river.start();
+  const body = "a".repeat(DEFAULTS.maxMessage + 1);
+  const post = { method: "POST", body };
+  assertEquals((await ask(river, "/publish?name=x", post))[0], 413);
+  river.reload({ ...given, history: 1 });
+  assertEquals((await ask(river, "/publish?name=x", post))[0], 413);
+  await river.close();
+});
+
+for (
+  const [options, error] of [
+    [{ history: NaN }, "Bad history: expected a number of at least 0, got NaN"],
+    [{ maxQueue: -1 }, "Bad maxQueue: expected a number of at least 0, got -1"],
+    [{ maxMessage: "9" as unknown as number }, "Bad maxMessage: expected a number"],
+    [{ maxChannels: "auto" as unknown as number }, "Bad maxChannels: expected a number"],
+    [{ tokenSecrets: ["x".repeat(31)] }, "Bad token secret: expected 32 bytes or more"],
+    [{ publishKey: " " }, "An empty key"],
+  ] as const
+) {
+  Deno.test(`createRiver() refuses ${JSON.stringify(options)}`, async () => {
+    assertThrows(() => createRiver(options), TypeError, error);
+    const river = createRiver();
+    await river.start();
+    assertThrows(() => river.reload(options), TypeError, error);
+    assertEquals((await ask(river, "/publish?name=x&data=a"))[0], 200);
+    await river.close();
+  });
+}
+
+Deno.test("a river that is closed is not healthy, whether it was drained or not", async () => {
+  const river = createRiver();
+  await river.start();
+  await river.close();
+  for (const path of ["/healthz", "/publish?name=x&data=a", "/subscribe?name=x"]) {
+    assertEquals((await ask(river, path))[0], 503, path);
+  }
+  assertEquals((await ask(river, "/healthz?live"))[0], 200);
 });
 
 Deno.test("DEFAULTS cannot be changed for others by what a river is given", () => {

@@ -120,9 +120,11 @@ export class Access {
     if ([publishKey, ...tokenSecrets].some((secret) => secret?.trim() === "")) {
       throw new TypeError("An empty key or secret protects nothing");
     }
-    this.#keyDigest = publishKey === undefined ? undefined : digest(publishKey);
-    this.#tokens = tokenSecrets.length === 0 ? undefined : new Tokens(tokenSecrets);
+    // Whatever throws comes first, so that a mistake changes nothing.
+    const tokens = tokenSecrets.length === 0 ? undefined : new Tokens(tokenSecrets);
     this.origins = new Origins(origins);
+    this.#tokens = tokens;
+    this.#keyDigest = publishKey === undefined ? undefined : digest(publishKey);
   }
 
   /** Whether everybody may publish and subscribe, because there is neither a key nor a secret. */

@@ -70,9 +70,16 @@ export class Tokens {
   /** The rights of valid tokens. */
   readonly #known = new Recents<string, Rights>(MAX_KNOWN);
 
-  /** Reads tokens that are signed with one of these secrets. */
+  /**
+   * Reads tokens that are signed with one of these secrets.
+   *
+   * @throws {TypeError} If one is shorter than `MIN_SECRET` bytes.
+   */
   constructor(secrets: readonly string[]) {
     this.#secrets = secrets.map((secret) => utf8.encode(secret));
+    if (this.#secrets.some(({ length }) => length < MIN_SECRET)) {
+      throw new TypeError(`Bad token secret: expected ${MIN_SECRET} bytes or more`);
+    }
   }
 
   /**
