@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { hint, readOptions, type Sources } from "./config.ts";
+import { hint, readOptions, sharedKeys, type Sources } from "./config.ts";
 import { ConfigError, type Options, type ValuesOf } from "./option.ts";
 
 /** What a command may use of the process. */
@@ -64,13 +64,17 @@ export type Order =
  * @param commands All commands. The first is run where none is named.
  * @throws {ConfigError} If the command, or one of its options, is wrong.
  */
-export function readOrder(commands: readonly Command[], sources: Sources): Order {
+export function readOrder(
+  commands: readonly Command[],
+  sources: Omit<Sources, "shared">,
+): Order {
   const [word, ...rest] = sources.args;
   if (word === "help") return { kind: "help", command: helpedOf(commands, rest) };
   const isNamed = word !== undefined && /^[a-z]/i.test(word);
   const command = isNamed ? named(commands, word) : commands[0];
   const reading = readOptions(command.options, {
     ...sources,
+    shared: [...new Set(commands.flatMap(({ options }) => sharedKeys(options)))],
     args: isNamed ? rest : sources.args,
   });
   if (reading === "version") return { kind: "version" };
@@ -80,7 +84,7 @@ export function readOrder(commands: readonly Command[], sources: Sources): Order
 
 function helpedOf(commands: readonly Command[], words: readonly string[]): Command | undefined {
   if (words.length > 1) throw new ConfigError("Expected at most one command: river help COMMAND");
-  return words.length === 0 ? undefined : named(commands, words[0]);
+  return words.length === 0 || words[0] === "help" ? undefined : named(commands, words[0]);
 }
 
 function named(commands: readonly Command[], word: string): Command {

@@ -20,7 +20,6 @@ import {
   type ValuesOf,
   variableOf,
 } from "./option.ts";
-import { SERVER_OPTIONS } from "./options.ts";
 
 /** The sources of options. */
 export interface Sources {
@@ -30,6 +29,11 @@ export interface Sources {
   readonly env: Readonly<Record<string, string>>;
   /** Returns the text of a file. Throws if it cannot be read. */
   readonly readFile: (path: string) => string;
+  /**
+   * The keys that the environment and the file may have: those of all commands, which share both. All of
+   * the running command if it is left out.
+   */
+  readonly shared?: readonly string[];
 }
 
 /** The options of one run. */
@@ -50,16 +54,15 @@ const CLIENT_VARIABLES = ["RIVER_URL", "RIVER_TOKEN"];
  */
 export function readOptions<O extends Options>(
   options: O,
-  { args, env, readFile }: Sources,
+  { args, env, readFile, shared = sharedKeys(options) }: Sources,
 ): Reading<O> | "help" | "version" {
   const flags = readFlags(options, args);
   if (flags === "help" || flags === "version") return flags;
-  const ignored = checkVariables(env);
-  const shared = Object.keys(options).filter((key) => !options[key].flagOnly);
-  const own = shared.filter((key) => !ignored.includes(variableOf(key)));
+  const ignored = checkVariables(shared, env);
+  const own = sharedKeys(options).filter((key) => !ignored.includes(variableOf(key)));
   const variables = readVariables(options, own, env);
   const path = (flags.get("config") ?? variables.get("config")) as string | undefined;
-  const file = path === undefined ? new Map<string, unknown>() : readToml(path, readFile);
+  const file = path === undefined ? new Map<string, unknown>() : readToml(path, shared, readFile);
   const sources = [
     { values: flags, called: (key: string) => `--${nameOf(key)}` },
     { values: variables, called: variableOf },
@@ -82,6 +85,11 @@ export function readOptions<O extends Options>(
     values[fileOf] = readSecret(options[fileOf], String(values[key]), nameOf(key), readFile);
   }
   return { values: values as ValuesOf<O>, ignored };
+}
+
+/** The keys of the options that the environment and the file may have. */
+export function sharedKeys(options: Options): string[] {
+  return Object.keys(options).filter((key) => !options[key].flagOnly);
 }
 
 /** The value of an option that is in a file of its own. Lists have an item per line. */
@@ -132,11 +140,8 @@ function readVariables(
  * @returns The names of those that an orchestrator has set.
  * @throws {ConfigError} If there is another one.
  */
-function checkVariables(env: Sources["env"]): string[] {
-  const known = Object.entries<Option>(SERVER_OPTIONS)
-    .filter(([, { flagOnly }]) => !flagOnly)
-    .map(([key]) => variableOf(key))
-    .concat(CLIENT_VARIABLES);
+function checkVariables(shared: readonly string[], env: Sources["env"]): string[] {
+  const known = shared.map(variableOf).concat(CLIENT_VARIABLES);
   const ignored: string[] = [];
   for (const [name, value] of Object.entries(env)) {
     if (!name.startsWith(PREFIX)) continue;
@@ -147,7 +152,7 @@ function checkVariables(env: Sources["env"]): string[] {
         known.map((each) => each.slice(PREFIX.length)),
       );
       const cure = meant === undefined ? "" : `; did you mean ${PREFIX}${meant}?`;
-      throw new ConfigError(`Unknown variable ${name} in the environment${cure}`);
+      throw new ConfigError(`Unknown variable ${nameIn(name)} in the environment${cure}`);
     }
   }
   return ignored;
@@ -164,6 +169,7 @@ function readFlags(
   const texts = names.filter((name) => !isSwitch(name));
   const booleans = names.filter(isSwitch);
   const { plain, switches } = takeSwitches(args, booleans, texts);
+  refuseLostSecrets(keys, options, plain);
   const unknown: string[] = [];
   const parsed = parseArgs(plain, {
     boolean: [...booleans, "help", "version"],
@@ -179,7 +185,10 @@ function readFlags(
     },
   });
   if (unknown.length > 0) {
-    const flag = unknown[0].split("=")[0];
+    const flag = nameIn(unknown[0]);
+    if (keys.has(flag.slice(2))) {
+      throw new ConfigError(`Bad flag ${flag}: write ${flag}=VALUE, or its value as the next word`);
+    }
     const meant = hint(flag, [...names, "help", "version"].map((name) => `--${name}`));
     throw new ConfigError(`Unknown flag ${flag}${meant || "; try --help"}`);
   }
@@ -194,6 +203,25 @@ function readFlags(
     if (values.length > 0) flags.set(key, single(name, options[key], values));
   }
   return flags;
+}
+
+/**
+ * Refuses a word that begins with a hyphen after the flag of a secret. The parser would take it for a
+ * flag, and the error would show it.
+ */
+function refuseLostSecrets(
+  keys: ReadonlyMap<string, string>,
+  options: Options,
+  args: readonly string[],
+): void {
+  for (const [name, key] of keys) {
+    const value = args[args.indexOf(`--${name}`) + 1];
+    if (options[key].secret && args.includes(`--${name}`) && value?.startsWith("-")) {
+      throw new ConfigError(
+        `Bad value for --${name}: one that begins with "-" needs --${name}=VALUE`,
+      );
+    }
+  }
 }
 
 function single(name: string, { kind }: Option, values: string[]): unknown {
@@ -229,25 +257,25 @@ function takeSwitches(
 }
 
 /** The raw values in the server's file, by key. */
-function readToml(path: string, readFile: Sources["readFile"]): Map<string, unknown> {
+function readToml(
+  path: string,
+  shared: readonly string[],
+  readFile: Sources["readFile"],
+): Map<string, unknown> {
   const text = readText(path, `the config file "${path}"`, readFile);
   let values: Record<string, unknown>;
   try {
     values = parseToml(text);
   } catch (error) {
-    throw new ConfigError(`Cannot parse the config file "${path}": ${firstLine(error)}`);
+    throw new ConfigError(`Cannot parse the config file "${path}": ${placeOf(error)}`);
   }
-  const keys = new Map(
-    Object.entries<Option>(SERVER_OPTIONS)
-      .filter(([key, { flagOnly }]) => key !== "config" && !flagOnly)
-      .map(([key]) => [nameOf(key), key]),
-  );
+  const keys = new Map(shared.filter((key) => key !== "config").map((key) => [nameOf(key), key]));
   return new Map(
     Object.entries(values).map(([name, value]) => {
       const key = keys.get(name);
       if (key !== undefined) return [key, value];
       const meant = hint(name, [...keys.keys()]);
-      throw new ConfigError(`Unknown option ${quote(name)} in ${path}${meant}`);
+      throw new ConfigError(`Unknown option ${quote(nameIn(name))} in ${path}${meant}`);
     }),
   );
 }
@@ -259,6 +287,17 @@ function readToml(path: string, readFile: Sources["readFile"]): Map<string, unkn
 export function hint(name: string, names: readonly string[]): string {
   const meant = nearest(name, names);
   return meant === undefined ? "" : `; did you mean ${meant}?`;
+}
+
+/** An unknown name, up to where it can no longer be one: a secret may follow. */
+function nameIn(text: string): string {
+  return /^[\w-]*/.exec(text)![0];
+}
+
+/** Where a file is wrong. The parser quotes the line, which may hold a secret. */
+function placeOf(error: unknown): string {
+  const [place] = /line \d+, column \d+/.exec(firstLine(error)) ?? ["it"];
+  return `${place} is not TOML; texts need quotes`;
 }
 
 function firstLine(error: unknown): string {

@@ -1,6 +1,6 @@
-import { assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { ConfigError } from "../../lib/cli/option.ts";
-import { configOf, errorOf, orderOf, SECRET, ways } from "../support/options.ts";
+import { configOf, errorOf, type Given, orderOf, SECRET, ways } from "../support/options.ts";
 
 // Where a variable of a deployment is not set, a server without a secret would be open to everybody.
 for (const empty of ["", " ", "\t\n"]) {
@@ -310,3 +310,36 @@ Deno.test("readOptions() refuses a message limit that no body could reach", () =
     "--max-message (1001 bytes) is more than --max-body (1000 bytes): no such message could come in",
   );
 });
+
+for (
+  const [given, start] of [
+    [{ args: ["--publish-key hunter2"] }, "Bad flag --publish-key: write --publish-key=VALUE"],
+    [{ args: ["--publish-key:hunter2"] }, "Bad flag --publish-key: write --publish-key=VALUE"],
+    [
+      { args: ["--publish-key", "--hunter2"] },
+      'Bad value for --publish-key: one that begins with "-" needs --publish-key=VALUE',
+    ],
+    [
+      { args: ["--publish-kye:hunter2"] },
+      "Unknown flag --publish-kye; did you mean --publish-key?",
+    ],
+    [{ env: { "RIVER_PUBLISH_KYE hunter2": "1" } }, "Unknown variable RIVER_PUBLISH_KYE in"],
+    [{ file: '"publish-key=hunter2" = 1' }, 'Unknown option "publish-key" in river.toml'],
+    [
+      { file: "publish-key = hunter2" },
+      'Cannot parse the config file "river.toml": line 1, column',
+    ],
+    [
+      { file: 'publish-key = "hunter2' },
+      'Cannot parse the config file "river.toml": line 1, column',
+    ],
+    [{ file: "publish-key: hunter2" }, 'Cannot parse the config file "river.toml": line 1, column'],
+  ] satisfies [Given, string][]
+) {
+  Deno.test(`readOptions() shows no secret that is where a name should be: ${JSON.stringify(given)}`, () => {
+    const args = "file" in given ? ["--config=river.toml"] : [];
+    const error = errorOf({ args, ...given });
+    assertEquals(error.slice(0, start.length), start);
+    assert(!error.includes("hunter2"), error);
+  });
+}
