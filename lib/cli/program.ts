@@ -18,7 +18,7 @@ const utf8 = new TextEncoder();
  */
 export async function runProgram(commands: readonly Command[], version: string): Promise<void> {
   try {
-    const sources: Sources = {
+    const sources: Omit<Sources, "shared"> = {
       args: Deno.args,
       env: takeEnvironment(),
       readFile: (path) => Deno.readTextFileSync(path),
@@ -59,8 +59,17 @@ export function takeEnvironment(): Record<string, string> {
   }
 }
 
+/** Writes to stdout. If that is impossible, the program ends: what it prints is its result. */
 function print(text: string): void {
-  Deno.stdout.writeSync(utf8.encode(text));
+  try {
+    for (let left = utf8.encode(text); left.length > 0;) {
+      left = left.subarray(Deno.stdout.writeSync(left));
+    }
+  } catch (error) {
+    const { message } = error as Error;
+    printError(`river: cannot write to stdout: ${message}\n`);
+    Deno.exit(1);
+  }
 }
 
 function printError(text: string): void {

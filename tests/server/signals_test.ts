@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { ask, errorCode, msg, publish, subscribe } from "../support/http.ts";
-import { MAIN, RUN, type ServerProcess, spawnServer } from "../support/server.ts";
+import { freePort, MAIN, RUN, type ServerProcess, spawnServer } from "../support/server.ts";
 import { until } from "../support/until.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
@@ -132,4 +132,36 @@ Deno.test("a log that nobody reads stops nothing: requests, SIGTERM, the end", a
   child.kill("SIGTERM");
   assertEquals((await child.status).code, 0);
   await reader.cancel();
+});
+
+for (const [stdout, how] of [[">/dev/full", "is full"], ["> >(:)", "nobody reads"]]) {
+  Deno.test(`a stdout that ${how} costs the first line and nothing else`, async () => {
+    const port = freePort();
+    const shell = [`exec "$@" ${stdout}`, "river", Deno.execPath(), ...RUN, MAIN];
+    const child = new Deno.Command("bash", { args: ["-c", ...shell, `--port=${port}`] }).spawn();
+    const server = { url: `http://127.0.0.1:${port}` };
+    await until(() =>
+      ask(`${server.url}/healthz`).then(({ status }) => status === 200, () => false)
+    );
+    assertEquals((await publish(server, "x", "alive")).seq, 1);
+    child.kill("SIGTERM");
+    assertEquals((await child.status).code, 0);
+  });
+}
+
+Deno.test("help that cannot be written is one line on stderr", async () => {
+  const shell = ['exec "$@" >/dev/full', "river", Deno.execPath(), ...RUN, MAIN, "--help"];
+  const { code, stderr } = await new Deno.Command("bash", { args: ["-c", ...shell] }).output();
+  assertEquals(code, 1);
+  assertMatch(new TextDecoder().decode(stderr), /^river: cannot write to stdout: [^\n]+\n$/);
+});
+
+Deno.test("an echo of the signal to end does not break off what is open", async () => {
+  await using server = await spawnServer();
+  await using lines = await subscribe(server, "name=x");
+  await publish(server, "x", "a");
+  server.process.kill("SIGINT");
+  const { code } = await server.end("SIGINT");
+  assertMatch(await lines.rest(), /"a"/);
+  assertEquals(code, 0);
 });

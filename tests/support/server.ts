@@ -104,6 +104,12 @@ export const RUN: readonly string[] = [
   "--allow-run=prlimit",
 ];
 
+/** A port that was free a moment ago. */
+export function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
+
 /** A server in a process of its own. */
 export interface ServerProcess extends TestServer {
   readonly process: Deno.ChildProcess;

@@ -18,6 +18,9 @@ import { checkServer, SERVER_OPTIONS, type ServerConfig } from "../options.ts";
 /** Time that the listener gets to end, in milliseconds, even if the grace period is over. */
 const LAST_MS = 50;
 
+/** Time in which a second signal to end counts as an echo of the first, in milliseconds. */
+const ECHO_MS = 100;
+
 /** Time for the last lines of the log to be written, in milliseconds. */
 const FLUSH_MS = 500;
 
@@ -166,13 +169,20 @@ function urlOf({ host }: ServerConfig, { address: { hostname, port } }: Listener
   return `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}/`;
 }
 
-/** Resolves at the first signal to end. A second one ends the process at once. */
+/**
+ * Resolves at the first signal to end. A second one ends the process at once, unless it is an echo:
+ * at Ctrl-C the terminal tells every process, and `deno task` passes it on as well.
+ */
 function terminated(log: Log): Promise<void> {
   return new Promise((resolve) => {
-    let signals = 0;
+    let first: number | undefined;
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       Deno.addSignalListener(signal, () => {
-        if (++signals > 1) Deno.exit(1);
+        if (first !== undefined) {
+          if (performance.now() - first > ECHO_MS) Deno.exit(1);
+          return;
+        }
+        first = performance.now();
         log.info("shutting down", { signal });
         resolve();
       });
