@@ -81,8 +81,12 @@ export function healthz({ engine, admission }: Parts, { request }: Call): Respon
   const unready = engine.ready();
   if (unready === undefined) return json({ status: "ok" });
   const { reason, since } = unready;
-  const time = new Date(since).toISOString();
-  throw new Refusal(503, reason, `The engine is not ready since ${time}: ${reason}`, {
+  // The reason counts, even if an engine does not know the time.
+  const date = new Date(since);
+  const state = isNaN(date.getTime())
+    ? "is not ready"
+    : `has not been ready since ${date.toISOString()}`;
+  throw new Refusal(503, reason, `The engine ${state}: ${reason}`, {
     "retry-after": RETRY_AFTER,
   });
 }

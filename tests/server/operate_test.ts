@@ -154,13 +154,16 @@ Deno.test("--publish-key: channels and metrics need it, health does not", async 
 
 /** An engine that cannot do its work for a reason of its own, as one that reads its file at the start. */
 class UnreadyEngine extends MemoryEngine {
+  unreadySince = Date.UTC(2026, 0, 2, 3, 4, 5);
+
   override ready() {
-    return { reason: "starting", since: Date.UTC(2026, 0, 2, 3, 4, 5) };
+    return { reason: "starting", since: this.unreadySince };
   }
 }
 
 Deno.test("/healthz is 503 with the reason while the engine is not ready, and 200 with live", async () => {
-  const river = createRiver({ engine: new UnreadyEngine(memoryLimits()) });
+  const engine = new UnreadyEngine(memoryLimits());
+  const river = createRiver({ engine });
   await river.start();
   const answerOf = async (path: string, method = "GET") =>
     await river.handle(new Request(`http://localhost${path}`, { method }));
@@ -169,13 +172,16 @@ Deno.test("/healthz is 503 with the reason while the engine is not ready, and 20
   assertEquals(
     await unready.text(),
     '{"error":{"code":"starting",' +
-      '"message":"The engine is not ready since 2026-01-02T03:04:05.000Z: starting"}}\n',
+      '"message":"The engine has not been ready since 2026-01-02T03:04:05.000Z: starting"}}\n',
   );
   for (const path of ["/healthz?live", "/healthz?live=1", "/healthz?a=b&live"]) {
     const live = await answerOf(path);
     assertEquals([path, live.status, await live.json()], [path, 200, { status: "ok" }]);
     assertEquals((await answerOf(path, "HEAD")).status, 200);
   }
+  engine.unreadySince = NaN;
+  const { error } = await (await answerOf("/healthz")).json();
+  assertEquals(error, { code: "starting", message: "The engine is not ready: starting" });
   for (const path of ["/healthz?alive", "/healthz?lives", "/healthz?a=live"]) {
     assertEquals([path, (await answerOf(path)).status], [path, 503]);
   }
