@@ -1,9 +1,10 @@
 /**
- * The message, the gap, and river lines. Encoding is pure: nothing here writes anything.
+ * The message, the formats, and river lines. Encoding is pure: nothing here writes anything.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
+import type { Gap } from "./gap.ts";
 
 /** A published and numbered message. It is immutable, because all subscribers share it. */
 export interface Message {
@@ -28,9 +29,6 @@ export interface Message {
  * short channel name and a number.
  */
 export const MESSAGE_COST = 64;
-
-/** Why a subscription could not resume from its position without loss. */
-export type GapReason = "evicted" | "restart" | "ahead" | "slow";
 
 /**
  * A way to encode frames. Formats without parameters are shared constants, so that a batch keeps
@@ -172,51 +170,6 @@ export class Batch implements Frame {
    */
   slice(start: number, end?: number): Batch {
     return new Batch(this.messages.slice(start, end));
-  }
-}
-
-/** Tells a subscriber that messages after its position are gone. */
-export class Gap implements Frame {
-  /** Name of the channel. */
-  readonly channel: string;
-  /** The seq that would have come next. */
-  readonly from: number;
-  /** The seq at which the stream continues: the next message is `to + 1`. */
-  readonly to: number;
-  /** Epoch of `to` and of the messages that follow. */
-  readonly epoch: string;
-  /** Why the messages are gone. */
-  readonly reason: GapReason;
-
-  /** A gap that starts at seq `from` and ends at the position that `epoch` and `to` name. */
-  constructor(channel: string, from: number, to: number, epoch: string, reason: GapReason) {
-    this.channel = channel;
-    this.from = from;
-    this.to = to;
-    this.epoch = epoch;
-    this.reason = reason;
-  }
-
-  /** The fields of a gap, in the order that all formats share. */
-  get fields(): Record<string, string | number> {
-    const { channel, from, to, epoch, reason } = this;
-    return { channel, from, to, epoch, reason };
-  }
-
-  get text(): string {
-    return line("gap", this.fields);
-  }
-
-  get textBytes(): number {
-    return utf8Length(this.text);
-  }
-
-  get lines(): readonly string[] {
-    return [this.text];
-  }
-
-  bytes(format: Format): Uint8Array<ArrayBuffer> {
-    return utf8.encode(format.gap(this));
   }
 }
 

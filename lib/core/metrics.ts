@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { GapReason } from "./message.ts";
+import type { GapReason } from "./gap.ts";
 
 /** Counts events. The hot path calls it, so calls must be cheap and must not throw. */
 export interface Metrics {

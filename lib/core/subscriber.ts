@@ -5,7 +5,8 @@
  */
 import type { Timed, TimerWheel } from "../base/timer_wheel.ts";
 import type { Position } from "./cursor.ts";
-import type { Batch, Gap } from "./message.ts";
+import type { Gap } from "./gap.ts";
+import type { Batch } from "./message.ts";
 import type { Metrics } from "./metrics.ts";
 import type { CloseReason, Sink } from "./sink.ts";
 import type { Subscription } from "./subscription.ts";

@@ -6,7 +6,8 @@
  */
 import type { Cursor, Position } from "./cursor.ts";
 import type { Replay } from "./engine.ts";
-import { Batch, Gap, type GapReason } from "./message.ts";
+import { Gap, gapReason } from "./gap.ts";
+import { Batch } from "./message.ts";
 import type { Subscriber } from "./subscriber.ts";
 
 /** What a subscription needs from its channel. */
@@ -179,7 +180,7 @@ export class Subscription {
     const next = messages.length > 0 ? messages[0].seq : head + 1;
     const asked = this.#cursor ?? { epoch, seq: head };
     this.#open({ epoch: asked.epoch ?? epoch, seq: asked.seq });
-    const reason = this.#gapReason(asked, epoch, head, next);
+    const reason = gapReason(asked, { epoch, head, next }, this.#replayed);
     if (reason !== undefined && this.#resumes) {
       subscriber.writeGap(new Gap(this.channel, asked.seq + 1, next - 1, epoch, reason));
     }
@@ -196,12 +197,6 @@ export class Subscription {
       this.deliver(batch);
     }
     subscriber.settle();
-  }
-
-  #gapReason(asked: Cursor, epoch: string, head: number, next: number): GapReason | undefined {
-    if (asked.epoch !== undefined && asked.epoch !== epoch) return "restart";
-    if (asked.seq > head) return "ahead";
-    if (next > asked.seq + 1) return this.#replayed ? "slow" : "evicted";
   }
 
   /**

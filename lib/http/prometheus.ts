@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { GapReason } from "../core/message.ts";
+import type { GapReason } from "../core/gap.ts";
 import type { Metrics } from "../core/metrics.ts";
 
 /** A value that is read when the metrics are requested: name, type, help text, value. */

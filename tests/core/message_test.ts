@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import fc from "fast-check";
+import { Gap } from "../../lib/core/gap.ts";
 import {
   Batch,
   type Format,
   type Frame,
-  Gap,
   line,
   type Message,
   utf8Length,

@@ -1,7 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Cursor } from "../../lib/core/cursor.ts";
 import type { Replay } from "../../lib/core/engine.ts";
-import { Batch, Gap, type Message } from "../../lib/core/message.ts";
+import { Gap } from "../../lib/core/gap.ts";
+import { Batch, type Message } from "../../lib/core/message.ts";
 import type { CloseReason } from "../../lib/core/sink.ts";
 import {
   Subscriber,

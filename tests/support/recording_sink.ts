@@ -5,7 +5,8 @@
  */
 import { TimerWheel } from "../../lib/base/timer_wheel.ts";
 import { printCursor } from "../../lib/core/cursor.ts";
-import { Batch, type Frame, type Gap } from "../../lib/core/message.ts";
+import type { Gap } from "../../lib/core/gap.ts";
+import { Batch, type Frame } from "../../lib/core/message.ts";
 import { noMetrics } from "../../lib/core/metrics.ts";
 import type { CloseReason, Sink } from "../../lib/core/sink.ts";
 import type { SubscriberContext } from "../../lib/core/subscriber.ts";

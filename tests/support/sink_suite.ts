@@ -4,7 +4,8 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
-import { Batch, Gap, type Message } from "../../lib/core/message.ts";
+import { Gap } from "../../lib/core/gap.ts";
+import { Batch, type Message } from "../../lib/core/message.ts";
 import type { CloseReason, Sink } from "../../lib/core/sink.ts";
 
 /** A sink with a client at its other end. */

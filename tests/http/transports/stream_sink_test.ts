@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Batch, type Format, Gap } from "../../../lib/core/message.ts";
+import { Gap } from "../../../lib/core/gap.ts";
+import { Batch, type Format } from "../../../lib/core/message.ts";
 import type { CloseReason } from "../../../lib/core/sink.ts";
 import { Subscriber } from "../../../lib/core/subscriber.ts";
 import {
