@@ -6,7 +6,6 @@
 import { Chain } from "../base/chain.ts";
 import { epochs, sinceStart } from "../base/clock.ts";
 import { type Key, keyOf } from "../base/key.ts";
-import { Recents } from "../base/recents.ts";
 import { afterOthers } from "../base/turn.ts";
 import type { Cursor } from "../core/cursor.ts";
 import {
@@ -25,9 +24,10 @@ import { utf8Length } from "../core/message.ts";
 import { ChannelLog, nextMessage, withType } from "./channel_log.ts";
 import { checkShare, heldBytes, Holdings, SharedText } from "./cost.ts";
 import type { KeptMessage } from "./history.ts";
+import { idKey, type ReceiptLimits, Receipts } from "./receipts.ts";
 
 /** The limits of the memory engine. */
-export interface MemoryLimits {
+export interface MemoryLimits extends ReceiptLimits {
   /** Maximum number of messages kept per channel. */
   readonly history: number;
   /** Milliseconds that a message is kept. */
@@ -36,10 +36,6 @@ export interface MemoryLimits {
   readonly maxMemory: number;
   /** Maximum number of channels published to, at a time. As many more may be only watched. */
   readonly maxChannels: number;
-  /** Maximum number of idempotency keys remembered. */
-  readonly maxIds: number;
-  /** Milliseconds that an idempotency key is remembered. */
-  readonly idTtl: number;
 }
 
 /** The share of all memory that the messages of one request may take. */
@@ -71,8 +67,7 @@ export class MemoryEngine implements Engine {
    * Forgetting those would free nothing, and they must not keep other channels out.
    */
   readonly #counted = new Chain<ChannelLog>();
-  /** Receipts, by channel and idempotency key. */
-  readonly #ids: Recents<Key, { readonly receipt: Receipt; readonly time: number }>;
+  readonly #receipts: Receipts;
   readonly #holdings = new Holdings();
   #local!: Local;
   #created = 0;
@@ -103,7 +98,7 @@ export class MemoryEngine implements Engine {
   ) {
     this.#limits = limits;
     this.#touchMs = Math.min(limits.historyTtl * TOUCH_SHARE, MAX_TOUCH_MS);
-    this.#ids = new Recents(limits.maxIds);
+    this.#receipts = new Receipts(limits);
     this.#now = now;
     this.#newEpoch = newEpoch;
     this.#epoch = newEpoch();
@@ -230,11 +225,7 @@ export class MemoryEngine implements Engine {
    */
   sweep(): void {
     const now = this.#now();
-    let budget = SWEEP_COUNT;
-    for (let id = this.#ids.oldest; id !== undefined; id = this.#ids.oldest) {
-      if (id.value.time > now - this.#limits.idTtl || --budget < 0) break;
-      this.#ids.delete(id.key);
-    }
+    let budget = this.#receipts.expire(now, SWEEP_COUNT);
     for (let log = this.#counted.oldest; log !== undefined; log = this.#counted.oldest) {
       if (log.touched > now - this.#limits.historyTtl || --budget < 0) break;
       this.#expire(log);
@@ -259,11 +250,9 @@ export class MemoryEngine implements Engine {
     now: number,
     shared?: SharedText,
   ): Receipt {
-    const key = id === undefined ? undefined : keyOf(`${channel}\n${id}`);
-    if (key !== undefined) {
-      const known = this.#ids.get(key);
-      if (known !== undefined && known.time > now - this.#limits.idTtl) return known.receipt;
-    }
+    const key = id === undefined ? undefined : idKey(channel, id);
+    const earlier = key && this.#receipts.get(key, now);
+    if (earlier !== undefined) return earlier;
     const bytes = utf8Length(data);
     const log = this.#admit(channel);
     // Nothing below may fail: the number would be used, but the publisher would get no receipt.
@@ -280,7 +269,7 @@ export class MemoryEngine implements Engine {
       epoch: message.epoch,
       subscribers: log.watched ? this.#local.subscribers(channel) : 0,
     };
-    if (key !== undefined) this.#ids.set(key, { receipt, time: now });
+    if (key !== undefined) this.#receipts.set(key, receipt, now);
     if (log.watched) this.#local.deliver(message);
     return receipt;
   }
