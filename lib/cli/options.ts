@@ -4,10 +4,9 @@
  *
  * @module
  */
-import { isLoopback } from "../access/local.ts";
 import { MIN_SECRET } from "../access/tokens.ts";
 import { DEFAULTS } from "../river.ts";
-import { ConfigError, type Options, type ValuesOf } from "./option.ts";
+import type { Options, ValuesOf } from "./option.ts";
 
 const utf8 = new TextEncoder();
 
@@ -236,34 +235,6 @@ export const SERVER_OPTIONS = {
 
 /** The values of the server's options: counts, bytes, and durations in milliseconds. */
 export type ServerConfig = ValuesOf<typeof SERVER_OPTIONS>;
-
-/**
- * Checks what no option can check alone.
- *
- * @throws {ConfigError} If the server would be open by mistake, or a limit could never be reached.
- */
-export function checkServer(config: ServerConfig): void {
-  const guarded = config.publishKey !== undefined || config.tokenSecret.length > 0;
-  // Behind a proxy a loopback address is as public as any other.
-  const exposed = !isLoopback(config.host)
-    ? `listen on ${config.host}`
-    : config.trustProxy
-    ? "serve behind a proxy (--trust-proxy)"
-    : undefined;
-  if (exposed !== undefined && !guarded && !config.open) {
-    throw new ConfigError(
-      `Refusing to ${exposed} where anybody could publish: ` +
-        "set --publish-key or --token-secret, or --open if that is what you want",
-    );
-  }
-  const { maxMessage, maxBody } = config;
-  if (maxMessage > maxBody) {
-    throw new ConfigError(
-      `--max-message (${maxMessage} bytes) is more than --max-body (${maxBody} bytes): ` +
-        "no such message could come in",
-    );
-  }
-}
 
 /**
  * `*`, the subdomains of a domain, or a host; a host with or without a scheme and a port. Schemes of

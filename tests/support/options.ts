@@ -5,9 +5,9 @@
  */
 import { assertThrows } from "@std/assert";
 import { type Command, type Order, readOrder } from "../../lib/cli/command.ts";
-import { serve } from "../../lib/cli/commands/serve.ts";
+import { checkServer, serve } from "../../lib/cli/commands/serve.ts";
 import { ConfigError } from "../../lib/cli/option.ts";
-import { checkServer, type ServerConfig } from "../../lib/cli/options.ts";
+import type { ServerConfig } from "../../lib/cli/options.ts";
 import { COMMANDS } from "../../main.ts";
 
 export interface Given {

@@ -4,9 +4,9 @@
  * @module
  */
 import { TimerWheel } from "../../lib/base/timer_wheel.ts";
-import { riverOf } from "../../lib/cli/commands/serve.ts";
+import { checkServer, riverOf } from "../../lib/cli/commands/serve.ts";
 import { readOptions } from "../../lib/cli/config.ts";
-import { checkServer, SERVER_OPTIONS, type ServerConfig } from "../../lib/cli/options.ts";
+import { SERVER_OPTIONS, type ServerConfig } from "../../lib/cli/options.ts";
 import type { Usage } from "../../lib/core/engine.ts";
 import { BodyReader } from "../../lib/http/body.ts";
 import type { RiverServer } from "../../lib/river.ts";

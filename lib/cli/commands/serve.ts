@@ -13,7 +13,7 @@ import { LineWriter } from "../line_writer.ts";
 import { Listener } from "../listener.ts";
 import { createLog, errorFields, type Log } from "../log.ts";
 import { ConfigError, nameOf } from "../option.ts";
-import { checkServer, SERVER_OPTIONS, type ServerConfig } from "../options.ts";
+import { SERVER_OPTIONS, type ServerConfig } from "../options.ts";
 
 /** Time that the listener gets to end, in milliseconds, even if the grace period is over. */
 const LAST_MS = 50;
@@ -75,6 +75,34 @@ export const serve: Command<typeof SERVER_OPTIONS> = {
     }
   },
 };
+
+/**
+ * Checks what no option can check alone.
+ *
+ * @throws {ConfigError} If the server would be open by mistake, or a limit could never be reached.
+ */
+export function checkServer(config: ServerConfig): void {
+  const guarded = config.publishKey !== undefined || config.tokenSecret.length > 0;
+  // Behind a proxy a loopback address is as public as any other.
+  const exposed = !isLoopback(config.host)
+    ? `listen on ${config.host}`
+    : config.trustProxy
+    ? "serve behind a proxy (--trust-proxy)"
+    : undefined;
+  if (exposed !== undefined && !guarded && !config.open) {
+    throw new ConfigError(
+      `Refusing to ${exposed} where anybody could publish: ` +
+        "set --publish-key or --token-secret, or --open if that is what you want",
+    );
+  }
+  const { maxMessage, maxBody } = config;
+  if (maxMessage > maxBody) {
+    throw new ConfigError(
+      `--max-message (${maxMessage} bytes) is more than --max-body (${maxBody} bytes): ` +
+        "no such message could come in",
+    );
+  }
+}
 
 /** The river that the options describe; it does not listen. */
 export function riverOf(
