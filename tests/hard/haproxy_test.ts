@@ -2,8 +2,8 @@ import { assertEquals } from "@std/assert";
 import { EventSource } from "eventsource";
 import { publish } from "../support/http.ts";
 import { testProxy } from "../support/proxy_suite.ts";
-import { freePort, startHaproxy } from "../support/reverse_proxy.ts";
-import { spawnServer, subscriberCount } from "../support/server.ts";
+import { startHaproxy } from "../support/reverse_proxy.ts";
+import { freePort, spawnServer, subscriberCount } from "../support/server.ts";
 import { until } from "../support/until.ts";
 
 testProxy("HAProxy", startHaproxy, { away: 503 });

@@ -7,9 +7,9 @@
 import { assertEquals } from "@std/assert";
 import { ask, LineReader, publish } from "../support/http.ts";
 import { PYTHON } from "../support/python/python.ts";
-import { freePort, startHaproxy, startNginx } from "../support/reverse_proxy.ts";
+import { startHaproxy, startNginx } from "../support/reverse_proxy.ts";
 import { Log, TestClient, TRANSPORTS } from "../support/river_client.ts";
-import { spawnServer, subscriberCount } from "../support/server.ts";
+import { freePort, spawnServer, subscriberCount } from "../support/server.ts";
 import { SOCKET_CLIENTS } from "../support/socket_clients.ts";
 import { holdClient, type Hosts, SSE_CLIENTS, startHosts } from "../support/sse_clients.ts";
 import { until } from "../support/until.ts";

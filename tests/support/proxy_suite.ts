@@ -10,8 +10,8 @@ import { curl } from "./curl.ts";
 import { ask, msg, publish, subscribe } from "./http.ts";
 import { javaClient } from "./java.ts";
 import { RawConnection, requestHead, sendRaw, UPGRADE } from "./raw.ts";
-import { freePort, type StartProxy } from "./reverse_proxy.ts";
-import { metric, spawnServer, subscriberCount } from "./server.ts";
+import type { StartProxy } from "./reverse_proxy.ts";
+import { freePort, metric, spawnServer, subscriberCount } from "./server.ts";
 import { openSocket } from "./sockets.ts";
 import { until } from "./until.ts";
 

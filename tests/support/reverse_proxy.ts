@@ -5,6 +5,7 @@
  */
 import { assert } from "@std/assert";
 import { ask } from "./http.ts";
+import { freePort } from "./server.ts";
 import { STREAM_MODULE } from "./stream_module.ts";
 import { until } from "./until.ts";
 
@@ -142,10 +143,4 @@ function edit(configuration: string, changes: Record<string, string>): string {
     configuration = configuration.replaceAll(from, to);
   }
   return configuration.replace(/\b(10s|30s|60s)\b/g, (time) => SECONDS[time]);
-}
-
-/** A port that nobody listens on. */
-export function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
 }
