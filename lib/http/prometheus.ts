@@ -50,7 +50,8 @@ export class PrometheusMetrics implements Metrics {
   readonly #subscribers = zeros("transport", REASONS.transport);
   readonly #disconnected = zeros("reason", REASONS.end);
   readonly #answers = new Map<string, Answers>();
-  readonly #refused = new Map<string, number>();
+  /** A fault of the server must be seen from its first time, too: no rate sees a series begin. */
+  readonly #refused = new Map([['status="500",code="internal_error"', 0]]);
 
   delivered(messages: number, bytes: number): void {
     this.#delivered += messages;

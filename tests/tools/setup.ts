@@ -59,6 +59,8 @@ if (Deno.args.includes("--hard")) {
       args: ["-c", `import ${name}`],
       packages: [`python3-${name}`],
     })),
+    // Checks queries and alert rules.
+    { name: "promtool", path: "promtool", args: ["--version"], packages: ["prometheus"] },
     // Sets the clock of a process.
     { name: "faketime", path: "faketime", args: ["--version"], packages: ["faketime"] },
     {
