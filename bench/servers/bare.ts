@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { Pacer } from "../../lib/base/pacer.ts";
+import { Pacer } from "../../lib/base/flush_pacer.ts";
 import { dataOf } from "../lib/wire.ts";
 
 /** Most messages per flush. */

@@ -12,7 +12,7 @@ import type { Engine, Local, Publication, Receipt, Replay } from "./engine.ts";
 import type { Message } from "./message.ts";
 import { type Metrics, noMetrics } from "./metrics.ts";
 import { Outbox } from "./outbox.ts";
-import { type Flush, Pacer } from "../base/pacer.ts";
+import { type Flush, Pacer } from "../base/flush_pacer.ts";
 import type { Sink } from "./sink.ts";
 import { Subscriber, type SubscriberContext, type SubscriberOptions } from "./subscriber.ts";
 import { Subscription } from "./subscription.ts";

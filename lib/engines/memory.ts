@@ -6,7 +6,7 @@
 import { Chain } from "../base/chain.ts";
 import { epochs, sinceStart } from "../base/clock.ts";
 import { type Key, keyOf } from "../base/key.ts";
-import { afterOthers } from "../base/turn.ts";
+import { afterOthers } from "../base/event_loop.ts";
 import type { Cursor } from "../core/cursor.ts";
 import {
   type ChannelInfo,

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Timed, TimerWheel } from "../base/timer_wheel.ts";
-import { turn } from "../base/turn.ts";
+import { turn } from "../base/event_loop.ts";
 import { quote, Refusal, RETRY_AFTER } from "../core/refusal.ts";
 import { checkTransfer, contentOf, textOf } from "./content.ts";
 

@@ -5,7 +5,7 @@
  */
 import type { Grant } from "../access/access.ts";
 import type { Pace } from "../access/rate_limit.ts";
-import { SLICE_MS, turn } from "../base/turn.ts";
+import { SLICE_MS, turn } from "../base/event_loop.ts";
 import type { Publication, Receipt } from "../core/engine.ts";
 import { checkData, checkName, checkType } from "../core/names.ts";
 import { Refusal } from "../core/refusal.ts";

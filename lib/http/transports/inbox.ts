@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { afterOthers } from "../../base/turn.ts";
+import { afterOthers } from "../../base/event_loop.ts";
 
 /** Time that all sockets together get in one turn of the event loop, in milliseconds. */
 const TURN_MS = 10;

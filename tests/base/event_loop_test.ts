@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { SLICE_MS, turn } from "../../lib/base/turn.ts";
+import { SLICE_MS, turn } from "../../lib/base/event_loop.ts";
 
 Deno.test("turn() lets a server answer others during long work", async () => {
   let slices = 0;

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { Pacer } from "../../lib/base/pacer.ts";
+import { Pacer } from "../../lib/base/flush_pacer.ts";
 
 /** A pacer whose time stands still, and what it waits for. */
 function makePacer() {
