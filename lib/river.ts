@@ -142,9 +142,6 @@ export const DEFAULTS: RiverLimits = {
   heartbeat: 25_000,
 };
 
-/** The share of `maxConnections` that one client address has, where it is `auto`. */
-const CLIENT_SHARE = 1 / 4;
-
 /** The connection of a request that came over none. */
 const NO_CONNECTION: Connection = {
   remoteAddr: { transport: "tcp", hostname: "127.0.0.1", port: 0 },
@@ -183,7 +180,6 @@ const NO_CONNECTION: Connection = {
 export function createRiver(options: RiverOptions = {}): RiverServer {
   const limits = { ...DEFAULTS, ...limitsIn(options) };
   const access = new Access(options);
-  const appLimits = appLimitsOf(limits, options.trustProxy);
   const { engine = new MemoryEngine(limits), report = () => {}, warn = () => {} } = options;
   const metrics = new PrometheusMetrics();
   const wheel = new TimerWheel();
@@ -203,7 +199,7 @@ export function createRiver(options: RiverOptions = {}): RiverServer {
     bodies: new BodyReader(wheel, limits),
     warnings,
     access,
-    limits: appLimits,
+    limits,
   });
   return {
     // Two parameters and no default value: the runtime gives no connection to a function of length
@@ -220,9 +216,8 @@ export function createRiver(options: RiverOptions = {}): RiverServer {
     reload(options) {
       const changed = limitsIn(options);
       access.replace(options);
-      // The engine and the readers of bodies look at the one object, the routes at the other.
+      // The engine, the readers of bodies and the routes look at this one object.
       Object.assign(limits, changed);
-      Object.assign(appLimits, appLimitsOf(limits, options.trustProxy));
       app.reload();
     },
     leave: () => app.leave(),
@@ -246,7 +241,7 @@ export function createRiver(options: RiverOptions = {}): RiverServer {
  *
  * @throws {TypeError} If one is not a number of at least 0.
  */
-function limitsIn(options: RiverOptions): Partial<RiverLimits> {
+function limitsIn(options: RiverOptions): Partial<RiverLimits> & { trustProxy: boolean } {
   const keys = Object.keys(DEFAULTS) as (keyof RiverLimits)[];
   const given = keys.filter((key) => options[key] !== undefined);
   for (const key of given) {
@@ -255,18 +250,8 @@ function limitsIn(options: RiverOptions): Partial<RiverLimits> {
       typeof value === "number" && value >= 0;
     if (!fits) throw new TypeError(`Bad ${key}: expected a number of at least 0, got ${value}`);
   }
-  return Object.fromEntries(given.map((key) => [key, options[key]]));
-}
-
-/** The limits as the routes want them. */
-function appLimitsOf(limits: RiverLimits, trustProxy = false) {
-  const { maxConnections, maxConnectionsPerClient: perClient } = limits;
-  const own = Math.ceil(maxConnections * CLIENT_SHARE);
   return {
-    ...limits,
-    maxConnectionsPerClient: perClient === "auto" ? own : perClient,
-    // A loopback address may be a proxy that is not trusted, or any program: not one client.
-    sparesLoopback: perClient === "auto" && !trustProxy,
-    trustProxy,
+    trustProxy: options.trustProxy ?? false,
+    ...Object.fromEntries(given.map((key) => [key, options[key]])),
   };
 }

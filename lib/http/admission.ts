@@ -15,10 +15,8 @@ import type { Call } from "./call.ts";
 export interface AdmissionLimits {
   /** Most subscribers at a time. */
   readonly maxConnections: number;
-  /** Most subscribers of one client address. 0: no limit. */
-  readonly maxConnectionsPerClient: number;
-  /** Whether loopback addresses are exempt from that limit. */
-  readonly sparesLoopback: boolean;
+  /** Most subscribers of one client address. 0: no limit. `auto`: a quarter of `maxConnections`. */
+  readonly maxConnectionsPerClient: number | "auto";
   /** Messages per second and client address. 0: no limit. */
   readonly publishRate: number;
   /** Subscriptions and sockets per second and client address. 0: no limit. */
@@ -28,6 +26,9 @@ export interface AdmissionLimits {
   /** Longest life of a subscriber, in milliseconds. 0: no end. */
   readonly clientTimeout: number;
 }
+
+/** The share of all connections that one client may have unless the operator sets a number. */
+const CLIENT_SHARE = 1 / 4;
 
 /** Where a request comes from. */
 export type Comer = Pick<Call, "request" | "connection">;
@@ -70,6 +71,12 @@ export class Admission {
   /** Whether the server is about to leave, although it still serves: `/healthz` says so. */
   leaving = false;
 
+  /** Most subscribers of one client address. */
+  get maxPerClient(): number {
+    const { maxConnections, maxConnectionsPerClient: set } = this.#limits;
+    return set === "auto" ? Math.ceil(maxConnections * CLIENT_SHARE) : set;
+  }
+
   /** Whether the server shuts down, so that nobody is admitted. */
   get draining(): boolean {
     return this.#drained !== undefined;
@@ -106,7 +113,7 @@ export class Admission {
    * @throws {Refusal} 429 if its client has too many or comes too often, 503 if all have too many.
    */
   enter(comer: Comer): () => void {
-    const { maxConnections, maxConnectionsPerClient, trustProxy } = this.#limits;
+    const { maxConnections, trustProxy } = this.#limits;
     if (this.#connectionLimit.enabled) {
       const address = this.addressOf(comer);
       checkRate(this.#connectionLimit, address, "subscriptions a second (--connection-rate)");
@@ -114,11 +121,11 @@ export class Admission {
     }
     const client = this.#countedClient(comer);
     const count = client === undefined ? 0 : this.#clients.get(client) ?? 0;
-    if (client !== undefined && count >= maxConnectionsPerClient) {
+    if (client !== undefined && count >= this.maxPerClient) {
       throw new Refusal(
         429,
         "too_many_connections",
-        `One client address is allowed ${maxConnectionsPerClient} subscribers ` +
+        `One client address is allowed ${this.maxPerClient} subscribers ` +
           "(--max-connections-per-client)" +
           (trustProxy ? "" : "; behind a proxy, --trust-proxy tells clients apart"),
         { "retry-after": RETRY_AFTER },
@@ -188,9 +195,11 @@ export class Admission {
 
   /** The client whose subscribers are counted. Undefined if they are not. */
   #countedClient(comer: Comer): Key | undefined {
-    const { maxConnectionsPerClient, sparesLoopback } = this.#limits;
+    const { maxConnectionsPerClient, trustProxy } = this.#limits;
     if (maxConnectionsPerClient === 0) return undefined;
-    if (sparesLoopback && isLoopback(comer.connection.remoteAddr.hostname)) return undefined;
+    // A loopback address may be a proxy that is not trusted, or any program: not one client.
+    const spared = maxConnectionsPerClient === "auto" && !trustProxy;
+    if (spared && isLoopback(comer.connection.remoteAddr.hostname)) return undefined;
     return keyOf(this.addressOf(comer));
   }
 }

@@ -172,8 +172,9 @@ function processReadings({ takeLag }: Parts): Reading[] {
 }
 
 /** The version, and the limits in force: what is used can be compared with them. */
-function limitsText({ version, limits }: Parts): string {
-  const rows = Object.entries(limits)
+function limitsText({ version, limits, admission }: Parts): string {
+  const shown = { ...limits, maxConnectionsPerClient: admission.maxPerClient };
+  const rows = Object.entries(shown)
     .filter((row): row is [string, number] => typeof row[1] === "number" && row[1] < Infinity)
     .map(([key, value]) => {
       const name = key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
