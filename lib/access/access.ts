@@ -5,6 +5,7 @@
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { quote, Refusal } from "../core/refusal.ts";
+import { credentialOf } from "./credentials.ts";
 import { isLocal } from "./local.ts";
 import { Origins } from "./origins.ts";
 import { BadTokenError, type Rights, Tokens } from "./tokens.ts";
@@ -31,8 +32,6 @@ export interface Grant {
    */
   refusal(action: string, channel?: string): Refusal;
 }
-
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** The grant of a client that holds the key, or needs no credential. */
 const EVERYTHING: Grant = {
@@ -163,7 +162,7 @@ export class Access {
    */
   grant(headers: Headers, token: string | undefined, embeddable = false): Grant | Promise<Grant> {
     if (this.open) return EVERYTHING;
-    const credential = bearerOf(headers) ?? token ?? this.#cookieOf(headers, embeddable);
+    const credential = credentialOf(headers, token, this.origins, embeddable);
     if (credential === undefined) return this.#stranger();
     if (this.#keyDigest !== undefined && timingSafeEqual(digest(credential), this.#keyDigest)) {
       return EVERYTHING;
@@ -189,35 +188,6 @@ export class Access {
       expires: Infinity,
       refusal: (action) => unauthorized(action, reason),
     };
-  }
-
-  /**
-   * The token in the cookie. It does not count if the browser may have sent it for a page that is
-   * not trusted, or that only `--origin *` lets in: the cookie belongs to the visitor, not to the
-   * page.
-   */
-  #cookieOf(headers: Headers, embeddable: boolean): string | undefined {
-    const cookies = headers.get("cookie");
-    if (cookies === null) return undefined;
-    const token = /(?:^|; ?)river_token=([^;]*)/.exec(cookies)?.[1];
-    if (token === undefined || token === "") return undefined;
-    return this.origins.comesFromTrusted(headers, embeddable) ? token : undefined;
-  }
-}
-
-/** The token in the header `Authorization`. */
-function bearerOf(headers: Headers): string | undefined {
-  const bearer = /^Bearer +(.+)$/i.exec(headers.get("authorization") ?? "")?.[1];
-  // Headers come as Latin-1. A key beyond ASCII was sent as UTF-8.
-  return bearer === undefined || !/[^\0-\x7f]/.test(bearer) ? bearer : utf8Of(bearer);
-}
-
-/** A text whose bytes came as Latin-1, read as UTF-8; as it is if it is not UTF-8. */
-function utf8Of(latin1: string): string {
-  try {
-    return utf8.decode(Uint8Array.from(latin1, (char) => char.charCodeAt(0)));
-  } catch {
-    return latin1;
   }
 }
 

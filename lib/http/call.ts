@@ -94,10 +94,6 @@ export const RECEIPT_HEADERS = { "content-type": "application/json" };
 /** Headers of other answers in JSON. */
 export const JSON_HEADERS: Readonly<Record<string, string>> = { ...RECEIPT_HEADERS, ...PRIVATE };
 
-/** Bounds of the delay that clients are told before they come back. Each is told another delay. */
-const MIN_RETRY_MS = 1000;
-const MAX_RETRY_MS = 3000;
-
 /**
  * Answers with the grant of the client. Returns a promise only if its token is new to this process.
  *
@@ -185,12 +181,4 @@ export function refusalResponse({ status, code, message, headers }: Refusal): Re
     status,
     headers: { "content-type": "application/json", ...PRIVATE, ...headers },
   });
-}
-
-/**
- * A delay for clients that have to come back, in milliseconds. Random, so that they do not come at
- * once.
- */
-export function retryMs(): number {
-  return Math.round(MIN_RETRY_MS + Math.random() * (MAX_RETRY_MS - MIN_RETRY_MS));
 }

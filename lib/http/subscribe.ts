@@ -9,7 +9,7 @@ import type { Join } from "../core/hub.ts";
 import type { Format } from "../core/message.ts";
 import { badParameter, internalError, quote, Refusal } from "../core/refusal.ts";
 import type { Subscriber } from "../core/subscriber.ts";
-import { type Call, granted, parseUrl, type Parts, retryMs, STREAM_HEADERS } from "./call.ts";
+import { type Call, granted, parseUrl, type Parts, STREAM_HEADERS } from "./call.ts";
 import { KNOWN, type Name, Params, readParams, type RequestLimits, wholeNumber } from "./params.ts";
 import {
   EVENT_STREAM,
@@ -21,6 +21,7 @@ import {
   sseOfMany,
   sseV1,
 } from "./transports/formats.ts";
+import { retryMs } from "./transports/retry.ts";
 import { StreamSink } from "./transports/stream_sink.ts";
 
 /** Longest JSONP callback, in characters. */

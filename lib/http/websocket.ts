@@ -7,10 +7,11 @@ import type { Grant } from "../access/access.ts";
 import { MAX_TIMER_MS } from "../base/clock.ts";
 import type { Join } from "../core/hub.ts";
 import { quote, Refusal } from "../core/refusal.ts";
-import { type Call, granted, noteRefusal, type Parts, retryMs } from "./call.ts";
+import { type Call, granted, noteRefusal, type Parts } from "./call.ts";
 import { Params } from "./params.ts";
 import { checkMaySubscribe, joinsOf } from "./subscribe.ts";
 import { LineSession } from "./transports/line_session.ts";
+import { retryMs } from "./transports/retry.ts";
 import { PlainSession, type SessionContext } from "./transports/socket_session.ts";
 import { LineSocketSink, PlainSocketSink, RawSocketSink } from "./transports/socket_sink.ts";
 

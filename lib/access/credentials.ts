@@ -1,0 +1,52 @@
+/**
+ * Where a client shows its key or token, and which counts if there are several.
+ *
+ * @module
+ */
+import type { Origins } from "./origins.ts";
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/**
+ * The key or token of a client. Undefined if it shows none.
+ *
+ * @param token The parameter `token`. The header `Authorization` wins over it, and it wins over the cookie.
+ * @param embeddable Whether a page would gain by making a visitor's browser send this request. The cookie
+ * then counts only if the browser says that the page is trusted.
+ */
+export function credentialOf(
+  headers: Headers,
+  token: string | undefined,
+  origins: Origins,
+  embeddable: boolean,
+): string | undefined {
+  return bearerOf(headers) ?? token ?? cookieOf(headers, origins, embeddable);
+}
+
+/** The token in the header `Authorization`. */
+function bearerOf(headers: Headers): string | undefined {
+  const bearer = /^Bearer +(.+)$/i.exec(headers.get("authorization") ?? "")?.[1];
+  // Headers come as Latin-1. A key beyond ASCII was sent as UTF-8.
+  return bearer === undefined || !/[^\0-\x7f]/.test(bearer) ? bearer : utf8Of(bearer);
+}
+
+/** A text whose bytes came as Latin-1, read as UTF-8; as it is if it is not UTF-8. */
+function utf8Of(latin1: string): string {
+  try {
+    return utf8.decode(Uint8Array.from(latin1, (char) => char.charCodeAt(0)));
+  } catch {
+    return latin1;
+  }
+}
+
+/**
+ * The token in the cookie. It does not count if the browser may have sent it for a page that is not
+ * trusted, or that only `--origin *` lets in: the cookie belongs to the visitor, not to the page.
+ */
+function cookieOf(headers: Headers, origins: Origins, embeddable: boolean): string | undefined {
+  const cookies = headers.get("cookie");
+  if (cookies === null) return undefined;
+  const token = /(?:^|; ?)river_token=([^;]*)/.exec(cookies)?.[1];
+  if (token === undefined || token === "") return undefined;
+  return origins.comesFromTrusted(headers, embeddable) ? token : undefined;
+}
