@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { Chain } from "../base/chain.ts";
 import { epochs, sinceStart } from "../base/clock.ts";
 import { type Key, keyOf } from "../base/key.ts";
 import { afterOthers } from "../base/event_loop.ts";
@@ -23,6 +22,7 @@ import {
 import { utf8Length } from "../core/message.ts";
 import { ChannelLog, nextMessage, withType } from "./channel_log.ts";
 import { checkShare, heldBytes, Holdings, SharedText } from "./cost.ts";
+import { Evictable } from "./eviction.ts";
 import type { KeptMessage } from "./history.ts";
 import { idKey, type ReceiptLimits, Receipts } from "./receipts.ts";
 
@@ -40,13 +40,6 @@ export interface MemoryLimits extends ReceiptLimits {
 
 /** The share of all memory that the messages of one request may take. */
 const BATCH_SHARE = 1 / 4;
-/**
- * The order of last touches may be wrong by this share of the time that history is kept, but at
- * most by this many milliseconds. Moving a channel to the end of the list accesses the memory of
- * two others. With very many channels, that would double the cost of each publish.
- */
-const TOUCH_SHARE = 1 / 64;
-const MAX_TOUCH_MS = 60_000;
 /** How often expired channels are dropped, in milliseconds. */
 const SWEEP_MS = 1000;
 /** Maximum number of channels dropped and keys forgotten per turn of the event loop. */
@@ -57,16 +50,11 @@ const LIST_COUNT = 10_000;
 /** Keeps everything in this process. Answers at once. */
 export class MemoryEngine implements Engine {
   readonly #limits: MemoryLimits;
-  readonly #touchMs: number;
   readonly #now: () => number;
   readonly #newEpoch: () => string;
   /** All channels, whether published to or only watched. */
   readonly #logs = new Map<Key, ChannelLog>();
-  /**
-   * The channels that count against the limits: all except those that are watched and keep nothing.
-   * Forgetting those would free nothing, and they must not keep other channels out.
-   */
-  readonly #counted = new Chain<ChannelLog>();
+  readonly #counted: Evictable;
   readonly #receipts: Receipts;
   readonly #holdings = new Holdings();
   #local!: Local;
@@ -97,7 +85,7 @@ export class MemoryEngine implements Engine {
     } = {},
   ) {
     this.#limits = limits;
-    this.#touchMs = Math.min(limits.historyTtl * TOUCH_SHARE, MAX_TOUCH_MS);
+    this.#counted = new Evictable(limits, this.#holdings);
     this.#receipts = new Receipts(limits);
     this.#now = now;
     this.#newEpoch = newEpoch;
@@ -154,16 +142,17 @@ export class MemoryEngine implements Engine {
       log = this.#create(channel);
     }
     log.watched = true;
-    if (log.length === 0 && this.#counted.has(log)) this.#stopCounting(log);
+    if (log.length === 0 && this.#counted.has(log)) this.#counted.remove(log);
   }
 
   unwatch(channel: string): void {
     const log = this.#logs.get(keyOf(channel));
     if (log === undefined) return;
     log.watched = false;
-    if (this.#counted.has(log)) this.#touch(log);
-    else if (log.seq > 0 && this.#counted.size < this.#limits.maxChannels) this.#startCounting(log);
-    else this.#drop(log);
+    if (this.#counted.has(log)) this.#counted.touch(log, this.#now());
+    else if (log.seq > 0 && this.#counted.size < this.#limits.maxChannels) {
+      this.#counted.add(log, this.#now());
+    } else this.#drop(log);
   }
 
   info(channel: string): ChannelInfo | undefined {
@@ -229,7 +218,7 @@ export class MemoryEngine implements Engine {
     for (let log = this.#counted.oldest; log !== undefined; log = this.#counted.oldest) {
       if (log.touched > now - this.#limits.historyTtl || --budget < 0) break;
       this.#expire(log);
-      // `touched` lags by up to `#touchMs`, so this channel is not idle yet. All behind it were
+      // `touched` lags (see `Evictable`), so this channel is not idle yet. All behind it were
       // touched later, so stop here.
       if (log.length > 0) break;
       this.#dropUnlessWatched(log);
@@ -285,7 +274,7 @@ export class MemoryEngine implements Engine {
       );
     }
     const admitted = log ?? this.#create(channel);
-    this.#startCounting(admitted);
+    this.#counted.add(admitted, this.#now());
     return admitted;
   }
 
@@ -317,55 +306,22 @@ export class MemoryEngine implements Engine {
 
   #drop(log: ChannelLog): void {
     this.#logs.delete(keyOf(log.channel));
-    if (this.#counted.has(log)) this.#stopCounting(log);
+    if (this.#counted.has(log)) this.#counted.remove(log);
     if (log.seq > 0) this.#epoch = this.#newEpoch();
   }
 
   /** Drops a channel that keeps nothing. If it is watched, it stays but no longer counts. */
   #dropUnlessWatched(log: ChannelLog): void {
     if (!log.watched) this.#drop(log);
-    else if (this.#counted.has(log)) this.#stopCounting(log);
-  }
-
-  #startCounting(log: ChannelLog): void {
-    log.touched = this.#now();
-    this.#counted.add(log);
-    this.#holdings.held += log.cost;
-  }
-
-  #stopCounting(log: ChannelLog): void {
-    this.#counted.remove(log);
-    this.#holdings.held -= log.cost;
+    else if (this.#counted.has(log)) this.#counted.remove(log);
   }
 
   #store(log: ChannelLog, message: KeptMessage): void {
     log.push(message, this.#limits.history, this.#holdings);
     log.trim(Infinity, message.time - this.#limits.historyTtl, this.#holdings);
-    if (message.time - log.touched >= this.#touchMs || log === this.#counted.oldest) {
-      this.#touch(log, message.time);
-    }
-    while (this.#holdings.held > this.#limits.maxMemory) {
-      const longestIdle = this.#counted.oldest!;
-      if (this.#isBusy(longestIdle, log)) {
-        this.#touch(longestIdle, message.time);
-        continue;
-      }
-      // It may be empty: its messages expired, or were gone before its last subscriber left.
-      longestIdle.trim(longestIdle.length - 1, -Infinity, this.#holdings);
-      if (longestIdle.length > 0) continue;
-      // All other channels are gone. The message alone exceeds the limit, so it is not kept either.
-      if (longestIdle === log) break;
-      this.#dropUnlessWatched(longestIdle);
-    }
-  }
-
-  /**
-   * Whether the channel that was touched longest ago has been published to since. If so, other
-   * channels have been idle for longer. If it is `log`, it was published to just now.
-   */
-  #isBusy(longestIdle: ChannelLog, log: ChannelLog): boolean {
-    if (longestIdle === log) return this.#counted.size > 1;
-    return longestIdle.newest !== undefined && longestIdle.newest.time > longestIdle.touched;
+    this.#counted.used(log, message.time);
+    if (this.#holdings.held <= this.#limits.maxMemory) return;
+    this.#counted.makeRoom(log, message.time, (emptied) => this.#dropUnlessWatched(emptied));
   }
 
   #expire(log: ChannelLog): void {
@@ -381,10 +337,5 @@ export class MemoryEngine implements Engine {
       epoch: log.epoch,
       history: { messages: length, bytes, oldest: oldest?.seq ?? null },
     };
-  }
-
-  #touch(log: ChannelLog, now: number = this.#now()): void {
-    log.touched = now;
-    this.#counted.touch(log);
   }
 }
