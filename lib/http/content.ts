@@ -56,6 +56,42 @@ export function checkTransfer(headers: Headers): void {
   );
 }
 
+/** The type of a form. */
+export const FORM = "application/x-www-form-urlencoded";
+/** The type of a JSON object. */
+export const JSON_OBJECT = "application/json";
+/** The type of one JSON object per line, as river recommends it. */
+export const NDJSON = "application/x-ndjson";
+/** The types of a body with one JSON object per line: none is registered, so clients use several. */
+const JSON_LINES: readonly string[] = [
+  NDJSON,
+  "application/ndjson",
+  "application/jsonl",
+  "application/x-jsonlines",
+  "application/jsonlines",
+];
+
+/** Whether a body of this type holds one JSON object per line. */
+export function isJsonLines(type: string): boolean {
+  return JSON_LINES.includes(type);
+}
+
+/** Whether a body of this type is JSON that may hold parameters. */
+export function isJson(type: string): boolean {
+  return type === JSON_OBJECT;
+}
+
+/** Whether the type of the body allows parameters, and so a token among them. */
+export function mayHoldToken(headers: Headers): boolean {
+  try {
+    checkTransfer(headers);
+    const { type } = contentOf(headers);
+    return type === FORM || type === JSON_OBJECT;
+  } catch {
+    return false;
+  }
+}
+
 /** The character encoding in the parameters of a `Content-Type`. UTF-8 if there is none. */
 function charsetOf(parameters: string): string {
   const [, quoted, bare] = /;\s*charset\s*=\s*(?:"([^"]*)"|([^\s;"]*))/i.exec(parameters) ?? [];

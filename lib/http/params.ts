@@ -11,7 +11,7 @@ import { checkName } from "../core/names.ts";
 import { badParameter, quote, Refusal } from "../core/refusal.ts";
 import { mayMean } from "./aliases.ts";
 import type { BodyReader } from "./body.ts";
-import { checkTransfer, contentOf } from "./content.ts";
+import { FORM, JSON_OBJECT, mayHoldToken, NDJSON } from "./content.ts";
 import { parseObject } from "./json.ts";
 
 /** Most parameters in a query string or form. */
@@ -254,39 +254,6 @@ export function readParams(
     addBody(query, text, type);
     return query;
   }, stranger);
-}
-
-const FORM = "application/x-www-form-urlencoded";
-const JSON_OBJECT = "application/json";
-const NDJSON = "application/x-ndjson";
-/** The types of a body with one JSON object per line: none is registered, so clients use several. */
-const JSON_LINES: readonly string[] = [
-  NDJSON,
-  "application/ndjson",
-  "application/jsonl",
-  "application/x-jsonlines",
-  "application/jsonlines",
-];
-
-/** Whether a body of this type holds one JSON object per line. */
-export function isJsonLines(type: string): boolean {
-  return JSON_LINES.includes(type);
-}
-
-/** Whether a body of this type is JSON that may hold parameters. */
-export function isJson(type: string): boolean {
-  return type === JSON_OBJECT;
-}
-
-/** Whether the type of the body allows parameters, and so a token among them. */
-export function mayHoldToken(headers: Headers): boolean {
-  try {
-    checkTransfer(headers);
-    const { type } = contentOf(headers);
-    return type === FORM || type === JSON_OBJECT;
-  } catch {
-    return false;
-  }
 }
 
 /** Adds the parameters of a body. False if its type has none. */

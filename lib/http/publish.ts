@@ -12,16 +12,9 @@ import { Refusal } from "../core/refusal.ts";
 import { checkPace } from "./admission.ts";
 import type { BodyReader } from "./body.ts";
 import { type Call, granted, json, JSON_HEADERS, type Parts, RECEIPT_HEADERS } from "./call.ts";
+import { isJson, isJsonLines, mayHoldToken } from "./content.ts";
 import { parseJson } from "./json.ts";
-import {
-  addBody,
-  isJson,
-  isJsonLines,
-  mayHoldToken,
-  type Name,
-  Params,
-  type RequestLimits,
-} from "./params.ts";
+import { addBody, type Name, Params, type RequestLimits } from "./params.ts";
 
 /** The optional parameters of `/publish`. */
 const PUBLISH: readonly Name[] = ["id", "type", "token"];
