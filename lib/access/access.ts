@@ -1,5 +1,5 @@
 /**
- * Who may publish, subscribe and operate: the key and tokens.
+ * Decides who may publish, subscribe and operate: by the key or by tokens.
  *
  * @module
  */
@@ -10,25 +10,25 @@ import { isLocal } from "./local.ts";
 import { Origins } from "./origins.ts";
 import { BadTokenError, type Rights, Tokens } from "./tokens.ts";
 
-/** What one client may do. */
+/** The rights of one client. */
 export interface Grant {
-  /** Whether it needs no credential, or shows a valid one. */
+  /** Whether the client needs no credential, or shows a valid one. */
   readonly valid: boolean;
-  /** Whether it shows a valid credential, or the server needs none at all. */
+  /** Whether the client shows a valid credential, or the server has neither a key nor a secret. */
   readonly trusted: boolean;
-  /** May publish to this channel. */
+  /** Whether the client may publish to this channel. */
   mayPublish(channel: string): boolean;
-  /** May subscribe to this channel. */
+  /** Whether the client may subscribe to this channel. */
   maySubscribe(channel: string): boolean;
-  /** May list and reset channels, and read the metrics. */
+  /** Whether the client may list and reset channels, and read the metrics. */
   readonly mayOperate: boolean;
-  /** When it ends, in milliseconds since 1970. `Infinity`: never. */
+  /** When the grant expires, in milliseconds since 1970. `Infinity`: never. */
   readonly expires: number;
   /**
-   * The refusal of an action that it does not allow.
+   * The refusal of an action that the grant does not allow.
    *
-   * @param action What the client wants: `publish`, for example.
-   * @param channel The channel that it does not allow, if that is the reason.
+   * @param action A verb for the message, for example `publish`.
+   * @param channel The channel that the grant does not cover, if that is the reason.
    */
   refusal(action: string, channel?: string): Refusal;
 }
@@ -75,7 +75,7 @@ class TokenGrant implements Grant {
     const reason = `The token does not allow you to ${action}${object}`;
     const code = channel === undefined ? "forbidden" : "channel_not_allowed";
     return new Refusal(403, code, reason, {
-      // A header holds no more than Latin-1: the name of the channel is in the body.
+      // A header can hold only Latin-1, so the channel's name is in the body alone.
       "www-authenticate": challenge(
         "insufficient_scope",
         `the token does not allow you to ${action}`,
@@ -86,58 +86,64 @@ class TokenGrant implements Grant {
 
 /** The keys, secrets and origins that decide access. */
 export interface AccessOptions {
-  /** The key that allows everything. Without it, everybody may do what needs no token. */
+  /** The key that allows everything. Without it, anybody may do what needs no token. */
   readonly publishKey?: string;
   /**
-   * The secrets that tokens are signed with. If there is one, everything needs a token or the key.
+   * The secrets that tokens are signed with. With at least one secret, everything needs a token or
+   * the key.
    */
   readonly tokenSecrets?: readonly string[];
   /**
-   * Web origins that are allowed beside the server's own: `https://example.com`, `example.com` (any
-   * scheme and port), `*.example.com` (its subdomains) or `*`.
+   * Web origins that are allowed in addition to the server's own: `https://example.com`,
+   * `example.com` (any scheme and port), `*.example.com` (its subdomains) or `*`.
    */
   readonly origins?: readonly string[];
 }
 
-/** Decides who may do what. */
+/** Turns credentials into grants. */
 export class Access {
   #keyDigest: Uint8Array | undefined;
   #tokens: Tokens | undefined;
   /** Which web pages may talk to the server. */
   origins: Origins = new Origins([]);
 
-  /** Access with this key or these secrets, and from pages of these origins. */
+  /**
+   * Access with these keys, secrets and origins.
+   *
+   * @throws {TypeError} If a key or secret is empty, or a secret is too short.
+   */
   constructor(options: AccessOptions) {
     this.replace(options);
   }
 
   /**
-   * Decides by these keys, secrets and origins from now on. Requests under way keep the grant that they
-   * have.
+   * Replaces the key, the secrets and the origins. Requests that are already being handled keep
+   * their grant.
+   *
+   * @throws {TypeError} If a key or secret is empty, or a secret is too short.
    */
   replace({ publishKey, tokenSecrets = [], origins = [] }: AccessOptions): void {
     if ([publishKey, ...tokenSecrets].some((secret) => secret?.trim() === "")) {
       throw new TypeError("An empty key or secret protects nothing");
     }
-    // Whatever throws comes first, so that a mistake changes nothing.
+    // Do first what may throw, so that a mistake changes nothing.
     const tokens = tokenSecrets.length === 0 ? undefined : new Tokens(tokenSecrets);
     this.origins = new Origins(origins);
     this.#tokens = tokens;
     this.#keyDigest = publishKey === undefined ? undefined : digest(publishKey);
   }
 
-  /** Whether everybody may publish and subscribe, because there is neither a key nor a secret. */
+  /** Whether anybody may publish and subscribe, because there is neither a key nor a secret. */
   get open(): boolean {
     return this.#keyDigest === undefined && this.#tokens === undefined;
   }
 
   /**
-   * Admits operators. Without a key or secret, these are the programs on this machine. Requests
-   * from elsewhere or through a proxy are then refused, even with `--open`.
+   * Checks that a client is an operator. Without a key or secret, every program on this machine is
+   * one. Requests from elsewhere or through a proxy are then refused, even with `--open`.
    *
-   * @param grant What the client may do.
    * @param peer The address at the other end of the connection.
-   * @throws {Refusal} 401 or 403 for everybody else.
+   * @throws {Refusal} 401 or 403 if the client is not an operator.
    */
   checkOperator(grant: Grant, request: Request, peer: string): void {
     if (!grant.mayOperate) throw grant.refusal("see this");
@@ -152,13 +158,13 @@ export class Access {
   }
 
   /**
-   * The grant of a client. A promise only if its token is new to this process.
+   * The grant of a client. Returns a promise only if this process has not verified the token yet.
    *
-   * @param token The parameter `token`. The `Authorization` header wins over it, and it wins over
-   * the cookie.
-   * @param embeddable Whether a page would gain by making a visitor's browser send this request. A
-   * link, an image or a script is enough for that. The cookie then counts only if the browser says
-   * that the page is trusted.
+   * @param token The parameter `token`. The `Authorization` header takes precedence over it, and it
+   * takes precedence over the cookie.
+   * @param embeddable Whether a page could profit from making a visitor's browser send this
+   * request. A link, an image or a script is enough to send it. So the cookie counts only if the
+   * browser states that the page is trusted.
    */
   grant(headers: Headers, token: string | undefined, embeddable = false): Grant | Promise<Grant> {
     if (this.open) return EVERYTHING;
@@ -176,7 +182,7 @@ export class Access {
     });
   }
 
-  /** The grant of a client without a valid credential. Without tokens everybody may subscribe. */
+  /** The grant of a client without a valid credential. Without secrets, anybody may subscribe. */
   #stranger(reason?: BadTokenError): Grant {
     const maySubscribe = this.#tokens === undefined;
     return {
@@ -207,12 +213,12 @@ function unauthorized(action: string, reason?: BadTokenError): Refusal {
 /** The value of `WWW-Authenticate` (RFC 6750, 3). */
 function challenge(error?: string, reason = ""): string {
   if (error === undefined) return 'Bearer realm="river"';
-  // A quoted string must not hold quotes or backslashes.
+  // `error_description` must not contain quotes or backslashes.
   const description = reason.replaceAll(/["\\]/g, "'");
   return `Bearer realm="river", error="${error}", error_description="${description}"`;
 }
 
-/** Digests have one length, so comparing them takes the same time for all keys. */
+/** The digest of a key. All digests have the same length, so comparing them takes constant time. */
 function digest(key: string): Uint8Array {
   return createHash("sha256").update(key).digest();
 }

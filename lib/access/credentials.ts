@@ -1,5 +1,5 @@
 /**
- * Where a client shows its key or token, and which counts if there are several.
+ * Finds the key or token that a client shows, and decides which one counts if there are several.
  *
  * @module
  */
@@ -10,9 +10,10 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /**
  * The key or token of a client. Undefined if it shows none.
  *
- * @param token The parameter `token`. The header `Authorization` wins over it, and it wins over the cookie.
- * @param embeddable Whether a page would gain by making a visitor's browser send this request. The cookie
- * then counts only if the browser says that the page is trusted.
+ * @param token The parameter `token`. The `Authorization` header takes precedence over it, and it
+ * takes precedence over the cookie.
+ * @param embeddable Whether a page could profit from making a visitor's browser send this request.
+ * If so, the cookie counts only if the browser states that the page is trusted.
  */
 export function credentialOf(
   headers: Headers,
@@ -26,11 +27,11 @@ export function credentialOf(
 /** The token in the header `Authorization`. */
 function bearerOf(headers: Headers): string | undefined {
   const bearer = /^Bearer +(.+)$/i.exec(headers.get("authorization") ?? "")?.[1];
-  // Headers come as Latin-1. A key beyond ASCII was sent as UTF-8.
+  // The runtime decodes headers as Latin-1, but a key that is not ASCII was sent as UTF-8.
   return bearer === undefined || !/[^\0-\x7f]/.test(bearer) ? bearer : utf8Of(bearer);
 }
 
-/** A text whose bytes came as Latin-1, read as UTF-8; as it is if it is not UTF-8. */
+/** Decodes as UTF-8 a text that was decoded as Latin-1. Returns it unchanged if it is not UTF-8. */
 function utf8Of(latin1: string): string {
   try {
     return utf8.decode(Uint8Array.from(latin1, (char) => char.charCodeAt(0)));
@@ -41,7 +42,8 @@ function utf8Of(latin1: string): string {
 
 /**
  * The token in the cookie. It does not count if the browser may have sent it for a page that is not
- * trusted, or that only `--origin *` lets in: the cookie belongs to the visitor, not to the page.
+ * trusted. A page that only `--origin *` allows is not trusted either. The cookie belongs to the
+ * visitor, not to the page.
  */
 function cookieOf(headers: Headers, origins: Origins, embeddable: boolean): string | undefined {
   const cookies = headers.get("cookie");

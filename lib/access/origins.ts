@@ -1,5 +1,5 @@
 /**
- * Which web pages may talk to the server, and the CORS headers that tell their browser.
+ * Decides which web pages may use the server, and makes the CORS headers for their browsers.
  *
  * @module
  */
@@ -10,18 +10,18 @@ export class Origins {
   readonly #patterns: readonly string[];
 
   /**
-   * The server's own origin and these: `https://example.com`, `example.com` (any scheme and port),
-   * `*.example.com` (its subdomains) or `*`.
+   * Allows the server's own origin and these: `https://example.com`, `example.com` (any scheme and
+   * port), `*.example.com` (its subdomains) or `*`.
    */
   constructor(patterns: readonly string[]) {
     this.#patterns = patterns.map((pattern) => pattern.toLowerCase().replace(/\/$/, ""));
   }
 
   /**
-   * Checks that a web page of this origin may talk to the server.
+   * Checks that the page that sent a request may use the server.
    *
-   * @returns The origin. Undefined if the request does not come from a page.
-   * @throws {Refusal} 403 if it may not.
+   * @returns The origin of the page. Undefined if there is no `Origin` header.
+   * @throws {Refusal} 403 if the page may not use the server.
    */
   check(headers: Headers): string | undefined {
     const origin = headers.get("origin");
@@ -31,10 +31,10 @@ export class Origins {
 
   /**
    * Checks a request without `Origin`. Browsers load scripts (JSONP), images and links without it.
-   * But they tell that such a request comes from another site, and mostly from which. All of these
-   * are GET: with any other method, browsers send `Origin` (Fetch Standard, 3.2).
+   * But they report that a page of another origin caused such a request, and usually which origin.
+   * All of these are GET. With any other method, browsers send `Origin` (Fetch Standard, 3.2).
    *
-   * @throws {Refusal} 403 if it comes from a page of an origin that is not allowed.
+   * @throws {Refusal} 403 if the request comes from a page whose origin is not allowed.
    */
   checkEmbedding({ method, headers }: Request): void {
     if (method !== "GET") return;
@@ -42,7 +42,7 @@ export class Origins {
     if (origin !== undefined && !this.#isAllowed(origin, headers)) throw forbidden(origin);
   }
 
-  /** Whether an origin is the server's own or listed. `*` alone does not count. */
+  /** Whether an origin is the server's own or listed. The pattern `*` does not count. */
   trusts(origin: string, headers: Headers): boolean {
     const text = origin.toLowerCase();
     return isOwn(text, headers) ||
@@ -50,29 +50,28 @@ export class Origins {
   }
 
   /**
-   * Whether a browser sent this for a trusted page.
+   * Whether a browser sent a request for a trusted page.
    *
-   * @param strict If false, a request without a page, or from a client that is not a browser,
-   * counts too.
+   * @param strict If false, a request that no page caused, or that no browser sent, counts too.
    */
   comesFromTrusted(headers: Headers, strict: boolean): boolean {
     const origin = headers.get("origin");
     if (origin !== null) return this.trusts(origin, headers);
     const site = headers.get("sec-fetch-site");
     if (site === "same-origin") return true;
-    // Nothing else is certain: browsers send the site only to https and loopback addresses, and
-    // leave out `Referer` if the page asks for that.
+    // Nothing else is certain. Browsers send `Sec-Fetch-Site` only to https and loopback addresses,
+    // and they omit `Referer` if the page asks for that.
     if (strict) return false;
     const page = embedderOf(headers) ?? refererOf(headers);
     return site === "none" || page === undefined || this.trusts(page, headers);
   }
 
-  /** Adds the headers to `response` that let the page read it. */
+  /** Adds the headers that let a page of this origin read the response. */
   expose(response: Headers, request: Headers, origin: string): void {
     response.set("access-control-allow-origin", origin);
     response.set("vary", "Origin");
     response.set("access-control-expose-headers", "River-Cursor, Retry-After, WWW-Authenticate");
-    // A page that only `*` lets in must not read with its visitor's cookie.
+    // A page that only `*` allows must not read with its visitor's cookie.
     if (this.trusts(origin, request)) response.set("access-control-allow-credentials", "true");
   }
 
@@ -81,16 +80,16 @@ export class Origins {
   }
 }
 
-/** The headers that river itself reads. */
+/** The request headers that river itself reads. */
 const READ = "Authorization, Content-Type, Last-Event-ID";
-/** Most characters of a list of requested headers that is allowed as it is. */
+/** The longest list of requested headers that is allowed as it is, in characters. */
 const MAX_REQUESTED = 1024;
 
 /**
- * The headers of the answer to a preflight, beside those of `expose`.
+ * The headers of the answer to a preflight, in addition to those of `expose`.
  *
- * @param requested `Access-Control-Request-Headers`: an allowed page may send any header, since libraries
- * and tracing add some, and river ignores those that it does not know.
+ * @param requested The value of `Access-Control-Request-Headers`. An allowed page may send any
+ * header: libraries and tracing add some, and river ignores those that it does not know.
  */
 export function preflightHeaders(
   methods: string,
@@ -105,7 +104,7 @@ export function preflightHeaders(
   };
 }
 
-/** The origin of the page of another site that embeds the request. Undefined if there is none. */
+/** The origin of the page that embeds the request. Undefined if the server's own page does. */
 function embedderOf(headers: Headers): string | undefined {
   const site = headers.get("sec-fetch-site");
   return site === "cross-site" || site === "same-site" ? refererOf(headers) ?? "null" : undefined;
@@ -117,7 +116,8 @@ function refererOf(headers: Headers): string | undefined {
 }
 
 /**
- * The origin of the page that sent a request, or `null`, as browsers write it, if they do not tell.
+ * The origin of the page that sent a request. If the browser does not reveal it, the text `null`,
+ * as browsers write it.
  */
 export function pageOf(headers: Headers): string {
   return headers.get("origin") ?? refererOf(headers) ?? "null";
@@ -129,7 +129,7 @@ function isOwn(origin: string, headers: Headers): boolean {
   if (host === undefined) return false;
   return origin === `http://${host.replace(/:80$/, "")}` ||
     origin === `https://${host.replace(/:443$/, "")}` ||
-    // Browsers leave out the port of the scheme. Other clients may not.
+    // Browsers omit the scheme's default port. Other clients may send it.
     origin === `http://${host}` || origin === `https://${host}`;
 }
 

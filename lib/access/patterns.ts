@@ -5,19 +5,20 @@
  */
 
 /**
- * A set of patterns. A pattern is the name of a channel, or a prefix of names and `*`.
+ * A set of patterns. A pattern is the name of a channel, or a prefix of names followed by `*`.
  *
- * It holds sorted lists instead of a hash table: a lookup costs a few comparisons whatever the
- * names are, and names that a stranger chose cannot collide.
+ * The set holds sorted lists instead of a hash table. A lookup costs a few comparisons whatever the
+ * names are, and a client cannot choose names that collide.
  */
 export class Patterns {
   readonly #names: readonly string[];
   /**
-   * Without prefixes that a shorter one covers, so that only the last one before a name can fit it.
+   * A prefix that a shorter one covers is left out. So only the last prefix that does not sort
+   * after a name can match the name.
    */
   readonly #prefixes: readonly string[];
 
-  /** The set of these patterns. */
+  /** A set of these patterns. */
   constructor(patterns: readonly string[]) {
     this.#names = patterns.filter((pattern) => !pattern.endsWith("*")).sort();
     const prefixes: string[] = [];
@@ -28,7 +29,7 @@ export class Patterns {
     this.#prefixes = prefixes;
   }
 
-  /** Whether one of the patterns fits the channel. */
+  /** Whether one of the patterns matches the channel. */
   fit(channel: string): boolean {
     const prefix = lastUpTo(this.#prefixes, channel);
     return prefix !== undefined && channel.startsWith(prefix) ||
@@ -36,7 +37,7 @@ export class Patterns {
   }
 }
 
-/** The last of the sorted texts that does not come after `text`. Undefined if all do. */
+/** The last of the sorted texts that does not sort after `text`. Undefined if all of them do. */
 function lastUpTo(sorted: readonly string[], text: string): string | undefined {
   let from = 0;
   let to = sorted.length;

@@ -6,27 +6,27 @@
 import { type Key, keyOf } from "../base/key.ts";
 import { Recents } from "../base/recents.ts";
 
-/** How far an address may be ahead of its rate, in milliseconds. */
+/** How far an address may be ahead of its rate, in milliseconds: one second's worth at once. */
 const BURST_MS = 1000;
-/** Addresses that are remembered. The one that is idle longest is forgotten first. */
+/** The most addresses that are remembered. The one that was idle longest is forgotten first. */
 const MAX_ADDRESSES = 100_000;
 
 /**
  * The generic cell rate algorithm (ITU-T I.371), with a burst of one second's worth. For each
- * address it keeps one time: when everything that the address did would be done at the allowed
- * rate.
+ * address it keeps one point in time: when the address would be finished with everything that it
+ * did, had it kept to the allowed rate.
  */
 export class RateLimit {
-  /** How often an address may do it per second. 0: as often as it likes. */
+  /** How many actions an address is allowed per second. 0: no limit. */
   perSecond: number;
   readonly #now: () => number;
-  /** That time per address, in milliseconds. */
+  /** That point in time per address, in milliseconds of `#now`. */
   readonly #paidUntil: Recents<Key, number>;
 
   /**
-   * A limit of which nobody has used anything yet.
+   * A limit that no address has used yet.
    *
-   * @param options `now` returns milliseconds that never go back.
+   * @param options `now` returns milliseconds that never decrease.
    */
   constructor(
     perSecond: number,
@@ -45,12 +45,12 @@ export class RateLimit {
     return this.perSecond > 0;
   }
 
-  /** How many addresses are remembered. */
+  /** Number of addresses that are remembered. */
   get size(): number {
     return this.#paidUntil.size;
   }
 
-  /** How long an address must wait, in milliseconds. 0 if it need not. */
+  /** How long an address must wait, in milliseconds. 0 if it need not wait. */
   wait(address: string): number {
     const paidUntil = this.#paidUntil.get(keyOf(address));
     if (paidUntil === undefined) return 0;
@@ -58,8 +58,8 @@ export class RateLimit {
   }
 
   /**
-   * Notes that an address has done it so many times, after `wait` returned 0. If that is more than
-   * a second's worth at once, the address must wait longer afterwards.
+   * Counts actions of an address. Call it after `wait` returned 0. If they are more than a second's
+   * worth, the address must wait longer afterwards.
    */
   spend(address: string, times: number): void {
     if (!this.enabled) return;
@@ -74,21 +74,21 @@ export class RateLimit {
   }
 }
 
-/** The limit of one client. */
+/** A rate limit and the client that it is applied to. */
 export interface Pace {
   /** The limit for all clients. */
   readonly limit: RateLimit;
-  /** The address of the client. */
+  /** The client's address, as `clientAddress` returns it. */
   readonly address: string;
 }
 
 /**
- * The address under which a client is counted. IPv6 counts by its /64 network: one client has all
- * of it.
+ * The address under which a client is counted. An IPv6 address is counted by its /64 network,
+ * because one client usually has a whole one.
  *
  * @param peer The address at the other end of the connection.
- * @param forwarded `X-Forwarded-For`, if the proxy in front is trusted. The proxy wrote its last
- * item. The client may have written the others.
+ * @param forwarded `X-Forwarded-For`, if the proxy in front is trusted. Only the last item counts:
+ * the proxy wrote it, and the client may have written the others.
  */
 export function clientAddress(peer: string, forwarded: string | null): string {
   const last = forwarded?.slice(forwarded.lastIndexOf(",") + 1).trim();

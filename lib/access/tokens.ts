@@ -1,5 +1,5 @@
 /**
- * Tokens: JSON Web Tokens (RFC 7519) signed with HS256, made and read.
+ * Makes and reads tokens: JSON Web Tokens (RFC 7519) signed with HS256.
  *
  * @module
  */
@@ -8,13 +8,14 @@ import { Recents } from "../base/recents.ts";
 import { Patterns } from "./patterns.ts";
 
 /**
- * What a token allows. A pattern is the name of a channel, or a prefix of names and `*`. The claim
- * `river` of the token holds it, and the claim `exp` holds the time in seconds.
+ * The rights that a token states. A pattern is the name of a channel, or a prefix of names followed
+ * by `*`. In the token, the claim `river` holds everything except `expires`, which is the claim
+ * `exp`, in seconds.
  */
 export interface Claims {
-  /** Patterns of channels to publish to. */
+  /** Patterns of channels that it allows publishing to. */
   readonly publish: readonly string[];
-  /** Patterns of channels to subscribe to. */
+  /** Patterns of channels that it allows subscribing to. */
   readonly subscribe: readonly string[];
   /** Whether it allows reading channels and metrics, and resetting channels. */
   readonly operate: boolean;
@@ -22,58 +23,58 @@ export interface Claims {
   readonly expires: number;
 }
 
-/** The claims of a token, ready for use. */
+/** The rights of a verified token. */
 export interface Rights {
-  /** The channels to publish to. */
+  /** Channels that it allows publishing to. */
   readonly publish: Patterns;
-  /** The channels to subscribe to. */
+  /** Channels that it allows subscribing to. */
   readonly subscribe: Patterns;
   /** Whether it allows reading channels and metrics, and resetting channels. */
   readonly operate: boolean;
-  /** When it expires, leeway included, in milliseconds since 1970. `Infinity`: never. */
+  /** When it expires, including the leeway, in milliseconds since 1970. `Infinity`: never. */
   readonly expires: number;
 }
 
-/** A token that allows nothing. The message says why, and quotes nothing of the token. */
+/** A token that is not valid. The message says why, and quotes no part of the token. */
 export class BadTokenError extends Error {
   /** Names the error in logs and stack traces. */
   override name = "BadTokenError";
-  /** Stable, in snake_case: another token may help, or only a new one. */
+  /** A stable identifier in snake_case. */
   readonly code: "bad_token" | "token_expired";
 
-  /** A token that allows nothing, because of `message`. */
+  /** An error with this message and code. */
   constructor(message: string, code: "bad_token" | "token_expired" = "bad_token") {
     super(message);
     this.code = code;
   }
 }
 
-/** Least bytes of a secret: as many as the hash has (RFC 7518, 3.2). */
+/** The fewest bytes in a secret: as many as the hash has (RFC 7518, 3.2). */
 export const MIN_SECRET = 32;
-/** Most characters of a token. */
+/** The most characters in a token. */
 export const MAX_TOKEN = 8192;
-/** Most patterns in a token, to publish and to subscribe together. */
+/** The most patterns in a token, those for publishing and for subscribing together. */
 export const MAX_PATTERNS = 1000;
-/** How far the clock of the maker of a token may differ from ours, in seconds. */
+/** How far the clock of the machine that made a token may differ from ours, in seconds. */
 export const LEEWAY_S = 5;
-/** Valid tokens that are remembered, so that they need not be verified again. */
+/** The most valid tokens that are remembered, so that they need not be verified again. */
 const MAX_KNOWN = 4096;
 
 const utf8 = new TextEncoder();
 
 /**
- * Reads tokens that are signed with any of some secrets, so that a new secret can replace an old
- * one.
+ * Reads tokens that are signed with one of several secrets. While a new secret replaces an old one,
+ * both are valid.
  */
 export class Tokens {
   readonly #secrets: readonly Uint8Array[];
-  /** The rights of valid tokens. */
+  /** The rights of tokens that were verified. */
   readonly #known = new Recents<string, Rights>(MAX_KNOWN);
 
   /**
    * Reads tokens that are signed with one of these secrets.
    *
-   * @throws {TypeError} If one is shorter than `MIN_SECRET` bytes.
+   * @throws {TypeError} If a secret is shorter than `MIN_SECRET` bytes.
    */
   constructor(secrets: readonly string[]) {
     this.#secrets = secrets.map((secret) => utf8.encode(secret));
@@ -83,9 +84,9 @@ export class Tokens {
   }
 
   /**
-   * The rights of a token: at once if it is remembered, else a promise.
+   * The rights of a token. Returns a promise unless the token is remembered.
    *
-   * @throws {BadTokenError} Only by rejecting.
+   * @throws {BadTokenError} By rejecting, never by throwing, if the token is not valid.
    */
   read(token: string): Rights | Promise<Rights> {
     const known = this.#known.get(token);
@@ -124,8 +125,8 @@ export class Tokens {
 /**
  * Makes a token.
  *
- * @param secret At least `MIN_SECRET` bytes.
- * @throws {BadTokenError} By rejecting, if a server would refuse it for its length or its channels.
+ * @param secret Must have at least `MIN_SECRET` bytes.
+ * @throws {BadTokenError} By rejecting, if the token would be too long or list too many channels.
  */
 export async function mintToken(secret: string, claims: Claims): Promise<string> {
   const { expires, ...river } = claims;
@@ -149,7 +150,7 @@ function checkCount(patterns: number): void {
   );
 }
 
-/** Reads the claim. A mistake in it must not allow more than was meant. */
+/** Reads the claims. A malformed claim is an error, so that it never allows more than was meant. */
 function rightsOf(river: unknown, exp: number | undefined): Rights {
   if (typeof river !== "object" || river === null) {
     throw new BadTokenError('the claim "river" of the token is not an object');
