@@ -1,6 +1,6 @@
 /**
- * Admission: counts connections, for all clients and per client, and limits rates. At shutdown it
- * waits for the requests that it admitted.
+ * Admission: counts connections in total and per client, and limits rates. At shutdown it waits for
+ * the requests that it admitted.
  *
  * @module
  */
@@ -13,41 +13,43 @@ import type { Call } from "./call.ts";
 
 /** The limits that are checked before a client is admitted. */
 export interface AdmissionLimits {
-  /** Most subscribers at a time. */
+  /** The most subscribers at a time. */
   readonly maxConnections: number;
-  /** Most subscribers of one client address. 0: no limit. `auto`: a quarter of `maxConnections`. */
+  /**
+   * The most subscribers per client address. 0: no limit. `auto`: a quarter of `maxConnections`.
+   */
   readonly maxConnectionsPerClient: number | "auto";
-  /** Messages per second and client address. 0: no limit. */
+  /** The most messages per second and client address. 0: no limit. */
   readonly publishRate: number;
-  /** Subscriptions and sockets per second and client address. 0: no limit. */
+  /** The most subscriptions and sockets per second and client address. 0: no limit. */
   readonly connectionRate: number;
-  /** Whether a proxy in front sets `X-Forwarded-For`. */
+  /** Whether the last item of `X-Forwarded-For` is trusted: a proxy in front must set it. */
   readonly trustProxy: boolean;
-  /** Longest life of a subscriber, in milliseconds. 0: no end. */
+  /** The longest lifetime of a subscriber, in milliseconds. 0: no limit. */
   readonly clientTimeout: number;
 }
 
-/** The share of all connections that one client may have unless the operator sets a number. */
+/** The share of `maxConnections` that one client address may use if the limit is `auto`. */
 const CLIENT_SHARE = 1 / 4;
 
-/** Where a request comes from. */
+/** A request and the connection that it came over. */
 export type Comer = Pick<Call, "request" | "connection">;
 
-/** Counts connections as they come and go, and refuses those that are too many. */
+/** Counts connections as they come and go, and refuses those over a limit. */
 export class Admission {
   readonly #limits: AdmissionLimits;
   readonly #publishLimit: RateLimit;
   readonly #connectionLimit: RateLimit;
-  /** Requests that wait for something. */
+  /** Number of requests whose answer is not ready yet. */
   #busy = 0;
   /**
-   * Connections that a subscriber holds or held. A client that takes nothing may keep its
+   * Number of connections that a subscriber holds or held. A client that reads nothing may keep its
    * connection long after its subscriber was cut.
    */
   #connections = 0;
-  /** Connections of these that the runtime has leaked: their sockets never opened. */
+  /** Of these, connections that the runtime has leaked: their sockets never opened. */
   #lost = 0;
-  /** Connections per client, if that is limited. */
+  /** Number of connections per client, if there is a limit per client. */
   readonly #clients = new Map<Key, number>();
   #drained: PromiseWithResolvers<void> | undefined;
 
@@ -58,59 +60,60 @@ export class Admission {
     this.#connectionLimit = new RateLimit(limits.connectionRate);
   }
 
-  /** How many connections a subscriber holds or held. */
+  /** Number of connections that a subscriber holds or held. */
   get connections(): number {
     return this.#connections;
   }
 
-  /** How many connections of these the runtime has leaked. */
+  /** Of these, the number of connections that the runtime has leaked. */
   get lost(): number {
     return this.#lost;
   }
 
-  /** Whether the server is about to leave, although it still serves: `/healthz` says so. */
+  /** Whether the server is about to shut down. It still serves, but `/healthz` answers 503. */
   leaving = false;
 
-  /** Most subscribers of one client address. */
+  /** The most subscribers per client address. */
   get maxPerClient(): number {
     const { maxConnections, maxConnectionsPerClient: set } = this.#limits;
     return set === "auto" ? Math.ceil(maxConnections * CLIENT_SHARE) : set;
   }
 
-  /** Whether the server shuts down, so that nobody is admitted. */
+  /** Whether the server is shutting down, so that nobody is admitted. */
   get draining(): boolean {
     return this.#drained !== undefined;
   }
 
-  /** Takes new rates from its limits, which may have changed. */
+  /** Applies the rates in its limits again. Must be called after they have changed. */
   reload(): void {
     this.#publishLimit.perSecond = this.#limits.publishRate;
     this.#connectionLimit.perSecond = this.#limits.connectionRate;
   }
 
-  /** Admits nobody any more. Resolves when all requests and connections have ended. */
+  /** Admits nobody from now on. Resolves when all requests and connections have ended. */
   drain(): Promise<void> {
     this.#drained ??= Promise.withResolvers();
     this.#checkDrained();
     return this.#drained.promise;
   }
 
-  /** Counts a request that waits for something. */
+  /** Counts a request whose answer is not ready yet. `drain()` waits for it. */
   hold(): void {
     this.#busy++;
   }
 
-  /** Counts a request that no longer waits. */
+  /** Called once per `hold()`, when the request is answered. */
   release(): void {
     this.#busy--;
     this.#checkDrained();
   }
 
   /**
-   * Admits a subscriber and counts its connection. The returned function must be called once, when
-   * the connection has ended.
+   * Admits a subscriber and counts its connection. The caller must call the returned function once,
+   * when the connection has ended.
    *
-   * @throws {Refusal} 429 if its client has too many or comes too often, 503 if all have too many.
+   * @throws {Refusal} 429 if the client has too many connections or opens them too fast, 503 if
+   * there are too many connections in total.
    */
   enter(comer: Comer): () => void {
     const { maxConnections, trustProxy } = this.#limits;
@@ -153,8 +156,9 @@ export class Admission {
   }
 
   /**
-   * How long a subscriber lives at most, in milliseconds, if it asked for `timeout`, and what ends
-   * it.
+   * The longest lifetime of a subscriber, in milliseconds, and the reason why it ends then.
+   *
+   * @param timeout The lifetime that the client asked for, in milliseconds.
    */
   lifeOf(
     { expires }: Grant,
@@ -167,7 +171,7 @@ export class Admission {
       : { lifetime: most, endReason: "timeout" };
   }
 
-  /** How fast the client may publish. Undefined if there is no limit. */
+  /** The limit of the client's publish rate. Undefined if there is none. */
   paceOf(comer: Comer): Pace | undefined {
     if (!this.#publishLimit.enabled) return undefined;
     return { limit: this.#publishLimit, address: this.addressOf(comer) };
@@ -187,17 +191,18 @@ export class Admission {
     if (this.#busy === 0 && this.#connections === 0) this.#drained?.resolve();
   }
 
-  /** The address of a client, as the trusted proxy or the connection tells it. */
+  /** The address of the client, from the header of a trusted proxy or else from the connection. */
   addressOf({ request, connection }: Comer): string {
     const forwarded = this.#limits.trustProxy ? request.headers.get("x-forwarded-for") : null;
     return clientAddress(connection.remoteAddr.hostname, forwarded);
   }
 
-  /** The client whose subscribers are counted. Undefined if they are not. */
+  /** The client that a connection is counted for. Undefined if it is not counted per client. */
   #countedClient(comer: Comer): Key | undefined {
     const { maxConnectionsPerClient, trustProxy } = this.#limits;
     if (maxConnectionsPerClient === 0) return undefined;
-    // A loopback address may be a proxy that is not trusted, or any program: not one client.
+    // A loopback address may be a proxy that is not trusted, or several programs. So it does not
+    // stand for one client.
     const spared = maxConnectionsPerClient === "auto" && !trustProxy;
     if (spared && isLoopback(comer.connection.remoteAddr.hostname)) return undefined;
     return keyOf(this.addressOf(comer));
@@ -207,7 +212,7 @@ export class Admission {
 /**
  * Checks that a client may publish now.
  *
- * @throws {Refusal} 429 if it has to wait.
+ * @throws {Refusal} 429 if the client must wait.
  */
 export function checkPace(pace: Pace | undefined): void {
   if (pace === undefined) return;

@@ -1,11 +1,11 @@
 /**
- * What other servers call the parameters that river needs.
+ * The names that other servers use for river's required parameters.
  *
  * @module
  */
 import { isNear, plainName } from "../base/spelling.ts";
 
-/** Their names, by ours. */
+/** River's names, each with the names that other servers use. */
 const OTHERS: Readonly<Record<string, readonly string[]>> = {
   name: ["channel", "channels", "topic", "room"],
   channel: ["name", "topic", "room"],
@@ -14,8 +14,8 @@ const OTHERS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /**
- * Like `isNear`, for a parameter that is required and missing. Its name in other servers counts
- * too.
+ * Whether a given parameter most likely means the missing one. Like `isNear`, but names that other
+ * servers use count too.
  */
 export function mayMean(name: string, missing: string): boolean {
   return isNear(name, missing) || (OTHERS[missing]?.includes(plainName(name)) ?? false);

@@ -1,5 +1,5 @@
 /**
- * The routes: takes every request to its handler, and makes a response of every error.
+ * Routes every request to its handler, and turns every error into a response.
  *
  * @module
  */
@@ -36,22 +36,22 @@ import { Inboxes } from "./transports/inbox.ts";
 import { CutError } from "./transports/stream_sink.ts";
 import { websocket } from "./websocket.ts";
 
-/** Answers a request. Returns a promise only if it has to wait for something. */
+/** Answers a request. Returns a promise only if the answer is not ready at once. */
 export type Handler = (request: Request, info: Connection) => Response | Promise<Response>;
 
-/** The server, apart from listening. */
+/** The server without its listener. */
 export interface App {
   /** Answers every request. */
   readonly handle: Handler;
-  /** Takes an error that came while a response was sent. */
+  /** Takes an error that occurred while a response was being sent. */
   readonly fail: (error: unknown) => Response;
-  /** Takes note that its limits have changed. */
+  /** Must be called after the limits have changed. */
   reload(): void;
-  /** Makes `/healthz` say from now on that the server is about to leave. */
+  /** Makes `/healthz` answer 503 from now on, because the server is about to shut down. */
   leave(): void;
   /**
-   * Refuses every request from now on. Resolves when the others are answered and all streams and
-   * sockets are closed. Closing them is the job of the hub.
+   * Refuses new requests from now on. Resolves when the requests before it are answered and all
+   * streams and sockets are closed. The hub must close them.
    */
   drain(): Promise<void>;
 }
@@ -62,8 +62,8 @@ export interface App {
  */
 const RESTART_AFTER = "1";
 /**
- * One of so many publish requests is checked for a proxy. To check all would cost a tenth of a
- * publish.
+ * One publish request in this many is checked for a proxy. To check every one would cost a tenth of
+ * the time of a publish.
  */
 const SAMPLE = 100;
 
@@ -93,15 +93,15 @@ export function createApp(options: AppOptions): App {
   });
 }
 
-/** Takes every request to its route, and every error to its response. */
+/** Routes requests and turns errors into responses. */
 class Dispatcher implements App {
   readonly #parts: Parts;
   /**
-   * Whether to look for a proxy in front of a server that is open to everybody: it is warned of
+   * Whether to look for a proxy in front of a server that anybody may use. The warning is given
    * once.
    */
   #warnOfProxy: boolean;
-  /** Publish requests that came meanwhile. */
+  /** Number of publish requests so far. Counted only while `#warnOfProxy` is true. */
   #publishes = 0;
 
   constructor(parts: Parts) {
@@ -142,15 +142,15 @@ class Dispatcher implements App {
     if (this.#warnOfProxy && (path !== "/publish" || this.#publishes++ % SAMPLE === 0)) {
       this.#lookForProxy(request, connection);
     }
-    // Files that every page may load need no check of the page.
+    // Any page may load shared files, so its origin is not checked.
     if (!ASSETS.get(path)?.shared) call.origin = access.origins.check(request.headers);
-    // After the origin, so that an allowed page can read why.
+    // Refuse after the origin check, so that an allowed page can read the refusal.
     if (admission.draining && !isServedToTheEnd(request)) throw shuttingDown();
     return this.#dispatch(call);
   }
 
   #lookForProxy({ headers }: Request, { remoteAddr }: Connection): void {
-    // A client elsewhere may have a proxy of its own.
+    // A request from another machine may have passed a proxy of the client's own.
     if (!isProxied(headers) || !isLoopback(remoteAddr.hostname)) return;
     this.#warnOfProxy = false;
     this.#parts.warnings.warn(
@@ -201,14 +201,14 @@ class Dispatcher implements App {
     );
   }
 
-  /** The one place where an error becomes a response. */
+  /** Turns an error into a response. No other code does. */
   #refuse(error: unknown, call: Call): Response {
     const refusal = this.#toRefusal(error);
     noteRefusal(this.#parts, refusedOf(this.#parts, call), refusal);
     return refusalResponse(refusal);
   }
 
-  /** The one place through which every response leaves. */
+  /** Adds the CORS headers. Every response passes through here. */
   #finish(response: Response, { request, path, origin, started }: Call): Response {
     const { status } = response;
     this.#parts.metrics.answered(routeOf(path), status, performance.now() - started);
@@ -235,19 +235,19 @@ class Dispatcher implements App {
   }
 }
 
-/** The name of a route in the metrics: one of a few, whatever strangers ask for. */
+/** The name of a route in the metrics. There are only a few, whatever paths clients ask for. */
 function routeOf(path: string): string {
   if (Object.hasOwn(ROUTES, path)) return path.slice(1);
   if (path.startsWith("/channels/")) return "channels";
   return ASSETS.has(path) ? "pages" : "other";
 }
 
-/** Whether a request is answered while the server shuts down. */
+/** Whether a request is answered even during shutdown. */
 function isServedToTheEnd(request: Request): boolean {
   return isEventSource(request) || isLiveness(request);
 }
 
-/** Relative addresses in a page work only if its path ends with a slash. */
+/** Redirects to the path with a slash at its end: the page's relative links need it. */
 function toFolder(_parts: Parts, { path }: Call): Response {
   const location = `${path.slice(path.lastIndexOf("/") + 1)}/`;
   return new Response(null, { status: 308, headers: { ...PRIVATE, location } });
@@ -257,7 +257,7 @@ function asset(_parts: Parts, { request, path }: Call): Promise<Response> {
   return serveAsset(path, request.headers)!;
 }
 
-/** A host by RFC 3986, and a port. */
+/** The characters of a host (RFC 3986) and a port. */
 const HOST = /^[\w.~!$&'()*+,;=:%[\]-]*$/;
 
 /**

@@ -1,6 +1,6 @@
 /**
- * The files of static/ and chat-demo/ and a chart library, embedded in the program. It reads no
- * file while it runs.
+ * The files of static/ and chat-demo/ and a chart library, embedded in the program. The server does
+ * not read them from disk while it runs.
  *
  * @module
  */
@@ -29,11 +29,11 @@ const SVG = "image/svg+xml";
 
 /** One embedded file. */
 export interface Asset {
-  /** Its content type. */
+  /** The content type, with its charset. */
   readonly type: string;
-  /** Its content. */
+  /** The content. */
   readonly text: string;
-  /** Whether pages of every origin may load it, as the client script. */
+  /** Whether pages of any origin may load it, as they may load the client script. */
   readonly shared?: boolean;
 }
 
@@ -57,7 +57,10 @@ export const ASSETS: ReadonlyMap<string, Asset> = new Map<string, Asset>([
   ["/chat-demo/rooms.js", { type: SCRIPT, text: roomsJs }],
 ]);
 
-/** Longest `If-None-Match` that is looked at. Parsing a list takes the square of its spaces. */
+/**
+ * The longest `If-None-Match` that is parsed, in characters. The time to parse a list grows with
+ * the square of the number of spaces.
+ */
 const MAX_IF_NONE_MATCH = 256;
 
 const etags = new Map<Asset, string | undefined>();
@@ -65,7 +68,7 @@ const etags = new Map<Asset, string | undefined>();
 /**
  * Answers a request for an embedded file. Undefined if there is no file at this path.
  *
- * @param headers For `If-None-Match`.
+ * @param headers The headers of the request. `If-None-Match` counts.
  */
 export function serveAsset(path: string, headers: Headers): Promise<Response> | undefined {
   const asset = ASSETS.get(path);
@@ -79,7 +82,8 @@ async function respond(asset: Asset, requestHeaders: Headers): Promise<Response>
     "content-type": asset.type,
     "cache-control": "no-cache",
     "x-content-type-options": "nosniff",
-    // A cache may keep a file, and who may read it depends on the page, unless every page may.
+    // A cache may keep a file. Unless any page may read it, the answer depends on the page's
+    // origin.
     ...(asset.shared ? { "access-control-allow-origin": "*" } : { vary: "Origin" }),
     "content-security-policy":
       "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +

@@ -1,6 +1,6 @@
 /**
- * Reads the bodies of requests as text. Each has a largest size and a time limit, and all of them
- * share a budget of memory.
+ * Reads the bodies of requests as text. Each body has a size limit and a time limit, and all of
+ * them share a memory budget.
  *
  * @module
  */
@@ -11,11 +11,11 @@ import { checkTransfer, contentOf, textOf } from "./content.ts";
 
 /** The limits of bodies. */
 export interface BodyLimits {
-  /** Most bytes of one body. */
+  /** The most bytes in one body. */
   readonly maxBody: number;
-  /** Most bytes of all bodies that are being read, small ones excepted. */
+  /** The most bytes of all bodies that are being read, except small ones. */
   readonly maxBodies: number;
-  /** Longest time that a body may take, in milliseconds. */
+  /** The most time that a body may take, in milliseconds. */
   readonly bodyTimeout: number;
 }
 
@@ -23,27 +23,27 @@ export interface BodyLimits {
 export type Parser<T> = (text: string, type: string) => T | Promise<T>;
 
 /**
- * A body of at most so many bytes is read by the runtime: that is fast if it has arrived already,
- * but it cannot be stopped. A connection takes as much memory anyway. Clients without a valid
- * credential may send at most as much.
+ * The largest body that the runtime reads for us, in bytes. That is fast if the body has already
+ * arrived, but it cannot be stopped. A connection takes this much memory anyway. A client without a
+ * valid credential may not send a larger body.
  */
 export const SMALL_BODY = 16 * 1024;
-/** Most bytes of a larger body that are read at once. */
+/** The most bytes of a larger body that are read at once. */
 const PIECE = 16 * 1024;
-/** Pieces of a body that are read per turn of the event loop. */
+/** The most pieces of a body that are read per turn of the event loop. */
 const PIECES = 64;
 
 /** A body that is being read. */
 interface Reading {
-  /** When it began, by the coarse time of the wheel. */
+  /** When reading began, in milliseconds of the wheel's coarse clock. */
   readonly since: number;
-  /** Ends it, because it takes too long. */
+  /** Gives up on the body, because it takes too long. */
   end(): void;
 }
 
 /**
- * Reads bodies. All have the same time limit, so it is enough to watch the oldest. A timer for each
- * would cost a twentieth of a publish.
+ * Reads bodies. All bodies have the same time limit, so one timer for the oldest is enough. A timer
+ * per body would cost a twentieth of the time of a publish.
  */
 export class BodyReader implements Timed {
   readonly #wheel: TimerWheel;
@@ -51,28 +51,28 @@ export class BodyReader implements Timed {
   /** Bodies that are being read, in the order in which they began. */
   readonly #readings = new Set<Reading>();
   #timing = false;
-  /** Bytes that have arrived of large bodies, until each is parsed. */
+  /** Bytes of the buffers for large bodies, until each body is parsed. */
   #held = 0;
 
-  /** Belongs to the timer wheel. */
+  /** Only the timer wheel changes it. */
   due = 0;
 
-  /** A reader that is timed by `wheel`. */
+  /** A reader that uses `wheel` for its time limit. */
   constructor(wheel: TimerWheel, limits: BodyLimits) {
     this.#wheel = wheel;
     this.#limits = limits;
   }
 
   /**
-   * Reads the body, and resolves with the result of `parse`. It makes a single promise, because
-   * every POST comes through here. Rejects with a `Refusal`: 400 if the body is cut short or not in
-   * the encoding that it declares, 408 if it takes too long, 413 if it is too large, 503 if there
-   * is no room for it.
+   * Reads the body of a request and resolves with the result of `parse`. Every POST passes through
+   * here, so only one promise is made. It rejects with a `Refusal`: 400 if the body is cut short or
+   * not in its declared encoding, 408 if it takes too long, 413 if it is too large, 503 if there is
+   * no room for it.
    *
-   * @param stranger The refusal for more than `SMALL_BODY` bytes, if the client shows no valid
-   * credential.
-   * @throws {Refusal} 400 if its length is not a number, 413 if that is too large, 415 if it cannot
-   * be read.
+   * @param stranger If the client shows no valid credential: the refusal of a body of more than
+   * `SMALL_BODY` bytes.
+   * @throws {Refusal} 400 if `Content-Length` is not a number, 413 if it is too large, 415 if the
+   * body is compressed or its character encoding is unknown.
    */
   read<T>(request: Request, parse: Parser<T>, stranger?: Refusal): Promise<T> {
     const { maxBody, bodyTimeout } = this.#limits;
@@ -89,8 +89,8 @@ export class BodyReader implements Timed {
       const reading = {
         since: this.#wheel.now,
         end() {
-          // Releases the bytes that have arrived. The runtime ends the connection after the last
-          // one.
+          // This frees the bytes that have arrived. The runtime ends the connection after the last
+          // byte of the body.
           body?.cancel().catch(() => {});
           reject(tooSlow(bodyTimeout));
         },
@@ -109,8 +109,8 @@ export class BodyReader implements Timed {
       };
       const fail = (error: unknown) => {
         if (!this.#readings.delete(reading)) return;
-        // If the client is gone, nobody reads this. But it counts as a refusal, not as a fault of
-        // river.
+        // The client is gone and reads no answer. But the metrics must count a refusal, not a fault
+        // of river.
         const brokenOff = new Refusal(400, "body_incomplete", "The body was cut short");
         reject(error instanceof Refusal ? error : brokenOff);
       };
@@ -135,13 +135,13 @@ export class BodyReader implements Timed {
   }
 
   /**
-   * Reads a body into one buffer, which counts as held until `take` is done with it. The runtime
-   * fills buffers of ours: otherwise each piece keeps 64 KiB of memory, even if it has one byte.
-   * They are small, because the runtime keeps each until the client goes.
+   * Reads a body into one buffer, which counts as held until `take` is done with it. We give the
+   * runtime buffers to fill. Without them, each piece would keep 64 KiB of memory, even if it had
+   * one byte. Our buffers are small, because the runtime keeps each until the client leaves.
    *
-   * @param body The request itself, if the runtime has its body already.
-   * @param most Most bytes that the body may have.
-   * @param expected Bytes that it will have, if known.
+   * @param body The request itself, if the runtime has already read its body.
+   * @param most The most bytes that the body may have.
+   * @param expected The number of bytes that the body will have, if known.
    */
   async #collect(
     body: ReadableStreamBYOBReader | Request,
@@ -193,8 +193,8 @@ export class BodyReader implements Timed {
 }
 
 /**
- * A reader that fills buffers of ours. Undefined if the runtime has read the body already: it
- * cannot read such a body that way.
+ * A reader that fills buffers that we give it. Undefined if the runtime has already read the body:
+ * it offers no such reader then.
  */
 function readerOf({ body }: Request): ReadableStreamBYOBReader | undefined {
   try {
@@ -205,11 +205,11 @@ function readerOf({ body }: Request): ReadableStreamBYOBReader | undefined {
   }
 }
 
-/** The value of `Content-Length`. Undefined if there is none. */
+/** The value of `Content-Length`. Undefined if there is no such header. */
 function lengthOf(headers: Headers): number | undefined {
   const length = headers.get("content-length");
   if (length === null) return undefined;
-  // The runtime accepts two equal lengths, and joins them with a comma.
+  // The runtime accepts two equal headers and joins their values with a comma.
   if (/^[0-9]+$/.test(length)) return Number(length);
   throw new Refusal(
     400,

@@ -1,5 +1,5 @@
 /**
- * A request as the routes see it, the parts that they work with, and answers that all of them give.
+ * What all routes share: the request, the parts of the server, and common answers.
  *
  * @module
  */
@@ -20,27 +20,28 @@ import type { Warnings } from "./warnings.ts";
 export interface AppOptions {
   /** Publishes and subscribes. */
   readonly hub: Hub;
-  /** Tells operators about channels. */
+  /** Lists and resets channels for operators. */
   readonly engine: Engine;
   /** Decides who may do what. */
   readonly access: Access;
   /** Reads the bodies of requests. */
   readonly bodies: BodyReader;
-  /** Counts connections and refusals, and prints all metrics. */
+  /** Counts connections and refusals, and formats all metrics. */
   readonly metrics: PrometheusMetrics;
-  /** The limits of clients. */
+  /** The limits of requests and clients. */
   readonly limits: RequestLimits & AdmissionLimits & {
-    /** Most bytes of frames that wait in one WebSocket's inbox. */
+    /** The most bytes of frames that may wait in one WebSocket's inbox. */
     readonly maxInbox: number;
+    /** Silence after which a heartbeat is sent. */
     readonly heartbeat: number;
   };
   /** Takes errors that only river itself can cause. */
   readonly report: (error: unknown) => void;
-  /** Tells how late the event loop was since it was asked last, in milliseconds. */
+  /** Returns how late the event loop was since the last call, in milliseconds. */
   readonly takeLag: () => number;
-  /** River's version, for the metrics. */
+  /** The version of river, for the metrics. */
   readonly version: string;
-  /** Warns operators of requests that point to a missing option. */
+  /** Warns operators of refusals, and of requests that point to a missing option. */
   readonly warnings: Warnings;
 }
 
@@ -48,7 +49,7 @@ export interface AppOptions {
 export interface Parts extends AppOptions {
   /** Counts and limits connections. */
   readonly admission: Admission;
-  /** The frames that wait, of all WebSockets. */
+  /** The waiting frames of all WebSockets. */
   readonly inboxes: Inboxes;
 }
 
@@ -59,45 +60,46 @@ export type Connection = Deno.ServeHandlerInfo<Deno.NetAddr>;
 export interface Call {
   /** The request. */
   readonly request: Request;
-  /** Its connection. */
+  /** The connection that it came over. */
   readonly connection: Connection;
   /** The path of its URL. */
   readonly path: string;
   /** The query string without its question mark. */
   readonly search: string;
-  /** When it came, in milliseconds as `performance.now()` tells them. */
+  /** When it arrived, in milliseconds of `performance.now()`. */
   readonly started: number;
-  /** The allowed origin of the page that sent it. Undefined if no page did, and until it is checked. */
+  /** The allowed origin of the page that sent it. Undefined if no page did, or before the check. */
   origin: string | undefined;
 }
 
-/** Answers one kind of request. Returns a promise only if it has to wait for something. */
+/** Answers one kind of request. Returns a promise only if the answer is not ready at once. */
 export type Route = (parts: Parts, call: Call) => Response | Promise<Response>;
 
 /** nginx's code for "client closed request". Never delivered, so any status would do. */
 const CLIENT_GONE = 499;
 
-/** Headers of answers that no cache may keep, and that no browser may take for a script. */
+/** Headers that forbid caching, and forbid browsers to run the answer as a script. */
 export const PRIVATE = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
-/** Headers of answers that do not end by themselves. */
+/** Headers of answers that stay open. Proxies must neither buffer nor transform them. */
 export const STREAM_HEADERS: Readonly<Record<string, string>> = {
   ...PRIVATE,
   "cache-control": "no-store, no-transform",
   "x-accel-buffering": "no",
 };
 /**
- * Receipts of POST go without `PRIVATE`. No cache keeps an answer to POST unless the answer asks
- * for it (RFC 9110, 9.3.3), and a second header costs the fast path of the runtime: a sixth of a
- * publish by GET.
+ * Headers of receipts for POST, without `PRIVATE`. No cache keeps an answer to POST unless the
+ * answer asks for it (RFC 9110, 9.3.3). With a second header, the response misses the runtime's
+ * fast path, which costs a sixth of the time of a publish by GET.
  */
 export const RECEIPT_HEADERS = { "content-type": "application/json" };
-/** Headers of other answers in JSON. */
+/** Headers of all other answers in JSON. */
 export const JSON_HEADERS: Readonly<Record<string, string>> = { ...RECEIPT_HEADERS, ...PRIVATE };
 
 /**
- * Answers with the grant of the client. Returns a promise only if its token is new to this process.
+ * Gets the grant of the client, then calls `answer` with it. Returns a promise only if `answer`
+ * does, or if this process has not verified the client's token yet.
  *
- * @param embeddable Whether a page would gain by making a visitor's browser send this request.
+ * @param embeddable See `Access.grant`.
  */
 export function granted(
   { access }: Parts,
@@ -108,22 +110,22 @@ export function granted(
 ): Response | Promise<Response> {
   const grant = access.grant(request.headers, params.get("token"), embeddable);
   if (!(grant instanceof Promise)) return answer(grant);
-  // Read the signal now, or it would not tell that the client has left meanwhile. A socket that is
-  // upgraded after that would neither open nor close.
+  // Read the signal now, or it would not notice that the client leaves in the meantime. A socket
+  // that is upgraded after that would neither open nor close.
   const { signal } = request;
   return grant.then((grant) =>
     signal.aborted ? new Response(null, { status: CLIENT_GONE }) : answer(grant)
   );
 }
 
-/** Splits the URL as it came, without the cost and the surprises of `new URL`. */
+/** Splits the URL as the client sent it. `new URL` is slower, and it normalizes the path. */
 export function parseUrl(url: string): { path: string; search: string } {
   const start = url.indexOf("/", url.indexOf("://") + 3);
   const question = url.indexOf("?");
   const hash = url.indexOf("#");
   const end = hash < 0 ? url.length : hash;
   const pathEnd = question < 0 || question > end ? end : question;
-  // A target in absolute form may lack a path. Then no slash comes before the query.
+  // A request target in absolute form may have no path. Then no slash comes before the query.
   const path = start < 0 || start > pathEnd ? "/" : url.slice(start, pathEnd);
   return { path, search: partOf(url, pathEnd + 1, end) };
 }
@@ -136,19 +138,19 @@ export function json(
   return new Response(JSON.stringify(value) + "\n", { headers });
 }
 
-/** Who was refused: what a line of the log says of it. */
+/** A client that was refused, as the log describes it. */
 export interface Refused {
   /** The address of the client. */
   readonly client: string;
-  /** The path that it asked for. */
+  /** The path of its request. */
   readonly path: string;
-  /** The origin of its page, if it is a page. */
+  /** The origin of the page that sent the request. Undefined if no page did. */
   readonly origin?: string;
 }
 
 /**
- * Counts a refusal, and tells operators who was refused and why: one line of the log per second and
- * code.
+ * Counts a refusal, and logs which client was refused and why. The log gets at most one line per
+ * second and code.
  */
 export function noteRefusal(
   { metrics, warnings }: Parts,
@@ -161,7 +163,7 @@ export function noteRefusal(
   warnings.warn(code, "refused", facts);
 }
 
-/** Who sent a request. */
+/** The client that sent a request, as the log describes it. */
 export function refusedOf(
   { admission }: Parts,
   comer: Pick<Call, "request" | "connection">,

@@ -1,5 +1,5 @@
 /**
- * The type and encoding that a body declares, and its text.
+ * Reads the declared type and encoding of a body, and decodes its text.
  *
  * @module
  */
@@ -7,9 +7,9 @@ import { quote, Refusal } from "../core/refusal.ts";
 
 /** The type of a body. */
 export interface Content {
-  /** In lower case and without parameters. Empty if none is given. */
+  /** The media type, in lower case and without parameters. Empty if none is given. */
   readonly type: string;
-  /** The name of its character encoding, as `TextDecoder` spells it. */
+  /** The name of the character encoding, as `TextDecoder` spells it. */
   readonly charset: string;
 }
 
@@ -20,7 +20,7 @@ const strictUtf8 = new TextDecoder(UTF8, { fatal: true, ignoreBOM: true });
 /**
  * Reads `Content-Type` and `Content-Encoding`.
  *
- * @throws {Refusal} 415 if the body is compressed, or its character encoding is not known.
+ * @throws {Refusal} 415 if the body is compressed, or its character encoding is unknown.
  */
 export function contentOf(headers: Headers): Content {
   const coding = headers.get("content-encoding");
@@ -40,10 +40,10 @@ export function contentOf(headers: Headers): Content {
 }
 
 /**
- * Refuses a body with a `Transfer-Encoding` other than `chunked`. The runtime decodes the chunks
- * and leaves the rest as it is.
+ * Refuses a body with a `Transfer-Encoding` other than `chunked`. The runtime decodes only the
+ * chunks, so the body would stay compressed.
  *
- * @throws {Refusal} 415 if the body is compressed on its way.
+ * @throws {Refusal} 415 if there is another transfer encoding.
  */
 export function checkTransfer(headers: Headers): void {
   const coding = headers.get("transfer-encoding")?.trim() ?? "chunked";
@@ -62,7 +62,10 @@ export const FORM = "application/x-www-form-urlencoded";
 export const JSON_OBJECT = "application/json";
 /** The type of one JSON object per line, as river recommends it. */
 export const NDJSON = "application/x-ndjson";
-/** The types of a body with one JSON object per line: none is registered, so clients use several. */
+/**
+ * The types of a body with one JSON object per line. No such type is registered, so clients use
+ * several.
+ */
 const JSON_LINES: readonly string[] = [
   NDJSON,
   "application/ndjson",
@@ -76,12 +79,12 @@ export function isJsonLines(type: string): boolean {
   return JSON_LINES.includes(type);
 }
 
-/** Whether a body of this type is JSON that may hold parameters. */
+/** Whether a body of this type is JSON, which may contain parameters. */
 export function isJson(type: string): boolean {
   return type === JSON_OBJECT;
 }
 
-/** Whether the type of the body allows parameters, and so a token among them. */
+/** Whether a body of this type can contain parameters, and so a token. */
 export function mayHoldToken(headers: Headers): boolean {
   try {
     checkTransfer(headers);
@@ -92,7 +95,7 @@ export function mayHoldToken(headers: Headers): boolean {
   }
 }
 
-/** The character encoding in the parameters of a `Content-Type`. UTF-8 if there is none. */
+/** The character encoding in the parameters of a `Content-Type`. UTF-8 if none is given. */
 function charsetOf(parameters: string): string {
   const [, quoted, bare] = /;\s*charset\s*=\s*(?:"([^"]*)"|([^\s;"]*))/i.exec(parameters) ?? [];
   const label = quoted ?? bare ?? "";
@@ -109,16 +112,17 @@ function charsetOf(parameters: string): string {
 }
 
 /**
- * The text of a body. In UTF-8, a byte order mark is part of the text. In UTF-16, it is not.
+ * Decodes a body. In UTF-8, a byte order mark is part of the text. In UTF-16, it is not.
  *
- * @throws {Refusal} 400 if the bytes are not of this encoding.
+ * @throws {Refusal} 400 if the bytes are not valid in this encoding.
  */
 export function textOf(bytes: Uint8Array, charset: string): string {
   try {
     if (charset !== UTF8) {
       return new TextDecoder(actual(charset, bytes), { fatal: true }).decode(bytes);
     }
-    // The lenient decoder is up to ten times faster, and shows whether the strict one is needed.
+    // The lenient decoder is up to ten times faster. It writes U+FFFD for bytes that are not UTF-8,
+    // and only then is the strict one needed.
     const text = lenientUtf8.decode(bytes);
     return text.includes("\uFFFD") ? strictUtf8.decode(bytes) : text;
   } catch {
@@ -132,7 +136,10 @@ export function textOf(bytes: Uint8Array, charset: string): string {
   }
 }
 
-/** With the label `utf-16`, the mark at the start gives the byte order (RFC 2781, 4.3). */
+/**
+ * The encoding to decode with. If the label is `utf-16`, a byte order mark at the start gives the
+ * byte order (RFC 2781, 4.3).
+ */
 function actual(charset: string, bytes: Uint8Array): string {
   return charset === "utf-16le" && bytes[0] === 0xfe && bytes[1] === 0xff ? "utf-16be" : charset;
 }

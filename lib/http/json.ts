@@ -1,15 +1,15 @@
 /**
- * JSON that comes from strangers.
+ * Parses JSON from clients that may mean harm.
  *
  * @module
  */
 import { Refusal } from "../core/refusal.ts";
 
-/** Most strings in one text. */
+/** The most strings in one text. */
 export const MAX_STRINGS = 2000;
-/** Most characters outside of strings in one text. */
+/** The most characters outside of strings in one text. */
 export const MAX_SYNTAX = 64 * 1024;
-/** A text of at most so many characters can do no harm, whatever it holds. */
+/** The longest text that is harmless whatever it contains, in characters. */
 const HARMLESS = 4096;
 
 const QUOTE = '"'.charCodeAt(0);
@@ -19,20 +19,20 @@ const BACKSLASH = "\\".charCodeAt(0);
 /**
  * Parses the JSON of one message, or of the parameters of one request.
  *
- * The runtime takes 64 bytes for two brackets, and looks up each short string in a hash table with
- * a known hash. So a megabyte of brackets, or of strings that hash alike, would take many times the
- * memory or time of a megabyte.
+ * The runtime takes 64 bytes for two brackets. It also looks up each short string in a hash table
+ * whose hash function is known. So a megabyte of brackets takes many times its size in memory, and
+ * a megabyte of strings with equal hashes takes many times the usual time.
  *
- * @throws {SyntaxError} If it is not JSON.
- * @throws {RangeError} If it holds more than `MAX_STRINGS` strings, or `MAX_SYNTAX` characters
- * outside of them. Blanks do not count.
+ * @throws {SyntaxError} If the text is not JSON.
+ * @throws {RangeError} If it contains more than `MAX_STRINGS` strings, or more than `MAX_SYNTAX`
+ * characters outside of strings. Whitespace does not count.
  */
 export function parseJson(text: string): unknown {
   if (text.length > HARMLESS) checkShape(text);
   return JSON.parse(text);
 }
 
-/** Counts the strings and other characters of a text without parsing it. */
+/** Counts the strings of a text, and the characters outside of them, without parsing it. */
 function checkShape(text: string): void {
   let strings = 0;
   let syntax = 0;
@@ -60,13 +60,13 @@ function endOfString(text: string, start: number): number {
 /**
  * Parses a JSON object.
  *
- * @param what Names the text in the error.
- * @throws {Refusal} 400 if it is not JSON, not an object, or has too much in it.
+ * @param what The name of the text in the error message.
+ * @throws {Refusal} 400 if the text is not JSON, is not an object, or contains too much.
  */
 export function parseObject(text: string, what: string): Record<string, unknown> {
   let value: unknown;
   try {
-    // Some editors put a byte order mark in front. JSON does not allow it.
+    // Some editors write a byte order mark at the start, which JSON does not allow.
     value = parseJson(text.startsWith("\uFEFF") ? text.slice(1) : text);
   } catch (error) {
     throw new Refusal(400, "bad_json", `Cannot parse ${what} as JSON: ${reasonOf(error as Error)}`);
@@ -77,9 +77,7 @@ export function parseObject(text: string, what: string): Record<string, unknown>
   return value as Record<string, unknown>;
 }
 
-/**
- * Why a text is not JSON. The message of the runtime would quote the text, which may hold a token.
- */
+/** Why a text is not JSON. The runtime's own message quotes the text, which may contain a token. */
 function reasonOf(error: Error): string {
   if (error instanceof RangeError) return error.message;
   const place = / at position [0-9]+/.exec(error.message);

@@ -13,11 +13,11 @@ import type { Reading } from "./prometheus.ts";
 
 const CHANNELS = "/channels";
 
-/** Channels per page: if the client gives no limit, and at most. */
+/** Channels per page: the default, and the most that a client may ask for. */
 const PAGE = 100;
 const MAX_PAGE = 1000;
 
-/** Lists channels, a page at a time. With the parameter `name`, shows one. */
+/** Lists channels, one page at a time. With the parameter `name`, shows one channel. */
 export function listChannels(parts: Parts, call: Call): Response | Promise<Response> {
   return operate(parts, call, async (params) => {
     if (params.has("name")) return await showOne(parts, checkedName(params.get("name")!));
@@ -44,8 +44,8 @@ async function showOne(parts: Parts, name: string): Promise<Response> {
 }
 
 /**
- * Forgets the messages of a channel: of the one in the path, or in the parameter `name`. A client
- * that follows the URL Standard cannot send the path of a channel `.` or `..`.
+ * Forgets the messages of a channel. The path names the channel, or the parameter `name` does: a
+ * client that follows the URL Standard cannot send the path of a channel `.` or `..`.
  */
 export function resetChannel(parts: Parts, call: Call): Response | Promise<Response> {
   return operate(parts, call, async (params) => {
@@ -68,10 +68,10 @@ function withSubscribers<T extends { channel: string; seq: number; epoch: string
 }
 
 /**
- * Tells whether the server can do its work: 503 with the reason while its engine cannot. With the
- * parameter `live` it tells only that the process lives.
+ * Reports whether the server can do its work: 503 while its engine is not ready, or while the
+ * server is about to shut down. With the parameter `live`, it is 200 as long as the process lives.
  *
- * @throws {Refusal} 503 with the engine's reason as its code.
+ * @throws {Refusal} 503 with the engine's reason, or `shutting_down`, as its code.
  */
 export function healthz({ engine, admission }: Parts, { request }: Call): Response {
   if (isLiveness(request)) return json({ status: "ok" });
@@ -81,7 +81,7 @@ export function healthz({ engine, admission }: Parts, { request }: Call): Respon
   const unready = engine.ready();
   if (unready === undefined) return json({ status: "ok" });
   const { reason, since } = unready;
-  // The reason counts, even if an engine does not know the time.
+  // Even if an engine does not know since when it is not ready, the client must get the reason.
   const date = new Date(since);
   const state = isNaN(date.getTime())
     ? "is not ready"
@@ -91,13 +91,13 @@ export function healthz({ engine, admission }: Parts, { request }: Call): Respon
   });
 }
 
-/** Whether a request asks only whether the process lives. It is answered until the process ends. */
+/** Whether a request asks only whether the process lives. It is answered even during shutdown. */
 export function isLiveness({ url }: Request): boolean {
   const { path, search } = parseUrl(url);
   return path === "/healthz" && /(?:^|&)live(?:[=&]|$)/.test(search);
 }
 
-/** Shows the metrics, for Prometheus. */
+/** Shows the metrics in the text format of Prometheus. */
 export function showMetrics(parts: Parts, call: Call): Response | Promise<Response> {
   return operate(parts, call, () => metricsText(parts));
 }
@@ -152,7 +152,7 @@ function metricsText(parts: Parts): Response {
   });
 }
 
-/** What the process takes, in the names that Prometheus' own clients use. */
+/** The resources that the process uses. Prometheus' own clients use the names `process_..` too. */
 function processReadings({ takeLag }: Parts): Reading[] {
   const { rss, heapUsed } = Deno.memoryUsage();
   const { user, system } = process.cpuUsage();
@@ -171,7 +171,7 @@ function processReadings({ takeLag }: Parts): Reading[] {
   ];
 }
 
-/** The version, and the limits in force: what is used can be compared with them. */
+/** The version, and the limits in force. Operators can compare usage with the limits. */
 function limitsText({ version, limits, admission }: Parts): string {
   const shown = { ...limits, maxConnectionsPerClient: admission.maxPerClient };
   const rows = Object.entries(shown)
@@ -187,7 +187,7 @@ function limitsText({ version, limits, admission }: Parts): string {
     `river_build_info{version="${version}",deno="${Deno.version.deno}"} 1\n`;
 }
 
-/** Answers operators only. */
+/** Calls `answer` if the client is an operator, and refuses everybody else. */
 function operate(
   parts: Parts,
   { request, connection, search }: Call,

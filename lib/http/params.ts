@@ -1,6 +1,6 @@
 /**
- * The parameters of a request, from the query string, a form or a JSON object. They are decoded
- * strictly. Errors name the parameter and the cure.
+ * Reads the parameters of a request from the query string, a form or a JSON object. Decoding is
+ * strict. Errors name the parameter and how to correct it.
  *
  * @module
  */
@@ -14,22 +14,22 @@ import type { BodyReader } from "./body.ts";
 import { FORM, JSON_OBJECT, mayHoldToken, NDJSON } from "./content.ts";
 import { parseObject } from "./json.ts";
 
-/** Most parameters in a query string or form. */
+/** The most parameters in a query string or form. */
 export const MAX_PARAMETERS = 1000;
 
 /** The limits of requests. */
 export interface RequestLimits {
-  /** Most bytes of data of one message. */
+  /** The most bytes in the data of one message. */
   readonly maxMessage: number;
-  /** Most bytes of the body of one request, or of one WebSocket frame. */
+  /** The most bytes in the body of one request, or in one WebSocket frame. */
   readonly maxBody: number;
-  /** Most messages that one request may publish. */
+  /** The most messages that one request may publish. */
   readonly maxBatch: number;
-  /** Most channels that one request or socket may name. */
+  /** The most channels that one request or socket may name. */
   readonly maxChannelsPerClient: number;
 }
 
-/** Every parameter of some route. Others are ignored: caches and libraries add some. */
+/** The parameters of all routes. Others are ignored, because caches and libraries add some. */
 export const KNOWN = [
   "name",
   "data",
@@ -47,7 +47,8 @@ export const KNOWN = [
   "token",
   "prefix",
   "after",
-  // Other spellings of `last_event_id`, which libraries use: any case, with or without hyphens.
+  // Stands for other spellings of `last_event_id` that libraries use, in any case, with or without
+  // hyphens and underscores.
   "lastEventId",
 ] as const;
 
@@ -57,12 +58,12 @@ export type Name = typeof KNOWN[number];
 const EQUALS = "=".charCodeAt(0);
 
 /**
- * A list: a Set would hash every name that a stranger chose, and names that hash alike take
- * seconds.
+ * An array, because a Set would hash every name that a client chose. Many names with equal hashes
+ * would take seconds.
  */
 const known: readonly string[] = KNOWN;
 
-/** Longest encoded name that is decoded, in characters. No parameter has a longer one. */
+/** The longest encoded name that is decoded, in characters. No parameter has a longer name. */
 const MAX_ENCODED = 64;
 
 /** An unknown parameter. */
@@ -72,7 +73,7 @@ interface Unknown {
   readonly piece: boolean;
 }
 
-/** Decoded parameters by name, with all values of each. */
+/** Decoded parameters by name. Each has all values that were given. */
 export class Params {
   #values: Map<Name, string[]> | undefined;
   #unknown: Unknown[] | undefined;
@@ -81,7 +82,7 @@ export class Params {
    * Adds the parameters of a query string or form.
    *
    * @param text Without the question mark.
-   * @param isBody Whether it is a form in a body. There, a name without a value is a mistake.
+   * @param isBody Whether the text is the body. There, an unknown name without `=` is a mistake.
    * @throws {Refusal} 400 if there are too many parameters, or a value cannot be decoded.
    */
   addForm(text: string, isBody = false): this {
@@ -93,8 +94,8 @@ export class Params {
       if (end < 0) end = text.length;
       if (end > start) {
         if (++count > MAX_PARAMETERS) throw tooManyParameters();
-        // Search only within the part. A search to the end of a long form, for each part, takes
-        // seconds.
+        // Search only within this part. If each part of a long form were searched to the end of the
+        // form, it would take seconds.
         let equals = start;
         while (equals < end && text.charCodeAt(equals) !== EQUALS) equals++;
         const name = parameterName(text.slice(start, equals));
@@ -108,7 +109,7 @@ export class Params {
   }
 
   /**
-   * Adds the members of a JSON object. They replace parameters that are there.
+   * Adds the members of a JSON object. They replace earlier values of the same parameters.
    *
    * @throws {Refusal} 400 if it is not a JSON object, or a value has the wrong type.
    */
@@ -129,10 +130,10 @@ export class Params {
   }
 
   /**
-   * Refuses unknown parameters that are most likely mistakes. All other unknown ones are ignored.
+   * Refuses unknown parameters that are most likely mistakes. Other unknown parameters are ignored.
    *
    * @param here The optional parameters of this request.
-   * @throws {Refusal} 400 that names the cure.
+   * @throws {Refusal} 400 if there is a mistake. The message says how to correct it.
    */
   refuseMistakes(here: readonly Name[]): this {
     if (this.#unknown === undefined) return this;
@@ -158,14 +159,14 @@ export class Params {
     return this;
   }
 
-  /** The refusal of a request without this parameter. */
+  /** The refusal of a request that lacks this parameter. */
   missing(name: Name): Refusal {
     const other = this.#unknown?.find((unknown) => mayMean(unknown.name, name));
     const hint = other === undefined ? "" : `, but ${quote(other.name)} is given`;
     return new Refusal(400, "missing_parameter", `Parameter "${name}" is missing${hint}`);
   }
 
-  /** Sets a parameter to this value only. */
+  /** Sets a parameter to this value, and drops its earlier values. */
   set(name: Name, value: string): this {
     return this.#merge(new Map([[name, [value]]]));
   }
@@ -176,7 +177,7 @@ export class Params {
   }
 
   /**
-   * The value of a parameter that may be given once.
+   * The value of a parameter that may be given only once. Undefined if it is not given.
    *
    * @throws {Refusal} 400 if it was given more than once.
    */
@@ -194,16 +195,18 @@ export class Params {
     return values?.[0];
   }
 
-  /** The last value of a parameter that may be given more than once. */
+  /**
+   * The last value of a parameter that may be given several times. Undefined if it is not given.
+   */
   last(name: Name): string | undefined {
     return this.#values?.get(name)?.at(-1);
   }
 
   /**
-   * The channels that are named, in order.
+   * The channels that the request names, in order.
    *
-   * @throws {Refusal} 400 if there are none or more than `max`, if one is named twice, or if one is
-   * not a channel name.
+   * @throws {Refusal} 400 if there are no names or more than `max`, if a name is given twice, or if
+   * a name is not valid.
    */
   names(max: number): string[] {
     const names = this.#values?.get("name");
@@ -237,11 +240,11 @@ export class Params {
 /**
  * Reads the parameters of a POST request.
  *
- * @param query The parameters of the query string. Those of the body are added to it.
- * @param stranger The refusal for a client without a valid credential. A small body is read all the
- * same, because it may hold a token.
- * @throws {Refusal} 400 for malformed input, 413 for a body over the limit, 415 for one that cannot
- * be read.
+ * @param query The parameters of the query string. The parameters of the body are added to it.
+ * @param stranger The refusal, if the client shows no valid credential. A small body is read
+ * nevertheless, because it may contain a token.
+ * @throws {Refusal} 400 for malformed input, 413 for a body over the limit, 415 for a type or
+ * encoding that is not supported.
  */
 export function readParams(
   request: Request,
@@ -256,7 +259,11 @@ export function readParams(
   }, stranger);
 }
 
-/** Adds the parameters of a body. False if its type has none. */
+/**
+ * Adds the parameters of a body. False if a body of its type has no parameters.
+ *
+ * @throws {Refusal} 400 for malformed input, 415 for a multipart body.
+ */
 export function addBody(params: Params, text: string, type: string): boolean {
   if (type === FORM) params.addForm(text, true);
   else if (type === JSON_OBJECT) params.addJson(text);
@@ -273,9 +280,9 @@ export function addBody(params: Params, text: string, type: string): boolean {
 }
 
 /**
- * A parameter that is a whole number.
+ * The value of a parameter that is a whole number. Undefined if it is not given.
  *
- * @throws {Refusal} 400 if it is not one from `min` to `max`.
+ * @throws {Refusal} 400 if it is not a whole number from `min` to `max`.
  */
 export function wholeNumber(
   params: Params,
@@ -323,7 +330,7 @@ function push(map: Map<Name, string[]>, name: Name, value: string): void {
   else values.push(value);
 }
 
-/** The decoded name, or the name as it is if it cannot be decoded: no parameter has such a name. */
+/** The decoded name. If it cannot be decoded, the encoded name: no parameter has such a name. */
 function parameterName(text: string): string {
   if (!text.includes("%")) return text;
   if (text.length > MAX_ENCODED) return text;
@@ -334,10 +341,10 @@ function parameterName(text: string): string {
   }
 }
 
-/** The parameter that a name stands for. */
+/** The known parameter that a name stands for. Undefined if there is none. */
 function nameOf(name: string): Name | undefined {
   if (known.includes(name)) return name as Name;
-  // The first polyfills of EventSource put `evs_` in front.
+  // The first polyfills of EventSource used the prefix `evs_`.
   return name.length <= MAX_ENCODED && /^(?:evs)?lasteventid$/.test(plainName(name))
     ? "lastEventId"
     : undefined;
@@ -358,7 +365,7 @@ function decode(name: string, text: string): string {
   }
 }
 
-/** A value as an error message may show it. */
+/** A value as error messages show it. A token is a secret and is not shown. */
 function shown(name: string, value: string): string {
   return name === "token" ? "a secret" : quote(value);
 }

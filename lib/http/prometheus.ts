@@ -1,12 +1,12 @@
 /**
- * The metrics, in the text format of Prometheus.
+ * Counts events and formats the metrics for Prometheus.
  *
  * @module
  */
 import type { GapReason } from "../core/gap.ts";
 import type { Metrics } from "../core/metrics.ts";
 
-/** A value that is read when the metrics are requested: name, type, help text, value. */
+/** A metric whose value is read at the moment when the metrics are requested. */
 export type Reading = readonly [
   name: string,
   type: "counter" | "gauge",
@@ -17,10 +17,14 @@ export type Reading = readonly [
 /** Upper bounds of the buckets of a histogram, in seconds. */
 const BOUNDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 
-/** The answers of one route. */
+/** Counts the answers of one route. */
 class Answers {
   readonly statuses = new Map<number, number>();
-  /** How many took at most each bound, and longer than the one before. The last: longer than all. */
+  /**
+   * The number of answers per bucket. A bucket counts answers that took at most its bound, but
+   * longer than the bound before it. The last bucket counts answers that took longer than all
+   * bounds.
+   */
   readonly buckets = new Float64Array(BOUNDS.length + 1);
   seconds = 0;
 
@@ -33,14 +37,14 @@ class Answers {
   }
 }
 
-/** Label values that are printed from the start, so that a rate can be computed of the first event. */
+/** Label values that are shown from the start, so that a rate includes the first event. */
 const REASONS = {
   gap: ["evicted", "restart", "ahead", "slow"],
   transport: ["stream", "sse", "jsonp", "long-poll", "websocket", "river.v1"],
   end: ["done", "gone", "refused", "timeout", "expired", "slow", "shutdown", "error"],
 };
 
-/** Counts events and prints them. A label has few values, and never the name of a channel. */
+/** Counts events. Each label has few possible values, so it is never the name of a channel. */
 export class PrometheusMetrics implements Metrics {
   #delivered = 0;
   #deliveredBytes = 0;
@@ -58,7 +62,12 @@ export class PrometheusMetrics implements Metrics {
     this.#deliveredBytes += bytes;
   }
 
-  /** A request to one of a few routes was answered, or its stream began, after so many milliseconds. */
+  /**
+   * Counts a request that was answered, or whose stream began.
+   *
+   * @param route One of a few names.
+   * @param ms How long that took, in milliseconds.
+   */
   answered(route: string, status: number, ms: number): void {
     let answers = this.#answers.get(route);
     if (answers === undefined) this.#answers.set(route, answers = new Answers());
@@ -87,7 +96,7 @@ export class PrometheusMetrics implements Metrics {
     this.#acceptFailures++;
   }
 
-  /** Everything in the Prometheus text format, version 0.0.4. */
+  /** All metrics in the text format of Prometheus, version 0.0.4. */
   text(readings: readonly Reading[]): string {
     const counter = (name: string, help: string, values: number | Map<string, number>) =>
       family(`river_${name}`, "counter", help, values);
@@ -122,7 +131,7 @@ export class PrometheusMetrics implements Metrics {
     return requests;
   }
 
-  /** How long requests took, as a histogram per route. */
+  /** The durations of requests, as one histogram per route. */
   #durations(): string {
     const name = "river_request_seconds";
     let text = `# HELP ${name} Time until a request was answered, or its stream began.\n` +

@@ -1,5 +1,5 @@
 /**
- * `/publish`.
+ * The route `/publish`.
  *
  * @module
  */
@@ -19,10 +19,10 @@ import { addBody, type Name, Params, type RequestLimits } from "./params.ts";
 /** The optional parameters of `/publish`. */
 const PUBLISH: readonly Name[] = ["id", "type", "token"];
 
-/** Lines that are parsed between two looks at the clock. */
+/** How many lines are parsed between two readings of the clock. */
 const LINES = 16;
 
-/** Publishes the messages of a request, and answers with receipts. */
+/** Publishes the messages of a request and answers with their receipts. */
 export function publish(parts: Parts, call: Call): Response | Promise<Response> {
   const { access, admission, bodies, limits } = parts;
   const { request, search, origin } = call;
@@ -33,11 +33,12 @@ export function publish(parts: Parts, call: Call): Response | Promise<Response> 
   const token = params.get("token");
   const all = (grant: Grant, publications: readonly Publication[]) =>
     publishAll(parts, request, grant, publications, pace);
-  // The grant comes before the body, so that a stranger cannot make us read much.
+  // Check the credential before the body, so that a client without one cannot make us read much.
   return granted(parts, request, params, (grant) => {
     const stranger = grant.trusted ? undefined : grant.refusal("publish");
     const read = readPublications(request, params, limits, bodies, stranger);
     if (!(read instanceof Promise)) return all(grant, read);
+    // The body may contain another token, and the grant may have expired while the body was read.
     return read.then((publications) =>
       params.get("token") === token && grant.expires > Date.now()
         ? all(grant, publications)
@@ -55,7 +56,7 @@ function publishAll(
 ): Response | Promise<Response> {
   const forbidden = publications.find(({ channel }) => !grant.mayPublish(channel));
   if (forbidden !== undefined) throw grant.refusal("publish", forbidden.channel);
-  // The client may have published more while the body was read.
+  // While the body was read, the client may have published something else.
   checkPace(pace);
   pace?.limit.spend(pace.address, publications.length);
   const published = publications.length === 1
@@ -69,11 +70,11 @@ function publishAll(
 /**
  * Reads the messages of a publish request.
  *
- * @param query The parameters of the query string. Those of the body are added to it.
- * @param stranger As for `readParams`.
- * @returns At least one publication, all of them valid.
- * @throws {Refusal} 400 for malformed input, 413 for a message or body over the limit, 415 for a
- * body that cannot be read.
+ * @param query The parameters of the query string. The parameters of the body are added to it.
+ * @param stranger See `readParams`.
+ * @returns At least one publication. All of them are valid.
+ * @throws {Refusal} 400 for malformed input, 413 for a message, body or batch over the limit, 415
+ * for a type or encoding that is not supported.
  */
 export function readPublications(
   request: Request,
@@ -91,19 +92,21 @@ export function readPublications(
     if (isJsonLines(type)) return publicationsOfLines(text, limits);
     const webhook = isWebhook(query, text, type);
     const read = !webhook && addBody(query, text, type);
-    // Before its parameters, so that a stranger hears what is missing first.
+    // Refuse before the parameters are checked, so that a client without a credential learns that
+    // first.
     if (stranger !== undefined && !query.has("token")) throw stranger;
     if (webhook) return publicationsOf(query.set("data", text), limits);
-    // If the body is empty, the data of the query counts. Without that, a type means an empty
-    // message.
+    // An empty body does not replace the data in the query. If the query has no data, an empty body
+    // with a type is an empty message.
     if (!read && (text !== "" || (type !== "" && !query.has("data")))) query.set("data", text);
     return publicationsOf(query, limits);
   }, stranger);
 }
 
 /**
- * Whether a body is a message as webhooks send it: JSON that has no `data` of ours, to a channel in the
- * address. Then nothing in it counts as a parameter, so that its sender cannot choose another channel.
+ * Whether a body is a message from a webhook: JSON without a member `data`, sent to a channel that
+ * the URL names. Nothing in such a body is a parameter, so its sender cannot choose another
+ * channel.
  */
 function isWebhook(query: Params, text: string, type: string): boolean {
   if (!isJson(type) || !query.has("name") || query.has("data")) return false;
@@ -111,7 +114,8 @@ function isWebhook(query: Params, text: string, type: string): boolean {
     const value = parseJson(text.startsWith("\uFEFF") ? text.slice(1) : text);
     return typeof value !== "object" || value === null || !Object.hasOwn(value, "data");
   } catch (error) {
-    // It is too large to be looked into. If it is not JSON, the parameters say what is wrong with it.
+    // A `RangeError` means that the text contains too much to parse, so search it for a member
+    // `data`. If the text is not JSON, the parser of parameters reports the mistake.
     return error instanceof RangeError && !/"data"\s*:/.test(text);
   }
 }
@@ -130,7 +134,10 @@ function publicationsOf(params: Params, limits: RequestLimits): Publication[] {
   return names.map((channel) => ({ channel, data, id, type }));
 }
 
-/** Parses NDJSON. Others get a turn every few milliseconds: one body may take a hundred. */
+/**
+ * Parses NDJSON. One body may take a hundred milliseconds, so other work gets a turn every few
+ * milliseconds.
+ */
 async function publicationsOfLines(text: string, limits: RequestLimits): Promise<Publication[]> {
   const publications: Publication[] = [];
   let number = 0;

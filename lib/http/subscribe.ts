@@ -1,5 +1,5 @@
 /**
- * `/subscribe`.
+ * The route `/subscribe`.
  *
  * @module
  */
@@ -24,11 +24,11 @@ import {
 import { retryMs } from "./transports/retry.ts";
 import { StreamSink } from "./transports/stream_sink.ts";
 
-/** Longest JSONP callback, in characters. */
+/** The longest JSONP callback, in characters. */
 export const MAX_CALLBACK = 128;
-/** Longest `timeout` of a subscription, in seconds. */
+/** The longest `timeout` of a subscription, in seconds. */
 export const MAX_TIMEOUT = 86_400;
-/** Most messages that `last` may ask for. */
+/** The most messages that `last` may ask for. */
 export const MAX_LAST = 1_000_000;
 
 /** The optional parameters of `/subscribe`. */
@@ -38,21 +38,21 @@ const SUBSCRIBE: readonly Name[] = KNOWN.slice(KNOWN.indexOf("keep"), KNOWN.inde
 export interface SubscribeRequest {
   /** The channels to join, in the order of the request. At least one. */
   readonly joins: Join[];
-  /** How frames are encoded. */
+  /** The encoding of messages and gaps. */
   readonly format: Format;
   /** The label under which the metrics count it. */
   readonly transport: "stream" | "sse" | "jsonp" | "long-poll";
-  /** Whether one answer ends it: long-poll and JSONP. */
+  /** Whether it ends after one answer, as long-poll and JSONP do. */
   readonly once: boolean;
-  /** It ends after so many messages. */
+  /** Number of messages after which it ends. */
   readonly limit?: number;
-  /** It ends after so many milliseconds. */
+  /** Time after which it ends, in milliseconds. */
   readonly timeout?: number;
-  /** The printed position of each channel, in the order of the request. Empty until it is known. */
+  /** The printed position of each channel, in the order of the request. "" until it is known. */
   readonly positions: Map<string, string>;
 }
 
-/** Answers with a stream of messages, or with the next ones. */
+/** Answers with a stream of messages, or only with the next messages. */
 export function subscribe(parts: Parts, call: Call): Response | Promise<Response> {
   const { access, admission, bodies } = parts;
   if (admission.draining) return comeBack();
@@ -70,11 +70,12 @@ export function subscribe(parts: Parts, call: Call): Response | Promise<Response
 
 function openStream(parts: Parts, call: Call, params: Params): Response | Promise<Response> {
   const { request } = call;
-  // Any page can read JSONP by a script. The other formats, and the answers to operators, can be
-  // read only by a page that tells its origin: `nosniff` keeps them from being taken for scripts.
+  // Any page can read JSONP, by loading it as a script. Browsers do not run the other formats, or
+  // answers to operators, as scripts, because of `nosniff`. Only a page that sends its origin can
+  // read those.
   const embeddable = request.method === "GET" && isJsonp(params);
   return granted(parts, request, params, (grant) => {
-    // Before its parameters, so that a stranger hears what is missing first.
+    // Check the credential before the parameters, so that a client without one learns that first.
     if (!grant.valid) throw grant.refusal("subscribe");
     return streamTo(parts, call, grant, subscribeRequest(params, request.headers, parts.limits));
   }, embeddable);
@@ -107,29 +108,29 @@ function streamTo(
     ...admission.lifeOf(grant, timeout),
   });
   const subscribed = join(subscriber, () => hub.subscribe(subscriber, asked.joins));
-  // 204 is possible only if the headers are not sent yet. An event stream just ends: 204 would tell
-  // its client never to come back.
+  // To be able to answer 204, the headers must wait. An event stream never gets 204, which would
+  // tell its client not to reconnect.
   const mayBeEmpty = timeout !== undefined && format.contentType !== EVENT_STREAM;
   const respond = () => {
     if (subscriber.closed === "error") throw internalError();
     const headers = { ...STREAM_HEADERS, "river-cursor": sink.cursor };
     if (mayBeEmpty && !sink.started) return new Response(null, { status: 204, headers });
     const init = { headers: { ...headers, "content-type": format.contentType } };
-    // The runtime drops a stream, even one that has ended, if the client has closed its writing side
-    // (`nc -N`, `socat`), but not bytes.
+    // If the client has closed its writing side (`nc -N`, `socat`), the runtime drops a stream,
+    // even one that has ended. It does send bytes.
     return sink.ended
       ? new Response(sink.body).bytes().then((bytes) => new Response(bytes, init))
       : new Response(sink.body, init);
   };
   if (subscribed === undefined && !mayBeEmpty) return respond();
-  // Nobody reads the stream yet, so it cannot tell that the client went away.
+  // The runtime does not read the stream yet, so the stream cannot notice that the client leaves.
   request.signal.addEventListener("abort", () => subscriber.close("gone"));
   return Promise.resolve(subscribed)
     .then(() => mayBeEmpty ? sink.begun() : undefined)
     .then(respond);
 }
 
-/** Closes a subscriber whose joining fails, and throws on. */
+/** Runs `action`, which joins channels. If it fails, closes the subscriber and rethrows. */
 function join(
   subscriber: Subscriber,
   action: () => Promise<void> | void,
@@ -148,7 +149,7 @@ function join(
 /**
  * Checks that a client may join all of these channels.
  *
- * @throws {Refusal} If it may not.
+ * @throws {Refusal} 401 or 403 if it may not join one of them.
  */
 export function checkMaySubscribe(grant: Grant, joins: readonly Join[]): void {
   const forbidden = joins.find(({ channel }) => !grant.maySubscribe(channel));
@@ -156,8 +157,8 @@ export function checkMaySubscribe(grant: Grant, joins: readonly Join[]): void {
 }
 
 /**
- * Refuses a body that would not be read. During an answer that does not end, the runtime would keep
- * all of it in memory.
+ * Refuses a GET request with a body, which we would not read. During an endless answer, the runtime
+ * would keep the whole body in memory.
  */
 function checkNoBody({ method, headers }: Request): void {
   if (method !== "GET") return;
@@ -167,15 +168,15 @@ function checkNoBody({ method, headers }: Request): void {
   });
 }
 
-/** Refuses a WebSocket handshake, also without the `Upgrade` that a proxy left out. */
+/** Refuses a WebSocket handshake, even if a proxy has removed its header `Upgrade`. */
 function checkNoUpgrade({ headers }: Request): void {
   if (!headers.has("sec-websocket-key")) return;
   throw new Refusal(400, "bad_upgrade", "This is a WebSocket handshake: connect to /websocket");
 }
 
 /**
- * Whether an `EventSource` sent the request, or a library like it. An `EventSource` gives up for good
- * when it is refused, and htmx 4 shows the refusal in the page.
+ * Whether an `EventSource`, or a library like it, sent the request. An `EventSource` never
+ * reconnects after a refusal, and htmx 4 shows the refusal in the page.
  */
 export function isEventSource({ method, headers, url }: Request): boolean {
   return method === "GET" && acceptsEvents(headers) && parseUrl(url).path === "/subscribe";
@@ -186,7 +187,7 @@ function acceptsEvents(headers: Headers): boolean {
   return /text\/event-stream/i.test(headers.get("accept") ?? "");
 }
 
-/** An event stream that only tells when to come back. */
+/** An event stream that only tells the client when to reconnect. */
 function comeBack(): Response {
   return new Response(`retry: ${retryMs()}\n\n`, {
     headers: { ...STREAM_HEADERS, "content-type": EVENT_STREAM, connection: "close" },
@@ -196,8 +197,8 @@ function comeBack(): Response {
 /**
  * Reads the parameters of a subscription.
  *
- * @param headers For `Accept` and `Last-Event-ID`.
- * @throws {Refusal} 400 that names the mistake.
+ * @param headers The headers of the request. `Accept` and `Last-Event-ID` count.
+ * @throws {Refusal} 400 if a parameter is missing or wrong.
  */
 export function subscribeRequest(
   params: Params,
@@ -240,9 +241,9 @@ export function subscribeRequest(
 }
 
 /**
- * The channels and positions of a request.
+ * The channels that a request names, and where to start in each.
  *
- * @throws {Refusal} 400 that names the mistake.
+ * @throws {Refusal} 400 if a parameter is missing or wrong.
  */
 export function joinsOf(params: Params, headers: Headers, maxChannels: number): Join[] {
   const names = params.names(maxChannels);
@@ -255,13 +256,13 @@ export function joinsOf(params: Params, headers: Headers, maxChannels: number): 
   });
 }
 
-/** A position per channel, undefined where none is given. */
+/** A position per channel. An item is undefined if its channel has no position. */
 function cursorsOf(
   params: Params,
   headers: Headers,
   count: number,
 ): (Cursor | undefined)[] | undefined {
-  // The event id of a client that reconnects is newer than the position in its URL.
+  // When a client reconnects, its event id is newer than the position in its URL.
   const id = headers.get("last-event-id") || params.last("lastEventId") ||
     params.get("last_event_id");
   if (id) return parseEventIds(id, count);

@@ -1,42 +1,43 @@
 /**
- * Warnings about requests. However many there are, the log gets one line per second and code.
+ * Warnings about requests. However many there are, the log gets at most one line per second and
+ * code.
  *
  * @module
  */
 import type { Timed, TimerWheel } from "../base/timer_wheel.ts";
 
-/** Facts that go with a warning, by name. */
+/** The details of a warning, by name. */
 export type Facts = Record<string, string | number>;
 
 /** Writes one warning. */
 export type Warn = (message: string, facts: Facts) => void;
 
-/** Time between two lines of one code, in milliseconds. */
+/** The time between two lines with the same code, in milliseconds. */
 const PAUSE_MS = 1000;
-/** Most characters of a fact that are shown: clients choose how long theirs are. */
+/** The most characters of a fact that are shown. Clients can make facts long. */
 const MAX_FACT = 200;
 
 /**
- * Warns at most once per second and code. It writes the first warning at once. Of those within the
- * next second it writes the last one, with the number of the others as `left_out`.
+ * Warns at most once per second and code. It writes the first warning at once. At the end of each
+ * second it writes the last warning of that second, with the number of the others as `left_out`.
  */
 export class Warnings {
   readonly #wheel: TimerWheel;
   readonly #write: Warn;
   readonly #pauses = new Map<string, Pause>();
 
-  /** Warnings that `write` writes, timed by `wheel`. */
+  /** Passes warnings to `write`, and uses `wheel` to time the pauses. */
   constructor(wheel: TimerWheel, write: Warn) {
     this.#wheel = wheel;
     this.#write = write;
   }
 
   /**
-   * Warns.
+   * Writes a warning, or holds it back.
    *
-   * @param code The reason, in snake_case: one of a few, never a word of a client.
-   * @param message The same for all warnings of a code, without a word of a client.
-   * @param facts The particulars of this one. Long texts are cut.
+   * @param code The reason, in snake_case. One of a few, and never a text from a client.
+   * @param message The same for all warnings with this code. It contains no text from a client.
+   * @param facts The details of this warning. Long texts are cut.
    */
   warn(code: string, message: string, facts: Record<string, string>): void {
     const fields: Facts = { code };
@@ -50,7 +51,7 @@ export class Warnings {
   }
 }
 
-/** Holds back the warnings of one code for a second. */
+/** Holds back the warnings with one code, a second at a time. Ends after a second without any. */
 class Pause implements Timed {
   due = 0;
   readonly #wheel: TimerWheel;

@@ -1,5 +1,5 @@
 /**
- * `/websocket`.
+ * The route `/websocket`.
  *
  * @module
  */
@@ -16,16 +16,16 @@ import { PlainSession, type SessionContext } from "./transports/socket_session.t
 import { LineSocketSink, PlainSocketSink, RawSocketSink } from "./transports/socket_sink.ts";
 
 const SUBPROTOCOL = "river.v1";
-/** Longest idle time that the runtime can measure, in seconds. */
+/** The longest idle timeout that the runtime can measure, in seconds. */
 const MAX_IDLE_S = Math.floor(MAX_TIMER_MS / 1000);
 
-/** Upgrades a request to a WebSocket: plain or `river.v1`. */
+/** Upgrades a request to a WebSocket, either plain or with the subprotocol `river.v1`. */
 export function websocket(parts: Parts, call: Call): Response | Promise<Response> {
   const { request, search } = call;
   checkUpgrade(request.headers);
   const params = new Params().addForm(search);
   return granted(parts, request, params, (grant) => {
-    // Before its parameters, so that a stranger hears what is missing first.
+    // Check the credential before the parameters, so that a client without one learns that first.
     if (!grant.valid) throw grant.refusal("connect");
     params.refuseMistakes(["seq", "last_event_id", "format", "token"]);
     const protocols = request.headers.get("sec-websocket-protocol")?.split(",") ?? [];
@@ -39,7 +39,7 @@ export function websocket(parts: Parts, call: Call): Response | Promise<Response
   });
 }
 
-/** The channels that a socket joins at once: one if it is plain, any number in `river.v1`. */
+/** The channels that a socket joins when it opens: one if it is plain, any number in `river.v1`. */
 function socketJoins(parts: Parts, { headers }: Request, params: Params, lines: boolean): Join[] {
   if (lines && !params.has("name")) return [];
   const joins = joinsOf(params, headers, parts.limits.maxChannelsPerClient);
@@ -60,7 +60,7 @@ function upgrade(
   Sink: typeof LineSocketSink | typeof PlainSocketSink,
 ): Response {
   const { hub, admission, limits, inboxes, report } = parts;
-  // The request cannot be read once it is upgraded.
+  // Read these now: once the request is upgraded, it cannot be read any more.
   const client = admission.addressOf(call);
   const { path } = call;
   checkMaySubscribe(grant, joins);
@@ -77,10 +77,10 @@ function upgrade(
     onClose();
     throw error;
   }
-  // Nothing below may throw: the upgrade cannot be undone, and the signal no longer tells of the
-  // client.
+  // Nothing below may throw. The upgrade cannot be undone, and the request's signal no longer
+  // reports that the client leaves.
   const { socket, response } = upgraded;
-  // `Deno.upgradeWebSocket` fails to choose from a list without spaces.
+  // Set the header here, because `Deno.upgradeWebSocket` cannot choose from a list without spaces.
   const sink = new Sink(socket, retryMs);
   const lines = sink instanceof LineSocketSink;
   if (lines) response.headers.set("sec-websocket-protocol", SUBPROTOCOL);
@@ -106,17 +106,18 @@ function upgrade(
   return response;
 }
 
-/** Refuses handshakes at which `Deno.upgradeWebSocket` throws, or that it wrongly accepts. */
+/** Refuses handshakes for which `Deno.upgradeWebSocket` would throw, or that it wrongly accepts. */
 function checkUpgrade(headers: Headers): void {
   if (headers.get("upgrade")?.toLowerCase() !== "websocket") {
-    // A proxy leaves out the headers of the connection unless it is told to pass them on.
+    // A proxy removes the headers of the connection unless it is configured to forward them.
     const reason = headers.has("sec-websocket-key")
       ? 'Header "Upgrade" is missing: a proxy in between must pass it on'
       : "This is a WebSocket: connect with ws://";
     const asked = { upgrade: "websocket", connection: "upgrade" };
     throw new Refusal(426, "upgrade_required", reason, asked);
   }
-  // A pattern that matches the blanks as well would take the square of their number.
+  // Split and trim. With a pattern that also matches the spaces, the time would grow with the
+  // square of their number.
   const options = (headers.get("connection") ?? "").split(",");
   if (!options.some((option) => option.trim().toLowerCase() === "upgrade")) {
     throw new Refusal(400, "bad_upgrade", 'Bad header "Connection": expected "Upgrade"');

@@ -5,10 +5,10 @@
  */
 import { type Format, line, type Message, object } from "../../core/message.ts";
 
-/** The type of Server-Sent Events. */
+/** The media type of Server-Sent Events. */
 export const EVENT_STREAM = "text/event-stream";
 
-/** River lines, each ended by `\n`. */
+/** River lines, each followed by `\n`. */
 export const river: Format = {
   contentType: "text/plain;charset=UTF-8",
   heartbeat: "\n",
@@ -16,15 +16,17 @@ export const river: Format = {
   gap: (gap) => gap.text + "\n",
 };
 
-/** The lines of the WebSocket subprotocol, over HTTP: like `river`, after `open` lines. */
+/**
+ * The lines of the WebSocket subprotocol over HTTP: like `river`, with an `open` line per channel.
+ */
 export const riverV1: Format = {
   ...river,
   open: (channel, cursor) => line("open", { channel, cursor }) + "\n",
 };
 
 /**
- * The data alone, one line per message. A line break in the data becomes a space, so that nobody
- * can publish two lines in one message. Gaps are not shown.
+ * Only the data, one line per message. A line break in the data becomes a space, so that no message
+ * can look like two. Gaps are not shown.
  */
 export const raw: Format = {
   contentType: "text/plain;charset=UTF-8",
@@ -35,9 +37,9 @@ export const raw: Format = {
 };
 
 /**
- * Server-Sent Events of one channel: `id:` is the position, `data:` the data, line by line. The
- * first bytes carry the position at which the stream starts. So a client whose connection breaks
- * before the first event resumes without loss.
+ * Server-Sent Events of one channel. `id:` is the position, and there is a `data:` field per line
+ * of data. The first bytes carry the position at which the stream starts. So a client whose
+ * connection breaks before the first event resumes without loss.
  */
 export const sse: Format = {
   ...eventStream(positionOf, dataAlone),
@@ -45,8 +47,8 @@ export const sse: Format = {
 };
 
 /**
- * Server-Sent Events of one channel, with whole messages: `data:` is an object with the channel, seq,
- * type and data. No event has a name, so one handler gets all of them.
+ * Server-Sent Events of one channel, with whole messages. `data:` is a JSON object with the
+ * channel, seq, type and data. Messages have no `event:` field, so one handler gets all of them.
  */
 export const sseV1: Format = {
   ...eventStream(positionOf, wholeMessage),
@@ -54,12 +56,12 @@ export const sseV1: Format = {
 };
 
 /**
- * Server-Sent Events of several channels: `id:` lists a position per channel, in order. If a
- * channel has no position yet, its item is empty, which means from now on. The list is sent as soon
- * as all channels are open.
+ * Server-Sent Events of several channels. `id:` lists one position per channel, in order. If a
+ * channel has no position yet, its item is empty, which means "from now on". The list is sent as
+ * soon as all channels are open.
  *
- * @param positions A printed position per channel, in the order of the request, or "". Encoding
- * updates it, so the format belongs to one subscriber.
+ * @param positions The printed position of each channel, in the order of the request, or "". To
+ * encode messages updates it, so each subscriber needs its own format.
  * @param whole Whether events hold whole messages, as in `sseV1`.
  */
 export function sseOfMany(positions: Map<string, string>, whole = false): Format {
@@ -83,33 +85,33 @@ export function sseOfMany(positions: Map<string, string>, whole = false): Format
   };
 }
 
-/** Rough bytes of ids in one write of an event stream of several channels. */
+/** Roughly the most bytes of ids in one write of an event stream of several channels. */
 const MANY_IDS = 32 * 1024;
-/** Rough bytes of a position in an id. */
+/** Roughly the bytes of one position in an id. */
 const POSITION_COST = 16;
 
 /**
- * A position without an event: the client remembers it. No padding follows, although a few old
+ * A position without an event. The client remembers it. There is no padding, although a few old
  * proxies hold back the first kilobytes of a stream.
  */
 function positionAlone(position: string): string {
   return `:\nid: ${position}\n\n`;
 }
 
-/** The ids of the events of one channel. */
+/** Returns a function that makes the id of an event from its seq. */
 function positionOf(_channel: string, epoch: string): (seq: number) => string {
   return (seq) => `${epoch}-${seq}`;
 }
 
-/** The fields of an event with the data of a message, without its `id:`. */
+/** The fields of an event that carries only the data of a message, without `id:`. */
 function dataAlone({ data, type }: Message): string {
-  // CR, LF and CRLF all end a line of an event stream. Each starts a `data:` line of its own, or a
-  // publisher could write fields.
+  // CR, LF and CRLF all end a line of an event stream. After each, start a new `data:` line.
+  // Otherwise a publisher could write fields of its own.
   const lines = /[\r\n]/.test(data) ? data.replace(/\r\n|\r|\n/g, "\ndata: ") : data;
   return type === undefined ? `data: ${lines}` : `event: ${type}\ndata: ${lines}`;
 }
 
-/** The fields of an event with a whole message, without its `id:`. */
+/** The fields of an event that carries a whole message, without `id:`. */
 function wholeMessage({ channel, seq, data, type }: Message): string {
   return `data: ${
     object(type === undefined ? { channel, seq, data } : { channel, seq, type, data })
@@ -117,11 +119,11 @@ function wholeMessage({ channel, seq, data, type }: Message): string {
 }
 
 /**
- * Server-Sent Events.
+ * A format of Server-Sent Events.
  *
- * @param idsOf Called once for some messages of a channel, the last of which is `last`. It returns the
- * id for each `seq` of them.
- * @param fieldsOf Returns the other fields of the event of a message.
+ * @param idsOf Called once per batch or gap. `last` is the last seq in it. It returns a function
+ * that makes the id of an event from its seq.
+ * @param fieldsOf Returns the fields of the event of a message, without `id:`.
  */
 function eventStream(
   idsOf: (channel: string, epoch: string, last: number) => (seq: number) => string,
@@ -146,8 +148,8 @@ function eventStream(
 }
 
 /**
- * JSONP: each river line as a call of `callback`. Without the empty comment in front, a client
- * could choose the first bytes of the answer.
+ * JSONP: each river line is the argument of a call of `callback`. The empty comment before it keeps
+ * a client from choosing the first bytes of the answer.
  */
 export function jsonp(callback: string): Format {
   const call = (line: string) => `/**/${callback}(${escapeForScript(line)});\n`;
@@ -159,7 +161,7 @@ export function jsonp(callback: string): Format {
   };
 }
 
-/** Before ES2019, U+2028 and U+2029 end a line in scripts. In JSON they do not. */
+/** Escapes U+2028 and U+2029. Before ES2019, they end a line in scripts, though not in JSON. */
 function escapeForScript(json: string): string {
   return json.replace(/[\u2028\u2029]/g, (char) => char === "\u2028" ? "\\u2028" : "\\u2029");
 }

@@ -1,34 +1,41 @@
 /**
  * Shares the time of the event loop among sockets. If a client sends without a pause, the runtime
- * hands over all of it before it serves anybody else. So the frames of all sockets get a few
- * milliseconds per turn, and the others wait here, in one queue per socket.
+ * delivers all of its frames before it serves anybody else. So the frames of all sockets get a few
+ * milliseconds per turn. Frames that exceed this time wait here, in one queue per socket.
  *
  * @module
  */
 import { afterOthers } from "../../base/event_loop.ts";
 
-/** Time that all sockets together get in one turn of the event loop, in milliseconds. */
+/** The time that all sockets together get in one turn of the event loop, in milliseconds. */
 const TURN_MS = 10;
-/** Frames or lines of one socket that are carried out before the next socket gets its turn. */
+/** How many frames or lines of one socket are carried out before the next socket gets its turn. */
 const QUANTUM = 64;
-/** Frames or lines between two looks at the clock. A look costs a tenth of one. */
+/**
+ * How many frames or lines are carried out between two readings of the clock. A reading takes a
+ * tenth of the time of a frame or line.
+ */
 const CLOCK_EVERY = 8;
-/** Bytes that a waiting frame counts beside its own: each frame takes time, however small it is. */
+/**
+ * The bytes that a waiting frame counts in addition to its own, because even a small frame takes
+ * time.
+ */
 export const FRAME_BYTES = 1024;
-/** All sockets together may have so many times as much waiting as one socket. */
+/** The limit of all sockets together, as a multiple of the limit of one socket. */
 const ALL_SOCKETS = 4;
-/** A socket with at most so many bytes waiting is never closed because of the others. */
+/** A socket with at most this many bytes waiting is never closed because of other sockets. */
 const SMALL_INBOX = 64 * FRAME_BYTES;
 
 /** Carries out the frames of one socket. */
 export interface InboxOwner {
   /**
-   * Carries out a frame from the character `at` on, while `Inboxes.next` allows it. MUST NOT throw.
+   * Carries out a frame from character `at` on, as long as `Inboxes.next` allows it. MUST NOT
+   * throw.
    *
-   * @returns Where it stopped. Undefined if nothing is left of the frame.
+   * @returns The character at which it stopped. Undefined if the frame is finished.
    */
   carryOut(frame: string, at: number): number | undefined;
-  /** Called when no frame waits any more. */
+  /** Called when the inbox has become empty. */
   rested(): void;
 }
 
@@ -39,7 +46,7 @@ export class Inbox {
   #frames: string[] = [];
   /** Index of the oldest frame. */
   #first = 0;
-  /** Up to which character the oldest frame is carried out. */
+  /** The character at which the rest of the oldest frame starts. */
   #at = 0;
   #bytes = 0;
 
@@ -57,7 +64,7 @@ export class Inbox {
   /**
    * Adds a frame that has been carried out up to the character `at`.
    *
-   * @returns False if too much waits already. The frame is not added then.
+   * @returns False if too much is waiting already. The frame is not added then.
    */
   add(frame: string, at: number): boolean {
     if (!this.#inboxes.admits(this.#bytes)) return false;
@@ -70,12 +77,12 @@ export class Inbox {
     return true;
   }
 
-  /** Carries out frames while `Inboxes.next` allows it. */
+  /** Carries out frames as long as `Inboxes.next` allows it. */
   work(): void {
     while (!this.empty) {
       const frame = this.#frames[this.#first];
       const stopped = this.#owner.carryOut(frame, this.#at);
-      // The owner may have ended the socket, and cleared this inbox.
+      // The owner may have ended the socket and cleared this inbox.
       if (this.empty) return;
       if (stopped !== undefined) {
         this.#at = stopped;
@@ -95,7 +102,7 @@ export class Inbox {
     this.#at = 0;
   }
 
-  /** Tells the owner that no frame waits any more. */
+  /** Tells the owner that the inbox is empty. */
   rest(): void {
     this.clear();
     this.#owner.rested();
@@ -109,30 +116,30 @@ export class Inbox {
 
 /** The inboxes of all sockets. */
 export class Inboxes {
-  /** Bytes that wait in all of them: one per character, and `FRAME_BYTES` per frame. */
+  /** The bytes that wait in all inboxes: one per character, plus `FRAME_BYTES` per frame. */
   bytes = 0;
-  /** Most of these bytes in one inbox. */
+  /** An inbox with more than this many bytes takes no more frames. */
   readonly maxInbox: number;
   readonly #now: () => number;
   readonly #later: (action: () => void) => void;
   /** Inboxes that are not empty, in the order of their turns. */
   readonly #waiting: Inbox[] = [];
-  /** When the time of this turn is over. Undefined before the first look at the clock. */
+  /** When the time of this turn is over. Undefined before the first reading of the clock. */
   #until: number | undefined;
-  /** Whether that time is over. */
+  /** Whether the time of this turn is over. */
   #over = false;
-  /** Frames or lines until the next look at the clock. */
+  /** Frames or lines until the next reading of the clock. */
   #unwatched: number;
   readonly #clockEvery: number;
-  /** Frames or lines left of the quantum at hand. */
+  /** Frames or lines that are left of the current quantum. */
   #left = Infinity;
 
   /**
-   * No inboxes yet.
+   * A collection without inboxes.
    *
-   * @param options `now` returns milliseconds that never go back. `later` calls back after all
-   * events that are ready now. `clockEvery` says how many frames or lines pass between two looks at
-   * the clock.
+   * @param options `now` returns milliseconds that never decrease. `later` calls back after all
+   * events that are ready now. `clockEvery` is the number of frames or lines between two readings
+   * of the clock.
    */
   constructor(maxInbox: number, options: {
     now?: () => number;
@@ -148,24 +155,24 @@ export class Inboxes {
     this.#unwatched = clockEvery;
   }
 
-  /** Whether there is time for one more frame or line before others have their turn. */
+  /** Whether there is time for one more frame or line before it is the others' turn. */
   next(): boolean {
     return !this.#late() && --this.#left >= 0;
   }
 
-  /** Whether an inbox with so many bytes may take another frame. */
+  /** Whether an inbox in which `bytes` bytes wait may take another frame. */
   admits(bytes: number): boolean {
     if (bytes > this.maxInbox) return false;
     const most = ALL_SOCKETS * this.maxInbox;
     return this.bytes <= most || bytes <= Math.max(SMALL_INBOX, most / this.#waiting.length);
   }
 
-  /** Gives an inbox its turn, after the others. */
+  /** Gives an inbox its turn after all other inboxes. */
   enqueue(inbox: Inbox): void {
     this.#waiting.push(inbox);
   }
 
-  /** Whether the time of this turn is over. It begins with the first look at the clock. */
+  /** Whether the time of this turn is over. It begins with the first reading of the clock. */
   #late(): boolean {
     if (this.#over || --this.#unwatched > 0) return this.#over;
     this.#unwatched = this.#clockEvery;
@@ -178,7 +185,7 @@ export class Inboxes {
     return this.#over;
   }
 
-  /** Carries out a quantum of each inbox, in rounds, while there is time. */
+  /** Carries out one quantum per inbox, round after round, as long as there is time. */
   #turn(): void {
     this.#until = undefined;
     this.#over = false;

@@ -1,5 +1,5 @@
 /**
- * The commands of `river.v1`, which clients send on a WebSocket that carries many channels.
+ * Carries out the commands of `river.v1`, which clients send over a WebSocket with many channels.
  *
  * @module
  */
@@ -14,19 +14,24 @@ import { parseJson } from "../json.ts";
 import { MAX_LAST } from "../subscribe.ts";
 import { SocketSession } from "./socket_session.ts";
 
-/** Most refused lines in one frame. A client with more sends something else than commands. */
+/**
+ * The number of refused lines in one frame at which the socket is closed. Such a client sends
+ * something other than commands.
+ */
 export const MAX_ERRORS = 1000;
 
 type Fields = Record<string, unknown>;
 
-/** Carries out the commands of `river.v1`. If a line fails, it is answered and the socket lives. */
+/**
+ * A session of `river.v1`. A line that fails is answered with an error, and the socket stays open.
+ */
 export class LineSession extends SocketSession {
-  /** Answers to the lines that are carried out in one call. They leave in one frame. */
+  /** Answers to the lines that are carried out in one call. They are sent in one frame. */
   #answers: string[] | undefined;
-  /** Refused lines of the frame at hand. */
+  /** Number of refused lines in the current frame. */
   #errors = 0;
 
-  /** Carries out the lines of a frame, and answers those of one call in one frame. */
+  /** Carries out the lines of a frame. The answers to all lines of one call are one frame. */
   protected override receive(frame: string, at: number): number | undefined {
     const { inboxes, subscriber } = this.context;
     if (at === 0) this.#errors = 0;
@@ -38,7 +43,7 @@ export class LineSession extends SocketSession {
       const end = frame.indexOf("\n", at);
       const text = frame.slice(at, end < 0 ? undefined : end);
       if (text !== "") this.#command(text);
-      // If a line ended the socket, the lines after it are too late.
+      // If a line ended the socket, the lines after it are not carried out.
       if (subscriber.closed !== undefined) return;
       at = end < 0 ? Infinity : end + 1;
     }

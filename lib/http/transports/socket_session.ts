@@ -1,5 +1,5 @@
 /**
- * Incoming WebSocket traffic: the events of a socket, and the frames of a plain one.
+ * Incoming WebSocket traffic: the events of any socket, and the frames of a plain socket.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import type { RequestLimits } from "../params.ts";
 import { Inbox, type Inboxes, type InboxOwner } from "./inbox.ts";
 import { CLOSE_CODES, type SocketSink } from "./socket_sink.ts";
 
-/** How a close for what the client sent is counted: as the same would be over HTTP. */
+/** How the metrics count a close that the client caused: as the same mistake over HTTP. */
 const REFUSALS: Readonly<Record<string, [status: number, code: string]>> = {
   unsupported: [415, "unsupported_type"],
   forbidden: [403, "forbidden"],
@@ -23,44 +23,44 @@ const REFUSALS: Readonly<Record<string, [status: number, code: string]>> = {
   full: [503, "socket_full"],
 };
 
-/** The parts that a session works with. */
+/** The parts that a session uses. */
 export interface SessionContext {
   /** Publishes and subscribes. */
   readonly hub: Hub;
-  /** The client's subscriptions. */
+  /** The client's subscriber. */
   readonly subscriber: Subscriber;
   /** The channels to join when the socket is open. */
   readonly joins: readonly Join[];
-  /** What the client may do. */
+  /** The client's rights. */
   readonly grant: Grant;
   /** The limits of frames and messages. */
   readonly limits: RequestLimits;
-  /** Frames wait here while the server has no time for them. */
+  /** Where frames wait while the server has no time for them. */
   readonly inboxes: Inboxes;
   /** Takes errors that only river itself can cause. */
   readonly report: (error: unknown) => void;
-  /** Told of everything that the client sent and that was refused. */
+  /** Called for every refusal of something that the client sent. */
   readonly onRefused: (refusal: Refusal) => void;
-  /** How fast the client may publish. Without it, as fast as it likes. */
+  /** The limit of the client's publish rate. Without it there is no limit. */
   readonly pace?: Pace;
   /** Called once, when the socket is closed. */
   readonly onClose: () => void;
-  /** Called with 1 if the runtime has leaked the socket, with -1 if it closes after all. */
+  /** Called with 1 if the runtime has leaked the socket, and with -1 if it closes after all. */
   readonly onLost: (change: 1 | -1) => void;
 }
 
 /**
- * Handles the events of one socket: `open`, `message` and `close`. One object handles all of them,
- * to save memory: there may be thousands of idle sockets.
+ * Handles the events of one socket: `open`, `message` and `close`. There may be thousands of idle
+ * sockets, so one object handles all events, to save memory.
  */
 export abstract class SocketSession implements EventListenerObject, InboxOwner {
-  /** Sends to the same socket. */
+  /** Sends over the same socket. */
   protected readonly sink: SocketSink;
-  /** What the session works with. */
+  /** The parts that the session uses. */
   protected readonly context: SessionContext;
   #ended = false;
   #lost = false;
-  /** Exists only while frames wait: most sockets never need one. */
+  /** Exists only while frames wait. Most sockets never need an inbox. */
   #inbox: Inbox | undefined;
 
   /** A session that answers through `sink`. */
@@ -71,7 +71,8 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
   }
 
   /**
-   * The socket has not opened for so long that it never will. It will not report a close either.
+   * Called when the socket has not opened within a heartbeat. It never will, and it reports no
+   * close either.
    */
   lost(): void {
     this.#lost = true;
@@ -79,12 +80,12 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
     this.context.subscriber.close("gone");
   }
 
-  /** Like `carryOut`, for an open socket. May throw. */
+  /** Like `carryOut`, but called only while the subscriber is open. May throw. */
   protected abstract receive(frame: string, at: number): number | undefined;
 
   /**
-   * Closes the socket because of what the client sent. The subscriber ends at once: the client may
-   * answer the close late, or never.
+   * Closes the socket because of something that the client sent, or because of an error. The
+   * subscriber ends at once, because the client may answer the close late or never.
    */
   protected end(code: keyof typeof CLOSE_CODES, reason: string): void {
     this.sink.end(CLOSE_CODES[code], reason);
@@ -95,12 +96,12 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
     this.context.subscriber.close(code === "error" ? "error" : "refused");
   }
 
-  /** Closes the socket after a message over the limit. */
+  /** Closes the socket because a message is too large. */
   protected endTooLarge(): void {
     this.end("tooLarge", `a message has at most ${this.context.limits.maxMessage} bytes`);
   }
 
-  /** Whether the client publishes faster than it may. Counts one message if not. */
+  /** Whether the client publishes too fast. If not, counts one message. */
   protected get tooFast(): boolean {
     const { pace } = this.context;
     if (pace === undefined) return false;
@@ -109,13 +110,13 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
     return false;
   }
 
-  /** Carries out a frame, or a part of it. Does nothing if the socket has ended. */
+  /** Carries out a frame, or the rest of one. Does nothing if the subscriber has ended. */
   carryOut(frame: string, at: number): number | undefined {
     const { hub, subscriber } = this.context;
     try {
-      // It may have ended after the frame came, for example because its token expired. It may be
-      // about to end with the hub. Or it is cut now, because the client sends but does not read the
-      // answers.
+      // The subscriber may have ended after the frame arrived, for example because its token
+      // expired. The hub may be about to end it. `keepsUp()` ends it now if the client sends but
+      // does not read the answers.
       if (subscriber.closed === undefined && !hub.closed && subscriber.keepsUp()) {
         return this.receive(frame, at);
       }
@@ -125,13 +126,13 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
     this.#inbox?.clear();
   }
 
-  /** No frame waits any more. */
+  /** Called when the inbox has become empty. */
   rested(): void {
     this.#inbox = undefined;
     if (this.#ended) this.#release();
   }
 
-  /** Takes an event of the socket. */
+  /** Called for every event of the socket. */
   handleEvent(event: Event): void {
     try {
       if (event.type === "open") this.#open();
@@ -155,7 +156,7 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
 
   #message(data: unknown): void {
     const { subscriber, limits: { maxBody } } = this.context;
-    // The client sent it before it learned of the close.
+    // The client sent this before it learned of the close.
     if (subscriber.closed !== undefined) return;
     if (typeof data !== "string") {
       this.end("unsupported", "text frames only");
@@ -176,7 +177,7 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
   }
 
   #close(): void {
-    // A socket may have two close events.
+    // A socket may fire two close events.
     if (this.#ended) return;
     this.#ended = true;
     // Frames that the client sent before it left are still carried out.

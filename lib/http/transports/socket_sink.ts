@@ -1,5 +1,5 @@
 /**
- * Outgoing WebSocket traffic: plain, and `river.v1`.
+ * Outgoing WebSocket traffic, of plain sockets and of `river.v1`.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { FRAME_COST, FrameQueue } from "../../core/frame_queue.ts";
 import { Batch, type Format, type Frame, line, utf8Length } from "../../core/message.ts";
 import type { CloseReason, Sink } from "../../core/sink.ts";
 
-/** The code and the reason that a socket is closed with. */
+/** The close code of a WebSocket for each reason. */
 export const CLOSE_CODES = {
   done: 1000,
   gone: 1000,
@@ -27,22 +27,23 @@ export const CLOSE_CODES = {
 /** The common part of plain and `river.v1` sockets. */
 export abstract class SocketSink implements Sink {
   readonly once = false;
-  /** Most messages between two looks at the queue. */
+  /** See `Sink.maxPerWrite`. */
   abstract readonly maxPerWrite: number;
-  /** The frames of messages. */
+  /** The unsent frames of messages. */
   readonly #frames = new FrameQueue();
-  /** The frames of answers. Most sockets never get any. */
+  /** The unsent frames of answers. Most sockets never get answers. */
   #answers: FrameQueue | undefined;
   /** The socket to send to. */
   protected readonly socket: WebSocket;
-  /** Told if the socket will never open. */
+  /** Notified if the socket will never open. */
   owner: { lost(): void } | undefined;
   readonly #retryMs: () => number;
 
   /**
    * A sink that sends to `socket`.
    *
-   * @param retryMs Returns the delay that a client is told when the server shuts down.
+   * @param retryMs Returns the delay in milliseconds after which a client is told to reconnect when
+   * the server shuts down.
    */
   constructor(socket: WebSocket, retryMs: () => number) {
     this.socket = socket;
@@ -51,7 +52,7 @@ export abstract class SocketSink implements Sink {
 
   abstract open(channel: string, position: Position): void;
   abstract write(frame: Frame): number;
-  /** Sends a heartbeat, if the pings of the runtime are not enough. */
+  /** Sends a heartbeat if the runtime's pings are not enough. */
   protected abstract beat(): void;
 
   heartbeat(): void {
@@ -73,16 +74,16 @@ export abstract class SocketSink implements Sink {
     return bufferedAmount + FRAME_COST * this.#frames.count(bufferedAmount);
   }
 
-  /** Notes that so many frames with so many bytes together were sent. Returns their cost. */
+  /** Counts frames that were sent, and their bytes in total. Returns their cost. */
   protected wrote(frames: number, bytes: number): number {
     this.#frames.push(frames, bytes);
     return bytes + FRAME_COST * frames;
   }
 
   /**
-   * Sends an answer, unless the socket is closing. Returns its cost. A burst of commands may be
-   * answered with more frames in one turn than a queue has room for. So answers count only in the
-   * sum of all queues.
+   * Sends an answer, unless the socket is closing. Returns its cost. The answers to a burst of
+   * commands may be more frames in one turn than a queue has room for. So the frames of answers add
+   * to the sum of all queues, but not to the socket's own queue.
    */
   send(text: string): number {
     const bytes = utf8Length(text);
@@ -93,7 +94,7 @@ export abstract class SocketSink implements Sink {
     return bytes + FRAME_COST;
   }
 
-  /** Sends one text frame, unless the socket is closing, and counts nothing. */
+  /** Sends one text frame, unless the socket is closing. Does not count it. */
   protected put(text: string): void {
     if (this.socket.readyState === WebSocket.OPEN) this.socket.send(text);
   }
@@ -112,35 +113,35 @@ export abstract class SocketSink implements Sink {
     this.end(CLOSE_CODES[reason], text[reason]);
   }
 
-  /** Starts the closing handshake, unless it has begun. */
+  /** Starts the closing handshake, unless it has already begun. */
   end(code: number, reason: string): void {
     if (this.socket.readyState <= WebSocket.OPEN) this.socket.close(code, reason);
   }
 }
 
 /**
- * One river line per frame, as the first river sent them. The pings of the runtime are the
+ * Sends one river line per frame, as the first version of river did. The runtime's pings are the
  * heartbeat.
  */
 export class PlainSocketSink extends SocketSink {
-  /** Few, because each message is a frame of its own. */
+  /** Few, because each message is a frame of its own, and each frame takes memory. */
   readonly maxPerWrite: number = 64;
 
-  /** Sends nothing: plain sockets get no positions. */
+  /** Does nothing: plain sockets get no positions. */
   open(): void {}
 
-  /** Sends each line of the frame as a text frame of its own. */
+  /** Sends each line as a text frame of its own. */
   write(frame: Frame): number {
     const { lines, textBytes } = frame;
     for (const line of lines) this.put(line);
     return this.wrote(lines.length, textBytes - (lines.length - 1));
   }
 
-  /** Sends nothing: the runtime pings. */
+  /** Does nothing: the runtime sends pings. */
   protected beat(): void {}
 }
 
-/** The data of messages, to know its length. A batch encodes it once for all its subscribers. */
+/** Encodes only data, to measure its bytes. A batch is encoded once for all its subscribers. */
 const dataAlone: Format = {
   contentType: "",
   heartbeat: "",
@@ -149,8 +150,8 @@ const dataAlone: Format = {
 };
 
 /**
- * The data alone, one message per frame, for pages that take each frame as HTML. Gaps are not shown.
- * An empty message is left out: the runtime would not count its frame as unsent.
+ * Sends only the data, one message per frame, for pages that use each frame as HTML. Gaps are not
+ * shown. An empty message is left out, because the runtime would not count its frame as unsent.
  */
 export class RawSocketSink extends PlainSocketSink {
   /** Sends the data of each message as a text frame of its own. */
@@ -166,17 +167,17 @@ export class RawSocketSink extends PlainSocketSink {
   }
 }
 
-/** `river.v1`: many lines per frame. A frame without lines is the heartbeat. */
+/** Sends `river.v1`: many lines per frame. An empty frame is the heartbeat. */
 export class LineSocketSink extends SocketSink {
-  /** Any number. */
+  /** No limit, because all lines share one frame. */
   readonly maxPerWrite: number = Infinity;
 
-  /** Sends the line `open` with the position. */
+  /** Sends an `open` line with the position. */
   open(channel: string, position: Position): void {
     this.send(line("open", { channel, cursor: printCursor(position) }));
   }
 
-  /** Sends all lines of the frame in one text frame. */
+  /** Sends all lines in one text frame. */
   write(frame: Frame): number {
     this.put(frame.text);
     return this.wrote(1, frame.textBytes);

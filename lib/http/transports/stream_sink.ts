@@ -1,5 +1,5 @@
 /**
- * HTTP streaming, long-poll, Server-Sent Events and JSONP: one stream, different formats.
+ * The sink of HTTP streaming, long-poll, Server-Sent Events and JSONP. They differ only in format.
  *
  * @module
  */
@@ -10,10 +10,10 @@ import { EVENT_STREAM } from "./formats.ts";
 
 const utf8 = new TextEncoder();
 
-/** After so many chunks the queue is looked at, however small they are. */
+/** After this many chunks, the queue is measured even if they are small. */
 const RECOUNT = 64;
 
-/** Breaks off a response on purpose. It is not a fault of the server. */
+/** Breaks off a response on purpose. It does not mean a fault of the server. */
 export class CutError extends Error {
   /** Names the error in logs and stack traces. */
   override name = "CutError";
@@ -23,17 +23,17 @@ export class CutError extends Error {
 export class StreamSink implements Sink {
   readonly once: boolean;
   readonly maxPerWrite: number;
-  /** The response's body. */
+  /** The body of the response. */
   readonly body: ReadableStream<Uint8Array<ArrayBuffer>>;
-  /** The position of each channel when it was joined, printed, in order. */
+  /** The printed position at which each channel was joined, in the order of the request. */
   readonly positions: Map<string, string>;
   readonly #format: Format;
   readonly #retryMs: () => number;
   readonly #onEnd: (unsent: number) => void;
   #controller!: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
   /**
-   * Sizes of the chunks that were written since the queue was last empty, oldest first. Those from
-   * `#at` up to `#end` are not yet taken by the transport. The array is reused.
+   * Sizes of the chunks that were written since the queue was last empty, oldest first. The
+   * transport has yet to take those from index `#at` up to `#end`. The array is reused.
    */
   readonly #sizes: number[] = [];
   #at = 0;
@@ -45,11 +45,12 @@ export class StreamSink implements Sink {
   #onStart: (() => void) | undefined;
 
   /**
-   * A sink that writes frames in `format` to a body of its own.
+   * A sink that writes frames in `format` to its body.
    *
-   * @param options Either `onGone` is called, when the client leaves, or `onEnd`, when the sink is
-   * closed, with the bytes that the transport has not taken. `positions` is filled as channels are
-   * joined. `retryMs` returns the delay that clients of event streams are told.
+   * @param options Only one of two functions is called: `onGone` if the client leaves, or `onEnd`
+   * if the sink is closed. `unsent` is the number of bytes that the transport has not taken.
+   * `positions` is filled as channels are joined. `retryMs` returns the delay in milliseconds after
+   * which clients of event streams are told to reconnect.
    */
   constructor(format: Format, { once, onGone, onEnd, positions, retryMs }: {
     once: boolean;
@@ -64,13 +65,13 @@ export class StreamSink implements Sink {
     this.positions = positions;
     this.#retryMs = retryMs;
     this.#onEnd = onEnd;
-    // No `pull` and no `size`: each would cost a promise or a call per chunk.
+    // Do not use `pull` or `size`. They would cost a promise or a call per chunk.
     this.body = new ReadableStream({
       start: (controller) => {
         this.#controller = controller;
       },
       cancel: () => {
-        // This is also called if a client leaves after a clean end that it never took.
+        // This is also called if the client leaves after a clean end that it has not read.
         if (this.#closed) return;
         this.#closed = true;
         onGone();
@@ -78,22 +79,22 @@ export class StreamSink implements Sink {
     });
   }
 
-  /** Where the subscription starts: one item per channel, empty if it is not known yet. */
+  /** Where the subscription starts: a list with one item per channel, empty if not known yet. */
   get cursor(): string {
     return [...this.positions.values()].join(",");
   }
 
-  /** Whether anything was written. */
+  /** Whether anything has been written. */
   get started(): boolean {
     return this.#started;
   }
 
-  /** Whether it was closed with everything in its body. */
+  /** Whether the sink was closed and its body is complete. */
   get ended(): boolean {
     return this.#ended;
   }
 
-  /** Resolves when there is something to send, or when nothing more will come. */
+  /** Resolves when something has been written, or when the sink is closed. */
   begun(): Promise<void> {
     return new Promise((resolve) => {
       if (this.#started || this.#closed) resolve();
@@ -102,15 +103,15 @@ export class StreamSink implements Sink {
   }
 
   exceeds(limit: number): boolean {
-    // At most the bytes that were written since the queue was last empty are unsent.
+    // `#unsent` is never too low: it shrinks only when `backlog()` measures the queue.
     if (this.#end < RECOUNT && this.#unsent <= limit) return false;
     return this.backlog() > limit;
   }
 
-  /** Written bytes that the transport has not taken. */
+  /** Number of written bytes that the transport has not taken. Measures the queue. */
   backlog(): number {
     if (this.#closed) return 0;
-    // The stream's high-water mark is one chunk.
+    // The high-water mark of the stream is one chunk.
     const queued = 1 - this.#controller.desiredSize!;
     if (queued === 0) {
       this.#at = this.#end = this.#unsent = 0;
@@ -129,8 +130,8 @@ export class StreamSink implements Sink {
     const printed = printCursor(position);
     this.positions.set(channel, printed);
     const words = this.#format.open?.(channel, printed);
-    // A client keeps the last `retry:` forever: the delay that a shutdown or a proxy told it must
-    // not stay in force. An event stream tells its positions once, so this comes once.
+    // A client keeps the last `retry:` forever, but the delay of a shutdown or a proxy must not
+    // stay in force. So send a new delay with the positions, which an event stream sends once.
     if (words) this.#enqueue(utf8.encode(this.#retry("\n") + words));
   }
 
@@ -151,7 +152,7 @@ export class StreamSink implements Sink {
     if (reason === "shutdown") this.#enqueue(utf8.encode(this.#retry("\n\n")));
     const unsent = this.backlog();
     this.#closed = true;
-    // An error drops the queue at once. A clean end would wait for a reader that takes nothing.
+    // An error drops the queue at once. A clean end would wait for a client that reads nothing.
     this.#ended = reason !== "slow" && reason !== "error";
     if (this.#ended) this.#controller.close();
     else this.#controller.error(new CutError(reason));
@@ -160,13 +161,14 @@ export class StreamSink implements Sink {
   }
 
   /**
-   * The text that tells the client of an event stream how long to wait before it comes back.
+   * The field that tells the client of an event stream how long to wait before it reconnects. Empty
+   * for other formats.
    */
   #retry(end: string): string {
     return this.#format.contentType === EVENT_STREAM ? `retry: ${this.#retryMs()}${end}` : "";
   }
 
-  /** Returns the number of bytes that were queued. */
+  /** Writes bytes, unless the sink is closed. Returns how many were written. */
   #enqueue(bytes: Uint8Array<ArrayBuffer>): number {
     if (this.#closed || bytes.length === 0) return 0;
     this.#controller.enqueue(bytes);
