@@ -1,5 +1,5 @@
 /**
- * The program: a list of commands. It picks one and runs it.
+ * The program: the list of its commands. It runs the one that the command line names.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { serve } from "./lib/cli/commands/serve.ts";
 import { token } from "./lib/cli/commands/token.ts";
 import { runProgram } from "./lib/cli/program.ts";
 
-/** All commands. The first is run where none is named. */
+/** All commands. The first is the default. */
 export const COMMANDS = [serve, token];
 
 if (import.meta.main) await runProgram(COMMANDS, manifest.version);

@@ -1,44 +1,44 @@
 /**
- * Commands: what each is, and how the command line picks one.
+ * Defines commands, and reads which one the command line asks for.
  *
  * @module
  */
 import { hint, readOptions, sharedKeys, type Sources } from "./config.ts";
 import { ConfigError, type Options, type ValuesOf } from "./option.ts";
 
-/** What a command may use of the process. */
+/** The parts of the process that a command may use. */
 export interface Terminal {
-  /** River's version. */
+  /** The version of river. */
   readonly version: string;
   /** Writes to stdout. */
   print(text: string): void;
-  /** Writes to stderr; never throws. */
+  /** Writes to stderr. Never throws. */
   printError(text: string): void;
   /**
-   * Reads the options of the running command again: its file may have changed.
+   * Reads the options of the running command again, because its files may have changed.
    *
-   * @throws {ConfigError} If one of them is wrong.
+   * @throws {ConfigError} If an option is wrong.
    */
   reread(): ValuesOf<Options>;
 }
 
-/** A command. A new one is one file in commands/, and its name in the list of main.ts. */
+/** A command. A new command is one file in commands/, plus its name in the list in main.ts. */
 export interface Command<O extends Options = Options> {
   /** The first word of the command line. */
   readonly name: string;
-  /** What it does, in one line. */
+  /** A description in one line, which starts with a verb: `serves until ..`. */
   readonly about: string;
-  /** What follows its name, for `--help`: `[--publish CHANNEL] [flags]`. */
+  /** The arguments after its name, for `--help`: `[--publish CHANNEL] [flags]`. */
   readonly usage: string;
-  /** Its flags. */
+  /** The options that it takes. */
   readonly options: O;
-  /** Said at the end of `--help`, a line each. */
+  /** The lines at the end of `--help`. */
   readonly notes: readonly string[];
   /**
-   * Runs it, until it is done.
+   * Runs the command to its end.
    *
-   * @param ignored Names of variables that look like river's, but are not.
-   * @throws {ConfigError} If the values make no sense together.
+   * @param ignored Names of variables that look like river's, but that an orchestrator has set.
+   * @throws {ConfigError} If values contradict each other, or the command cannot use them.
    */
   run(
     values: ValuesOf<O>,
@@ -47,7 +47,7 @@ export interface Command<O extends Options = Options> {
   ): Promise<void> | void;
 }
 
-/** What the command line asks for. */
+/** The action that the command line asks for. */
 export type Order =
   | {
     readonly kind: "run";
@@ -61,8 +61,8 @@ export type Order =
 /**
  * Reads the command line.
  *
- * @param commands All commands. The first is run where none is named.
- * @throws {ConfigError} If the command, or one of its options, is wrong.
+ * @param commands All commands. The first is the default.
+ * @throws {ConfigError} If the command is unknown, or one of its options is wrong.
  */
 export function readOrder(
   commands: readonly Command[],

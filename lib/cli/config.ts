@@ -1,6 +1,6 @@
 /**
- * Where options come from: flags win over the environment, the environment over the file, the file
- * over defaults.
+ * Reads options from their sources. Flags take precedence over the environment, the environment
+ * over the file, and the file over the defaults.
  *
  * @module
  */
@@ -23,34 +23,35 @@ import {
 
 /** The sources of options. */
 export interface Sources {
-  /** Arguments of the command line, without the program's name and the command's. */
+  /** Arguments of the command line, without the names of the program and the command. */
   readonly args: readonly string[];
-  /** The environment. */
+  /** All variables of the environment. */
   readonly env: Readonly<Record<string, string>>;
   /** Returns the text of a file. Throws if it cannot be read. */
   readonly readFile: (path: string) => string;
   /**
-   * The keys that the environment and the file may have: those of all commands, which share both. All of
-   * the running command if it is left out.
+   * The keys that the environment and the file may contain. All commands share both, so these are
+   * the keys of all commands. The default is those of the running command.
    */
   readonly shared?: readonly string[];
 }
 
-/** The options of one run. */
+/** The options of one run of a command. */
 export interface Reading<O> {
   /** Their values. */
   readonly values: ValuesOf<O>;
-  /** Names of variables that look like ours, but that an orchestrator has set. They are ignored. */
+  /** Names of variables that look like river's, but that an orchestrator has set. Ignored. */
   readonly ignored: readonly string[];
 }
 
-/** Variables of the client commands. They are not options of the server, and not mistakes. */
+/** Variables that client programs use. They are neither options of the server nor mistakes. */
 const CLIENT_VARIABLES = ["RIVER_URL", "RIVER_TOKEN"];
 
 /**
- * Reads the options of a command, or a request for help or the version.
+ * Reads the options of a command. Returns a word instead if the flags ask for help or the version.
  *
- * @throws {ConfigError} If anything is unknown, malformed, out of range or unreadable.
+ * @throws {ConfigError} If an option is unknown, malformed or out of range, or a file is
+ * unreadable.
  */
 export function readOptions<O extends Options>(
   options: O,
@@ -71,7 +72,7 @@ export function readOptions<O extends Options>(
   const values: Record<string, unknown> = {};
   for (const [key, option] of Object.entries(options)) {
     const given = sources.filter(({ values }) => values.has(key));
-    // A bad value may be overridden. A bad secret may not: nobody sets one on purpose.
+    // Check only the value that counts, but every secret: nobody sets a bad secret on purpose.
     const judged = option.secret ? given : given.slice(0, 1);
     const [first = defaultOf(option)] = judged
       .map(({ values, called }) => readValue(option, values.get(key), called(key)));
@@ -87,12 +88,12 @@ export function readOptions<O extends Options>(
   return { values: values as ValuesOf<O>, ignored };
 }
 
-/** The keys of the options that the environment and the file may have. */
+/** The keys of those options that the environment and the file may contain. */
 export function sharedKeys(options: Options): string[] {
   return Object.keys(options).filter((key) => !options[key].flagOnly);
 }
 
-/** The value of an option that is in a file of its own. Lists have an item per line. */
+/** Reads the value of an option from a file of its own. A list has one item per line. */
 function readSecret(
   option: Option,
   path: string,
@@ -104,7 +105,7 @@ function readSecret(
   return readValue(option, value, `--${name}`);
 }
 
-/** The text of a file, without the byte order mark that some editors put in front. */
+/** The text of a file, without the byte order mark that some editors write at the start. */
 function readText(path: string, what: string, readFile: Sources["readFile"]): string {
   try {
     return readFile(path).replace(/^\uFEFF/, "");
@@ -113,7 +114,7 @@ function readText(path: string, what: string, readFile: Sources["readFile"]): st
   }
 }
 
-/** The raw values of these options in the environment, by key. */
+/** The unparsed values of these options in the environment, by key. */
 function readVariables(
   options: Options,
   keys: readonly string[],
@@ -123,8 +124,8 @@ function readVariables(
   for (const key of keys) {
     const value = env[variableOf(key)];
     const { kind, secret = false } = options[key];
-    // An empty variable counts as not set. An empty secret is a mistake: somebody means to have
-    // one.
+    // An empty variable counts as not set. But an empty secret is a mistake, because whoever sets
+    // the variable wants to protect the server.
     if (value === undefined || value === "" && !secret) continue;
     if (kind !== "list") values.set(key, value);
     else if (value.trim() !== "" || secret) {
@@ -135,10 +136,10 @@ function readVariables(
 }
 
 /**
- * Checks that all variables whose names begin like ours are ours.
+ * Checks that every variable whose name starts with `RIVER_` is known.
  *
- * @returns The names of those that an orchestrator has set.
- * @throws {ConfigError} If there is another one.
+ * @returns The names of variables that an orchestrator has set.
+ * @throws {ConfigError} If a variable is unknown and no orchestrator has set it.
  */
 function checkVariables(shared: readonly string[], env: Sources["env"]): string[] {
   const known = shared.map(variableOf).concat(CLIENT_VARIABLES);
@@ -158,7 +159,7 @@ function checkVariables(shared: readonly string[], env: Sources["env"]): string[
   return ignored;
 }
 
-/** The raw values of flags, by key. */
+/** The unparsed values of flags, by key. */
 function readFlags(
   options: Options,
   args: readonly string[],
@@ -174,13 +175,13 @@ function readFlags(
   const parsed = parseArgs(plain, {
     boolean: [...booleans, "help", "version"],
     string: texts,
-    // Collected, so that a flag given twice can be told from one given once.
+    // Collect the values, to notice a flag that is given twice.
     collect: texts,
     alias: { h: "help", V: "version" },
     unknown: (arg: string, key?: string) => {
       if (key === undefined) return true;
       unknown.push(arg);
-      // Left out of the result: `-_` would take the place of its list of words.
+      // Leave it out of the result: `-_` would replace the list of words in `_`.
       return false;
     },
   });
@@ -206,8 +207,8 @@ function readFlags(
 }
 
 /**
- * Refuses a word that begins with a hyphen after the flag of a secret. The parser would take it for a
- * flag, and the error would show it.
+ * Refuses a word that starts with a hyphen after the flag of a secret. The parser would read it as
+ * a flag, and the error message would show the secret.
  */
 function refuseLostSecrets(
   keys: ReadonlyMap<string, string>,
@@ -231,9 +232,9 @@ function single(name: string, { kind }: Option, values: string[]): unknown {
 }
 
 /**
- * Reads the booleans in the arguments: the parser would give a boolean the next word, and take any
- * text after its `=` for true. It also joins a flag with an empty word after it, as an unset
- * variable in quotes leaves it: the parser would separate them.
+ * Reads the boolean flags in the arguments. The parser would give a boolean the next word, and it
+ * would read any text after `=` as true. This function also joins a flag with an empty word after
+ * it, which the parser would separate. An unset variable in quotes is such a word.
  */
 function takeSwitches(
   args: readonly string[],
@@ -250,13 +251,13 @@ function takeSwitches(
     const [, name, value = "true"] = /^--([a-z-]+)(?:=(.*))?$/s.exec(arg) ?? [];
     if (i > end || !booleans.includes(name)) return arg;
     switches.set(name, [...switches.get(name) ?? [], value]);
-    // Left in its place, so that the flag before it does not get the word after it.
+    // Keep the flag in its place, so that the flag before it does not get the word after it.
     return `--${name}=true`;
   });
   return { plain, switches };
 }
 
-/** The raw values in the server's file, by key. */
+/** The unparsed values in the server's TOML file, by key. */
 function readToml(
   path: string,
   shared: readonly string[],
@@ -281,20 +282,22 @@ function readToml(
 }
 
 /**
- * The name that an unknown one most likely means, as the end of an error message. Empty if none is
- * near.
+ * The end of an error message: the known name that an unknown name most likely means. Empty if no
+ * name is similar.
  */
 export function hint(name: string, names: readonly string[]): string {
   const meant = nearest(name, names);
   return meant === undefined ? "" : `; did you mean ${meant}?`;
 }
 
-/** An unknown name, up to where it can no longer be one: a secret may follow. */
+/** The part of a text that can be a name. The rest is not shown, because it may be a secret. */
 function nameIn(text: string): string {
   return /^[\w-]*/.exec(text)![0];
 }
 
-/** Where a file is wrong. The parser quotes the line, which may hold a secret. */
+/**
+ * The place of a mistake in a file. The parser's message quotes the line, which may hold a secret.
+ */
 function placeOf(error: unknown): string {
   const [place] = /line \d+, column \d+/.exec(firstLine(error)) ?? ["it"];
   return `${place} is not TOML; texts need quotes`;

@@ -1,17 +1,18 @@
 /**
- * How many subscribers the file descriptors of the process allow.
+ * Computes how many subscribers the process has file descriptors for.
  *
  * @module
  */
 
-/** File descriptors kept for listening, logs and requests that do not stay. */
+/** File descriptors reserved for the listener, the log and short requests. */
 const RESERVE = 64;
-/** The usual limit, for machines where it cannot be read. */
+/** The usual limit. It counts if the limit cannot be read. */
 const USUAL = 1024;
 
 /**
- * How many subscribers the file descriptors allow. The runtime does not tell the limit, but a child
- * process inherits it, and `prlimit` (util-linux) prints its own.
+ * The most subscribers that the limit of file descriptors allows. The runtime does not reveal the
+ * limit. But a child process inherits it, and `prlimit` (util-linux) prints the limit of its own
+ * process.
  */
 export function connectionBudget(): number {
   let descriptors = USUAL;
@@ -22,7 +23,7 @@ export function connectionBudget(): number {
     }).outputSync();
     descriptors = Number(new TextDecoder().decode(stdout)) || USUAL;
   } catch {
-    // It is not there, or not permitted.
+    // `prlimit` is not installed, or we may not run it.
   }
   return Math.max(1, descriptors - RESERVE);
 }

@@ -1,18 +1,19 @@
 /**
- * What `--help` prints, and the table of options in docs/options.md.
+ * Writes the texts of `--help`, and the table of options in docs/options.md.
  *
  * @module
  */
 import type { Command } from "./command.ts";
 import { defaultText, nameOf, type Options, placeholderOf } from "./option.ts";
 
-/** Where the second column begins, and where lines end at the latest. */
+/** The start of the second column and the longest line, in characters. */
 const COLUMN = 38;
 const WIDTH = 100;
 
 /**
- * What `river help` prints: all commands, and the options of the one that is run where none is
- * named.
+ * The text of `river help`: all commands, and the options of the default command.
+ *
+ * @param commands All commands. The first is the default.
  */
 export function overview(version: string, commands: readonly Command[]): string {
   const [first, ...others] = commands;
@@ -33,7 +34,7 @@ export function overview(version: string, commands: readonly Command[]): string 
   ]);
 }
 
-/** What `river COMMAND --help` prints. */
+/** The text of `river COMMAND --help`. */
 export function helpText({ name, about, usage, options, notes }: Command): string {
   return lines([
     `river ${name}: ${about}`,

@@ -1,5 +1,5 @@
 /**
- * The options in force, as operators see them: never a secret.
+ * Shows the options in force to operators, without secrets.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { stringify } from "@std/toml";
 import { defaultOf, defaultText, nameOf, type Option, valueText } from "./option.ts";
 import { SERVER_OPTIONS, type ServerConfig } from "./options.ts";
 
-/** The options that differ from their defaults, by name, for the log. A secret is `set`. */
+/** The options that differ from their defaults, by name, for the log. A secret shows as `set`. */
 export function optionsInForce(config: ServerConfig): Record<string, string> {
   const facts: Record<string, string> = {};
   for (const [key, option] of entries()) {
@@ -18,7 +18,10 @@ export function optionsInForce(config: ServerConfig): Record<string, string> {
   return facts;
 }
 
-/** All options as a file that `--config` takes. A secret is a comment: it has to be set elsewhere. */
+/**
+ * All options as a TOML file for `--config`. A secret is only a comment in it, and must be set
+ * elsewhere.
+ */
 export function tomlOf(config: ServerConfig): string {
   const lines = entries().map(([key, option]) => {
     const name = nameOf(key);

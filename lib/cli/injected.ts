@@ -1,6 +1,6 @@
 /**
- * Variables that orchestrators set for a service named `river` or `river-something`. They look like
- * ours.
+ * Recognises variables that orchestrators set for a service named `river` or `river-something`.
+ * Their names look like those of river's options.
  *
  * @module
  */
@@ -17,7 +17,7 @@ const ADDRESS = /^RIVER_(?:\w+_)?PORT$/;
 /** Docker's links set `RIVER_NAME=/web/river` and `RIVER_ENV_X`. */
 const LINK = /^RIVER_(?:\w+_)?(?:ENV_\w+|NAME)$/;
 
-/** Whether an orchestrator sets a variable of this name to such a value. */
+/** Whether an orchestrator, and not a user, sets a variable of this name to this value. */
 export function isInjected(name: string, value: string): boolean {
   if (SERVICE.test(name) || SERVICE_PORT.test(name)) return true;
   if (ADDRESS.test(name)) return /^(?:tcp|udp|sctp):\/\//.test(value);

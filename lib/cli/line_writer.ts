@@ -1,12 +1,13 @@
 /**
- * Writes lines without ever waiting for their reader: a log that nobody reads must not stop a server.
+ * Writes lines without ever waiting for their reader. A log that nobody reads must not stop the
+ * server.
  *
  * @module
  */
 
 const utf8 = new TextEncoder();
 
-/** Most characters that wait. Lines beyond are dropped, and counted. */
+/** The most characters that wait. Further lines are dropped and counted. */
 const MAX_WAITING = 1024 * 1024;
 
 /** Writes lines in order, in the background. */
@@ -20,14 +21,14 @@ export class LineWriter {
   /**
    * A writer with nothing to write.
    *
-   * @param write Writes some of the bytes, and resolves with their number. May reject, and may never
+   * @param write Writes some of the bytes and resolves with their number. May reject, and may never
    * settle.
    */
   constructor(write: (bytes: Uint8Array) => Promise<number>) {
     this.#write = write;
   }
 
-  /** Writes a line, which has its line end, as soon as those before it are written. */
+  /** Writes a line as soon as the lines before it are written. It must include its line end. */
   write(line: string): void {
     if (this.#length + line.length > MAX_WAITING) {
       this.#dropped++;
@@ -38,7 +39,7 @@ export class LineWriter {
     this.#writing ??= this.#work();
   }
 
-  /** Resolves when all lines are written, or after so many milliseconds. */
+  /** Resolves when all lines are written, or after `ms` milliseconds. */
   async flush(ms: number): Promise<void> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
@@ -66,7 +67,7 @@ export class LineWriter {
     try {
       while (bytes.length > 0) bytes = bytes.subarray(await this.#write(bytes));
     } catch {
-      // The disk is full, or nobody reads the pipe any more: no reason to stop serving.
+      // The disk is full, or nobody reads the pipe any more. Neither is a reason to stop serving.
     }
   }
 }

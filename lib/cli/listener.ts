@@ -1,26 +1,26 @@
 /**
- * Listens, and listens again if the runtime gives up: without a free file descriptor it stops
- * accepting for good, although open connections live.
+ * Listens, and listens again if the runtime gives up. Without a free file descriptor, the runtime
+ * stops accepting connections for good, although open connections stay alive.
  *
  * @module
  */
 
 /** How long to wait before listening again, in milliseconds. */
 const RETRY_MS = 250;
-/** A failure within this time of the last one counts as the same, in milliseconds. */
+/** A failure within this time after the last one counts as the same failure, in milliseconds. */
 const SAME_MS = 10_000;
 
 /** Answers the requests of a listener. */
 export interface Answers {
   /** Answers every request. */
   handle(request: Request, info: Deno.ServeHandlerInfo<Deno.NetAddr>): Response | Promise<Response>;
-  /** Takes an error that came while a response was sent. */
+  /** Takes an error that occurred while a response was being sent. */
   fail(error: unknown): Response;
 }
 
 /** Accepts connections until it is shut down. */
 export class Listener {
-  /** Where it listens. */
+  /** The address that it listens on. */
   readonly address: Deno.NetAddr;
   readonly #app: Answers;
   readonly #onFailure: (error: unknown) => void;
@@ -30,10 +30,10 @@ export class Listener {
   #ended = false;
 
   /**
-   * Listens.
+   * Starts listening.
    *
-   * @param onFailure Told when connections cannot be accepted, once for many failures in a row.
-   * @throws If the address cannot be listened on.
+   * @param onFailure Called when connections cannot be accepted, once for many failures in a row.
+   * @throws If it cannot listen on the address.
    */
   constructor(
     { hostname, port }: { hostname: string; port: number },
@@ -45,7 +45,10 @@ export class Listener {
     this.address = this.#listen(hostname, port);
   }
 
-  /** Stops accepting. Resolves when the connections accepted since the last failure have ended. */
+  /**
+   * Stops accepting connections. Resolves when the connections that were accepted since the last
+   * failure have ended.
+   */
   async shutdown(): Promise<void> {
     this.#ended = true;
     clearTimeout(this.#timer);

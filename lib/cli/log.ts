@@ -4,32 +4,32 @@
  * @module
  */
 
-/** Facts that go with a message, by name. */
+/** The details of a message, by name. */
 export type LogFields = Record<string, string | number>;
 
 /** How important a line is. */
 export type Level = "info" | "warn" | "error";
 
-/** The levels of lines, the least important first. */
+/** All levels, the least important first. */
 const LEVELS: readonly Level[] = ["info", "warn", "error"];
 
 /** Writes log lines. */
 export interface Log {
   /** Writes a normal event. */
   info(message: string, fields?: LogFields): void;
-  /** Writes an event that somebody should look at: an option may be missing. */
+  /** Writes an event that an operator should look at. An option may be missing, for example. */
   warn(message: string, fields?: LogFields): void;
   /** Writes a failure. */
   error(message: string, fields?: LogFields): void;
-  /** Lines below this level are not written. */
+  /** The least important level that is written. May be changed at any time. */
   level: Level;
 }
 
 /**
  * A log that writes one line per event.
  *
- * @param write Takes a whole line with its line end.
- * @param options Lines below `level` are not written.
+ * @param write Takes a whole line, including its line end.
+ * @param options Lines below `level` are not written. `now` returns the time of a line.
  */
 export function createLog(
   format: "text" | "json",
@@ -48,13 +48,13 @@ export function createLog(
 }
 
 /**
- * A value in JSON, without characters that change how a terminal or viewer shows the rest. JSON
- * itself leaves C1 controls, line separators and marks of text direction as they are.
+ * A value in JSON, without characters that change how a terminal or viewer shows the rest of the
+ * line. JSON itself does not escape C1 controls, line separators or marks of text direction.
  */
 function escaped(value: unknown): string {
   return JSON.stringify(value).replace(
     /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
-    // By code unit: some of these characters have two.
+    // Escape each code unit, because some of these characters have two.
     (char) =>
       char.replace(/[^]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`),
   );

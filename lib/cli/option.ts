@@ -1,47 +1,51 @@
 /**
- * One option of a command: its kind, its names, and how its values are read.
+ * Defines the options of commands: their kinds, their names, and how their values are read.
  *
  * @module
  */
 
-/** What an option takes. */
+/** The kind of an option's value. */
 export type Kind = "text" | "list" | "boolean" | "count" | "bytes" | "duration" | "choice";
 
-/** An option. Its key is its name in camelCase, from which all other names follow. */
+/** An option. Its key is its name in camelCase, from which all its other names are derived. */
 export interface Option {
-  /** What it takes. */
+  /** The kind of its value. */
   readonly kind: Kind;
-  /** Its value where none is given: a number of bytes, milliseconds or things, or a text. */
+  /**
+   * The value if none is given: a number of bytes, a number of milliseconds, a count, or a text.
+   */
   readonly default?: string | number;
-  /** What it is, in one line. */
+  /** A description in one line. */
   readonly help: string;
-  /** What happens beyond the limit, where it is one. */
+  /** If the option is a limit: the consequence of exceeding it. */
   readonly beyond?: string;
-  /** The least that it may be. */
+  /** The smallest allowed value. */
   readonly min?: number;
-  /** The most that it may be. */
+  /** The largest allowed value. */
   readonly max?: number;
-  /** All values of a choice. */
+  /** The allowed values of a choice. */
   readonly choices?: readonly string[];
-  /** Whether a count may be `auto`, which leaves it to the program. */
+  /** Whether a count may also be `auto`, so that the program chooses it. */
   readonly auto?: boolean;
-  /** Whether only the command line may set it: the environment and the file are the server's. */
+  /** Whether only a flag can set it, and neither the environment nor the file. */
   readonly flagOnly?: boolean;
   /**
-   * Expected form of an item of a text or list, for the error message. Undefined if the item is
-   * good.
+   * Checks a text, or an item of a list. Returns the expected form for the error message, or
+   * undefined if the item is valid.
    */
   readonly check?: (item: string) => string | undefined;
-  /** Never shown, not even in an error message. */
+  /** Whether the value is never shown, not even in an error message. */
   readonly secret?: boolean;
-  /** Its value is the path of a file that holds the value of the option with this key. */
+  /**
+   * If the value is the path of a file that holds another option's value: the key of that option.
+   */
   readonly fileOf?: string;
 }
 
 /** Options by their keys. */
 export type Options = Readonly<Record<string, Option>>;
 
-/** The type of an option's value; unknown of an option that may be of any kind. */
+/** The type of an option's value. `unknown` if the kind is not known. */
 export type ValueOf<K> = Option extends K ? unknown
   : K extends { kind: "list" } ? readonly string[]
   : K extends { kind: "boolean" } ? boolean
@@ -54,12 +58,12 @@ export type ValueOf<K> = Option extends K ? unknown
 /** The values of options, by the same keys. */
 export type ValuesOf<O> = { readonly [K in keyof O]: ValueOf<O[K]> };
 
-/** A mistake in the options. The message is one line for the user. */
+/** A mistake in the options. The message is one line that the user reads. */
 export class ConfigError extends Error {
   /** Names the error in logs and stack traces. */
   override name = "ConfigError";
 
-  /** An error with this message. Characters that would break its line become spaces. */
+  /** An error with this message. Control characters become spaces, so that it stays one line. */
   constructor(message: string) {
     super(message.replace(/\p{Cc}+/gu, " "));
   }
@@ -82,12 +86,12 @@ const DURATIONS: Readonly<Record<string, number>> = {
 };
 const MAX_DURATION = 366 * DURATIONS.d;
 
-/** The name of an option as the file has it, and as the flag has it after `--`: `max-channels`. */
+/** The name of an option in the file, and after `--` in its flag: `max-channels`. */
 export function nameOf(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
-/** How the names of all variables of river begin. */
+/** The prefix of all of river's variables. */
 export const PREFIX = "RIVER_";
 
 /** The name of an option's variable: `RIVER_MAX_CHANNELS`. */
@@ -95,14 +99,14 @@ export function variableOf(key: string): string {
   return `${PREFIX}${nameOf(key).toUpperCase().replaceAll("-", "_")}`;
 }
 
-/** The value of an option that is given nowhere. */
+/** The value of an option that no source gives. */
 export function defaultOf({ kind, default: value }: Option): unknown {
   if (kind === "list") return [];
   if (kind === "boolean") return false;
   return value;
 }
 
-/** The default as a user would write it; undefined where there is none. */
+/** The default as a user would write it. Undefined if there is none. */
 export function defaultText(option: Option): string | undefined {
   return option.default === undefined ? undefined : valueText(option, option.default);
 }
@@ -114,7 +118,7 @@ export function valueText({ kind }: Option, value: unknown): string {
   return kind === "duration" ? scaledText(value, DURATIONS) : String(value);
 }
 
-/** What stands for the value in `--help`; empty for a boolean. */
+/** The word that stands for the value in `--help`. Empty for a boolean. */
 export function placeholderOf({ kind, choices }: Option): string {
   switch (kind) {
     case "boolean":
@@ -135,9 +139,9 @@ export function placeholderOf({ kind, choices }: Option): string {
 /**
  * Reads a value.
  *
- * @param value A text, or a TOML value.
- * @param source Where the value stands, for the error message: `--port`, or `"port" in river.toml`.
- * @throws {ConfigError} If it is malformed or out of range.
+ * @param value A text or a TOML value.
+ * @param source The place of the value, for the error message: `--port` or `"port" in river.toml`.
+ * @throws {ConfigError} If the value is malformed or out of range.
  */
 export function readValue(option: Option, value: unknown, source: string): unknown {
   const result = parse(option, value);
@@ -148,7 +152,7 @@ export function readValue(option: Option, value: unknown, source: string): unkno
   throw new ConfigError(`Bad value${shown} for ${source}: expected ${result.form}`);
 }
 
-/** The value has another form than this. `wrong` is the part of it that does. */
+/** The expected form of a value that has another form. `wrong` is the part that is wrong. */
 class Expected {
   readonly form: string;
   readonly wrong?: unknown;
@@ -219,7 +223,7 @@ function parseCount(option: Option, value: unknown): unknown {
   return new Expected(`a whole number${range}${auto ? ", or auto" : ""}`);
 }
 
-/** A text or number as text. Any other value becomes "", which fits no pattern. */
+/** A text or number as text. Any other value becomes "", which no pattern matches. */
 function scalar(value: unknown): string {
   return typeof value === "string" || typeof value === "number" ? String(value) : "";
 }
@@ -230,7 +234,7 @@ function scaled(value: unknown, units: Readonly<Record<string, number>>): number
   return Number(match[1]) * units[match[2]];
 }
 
-/** A number in the largest unit that divides it. */
+/** Formats a number in the largest unit that divides it. */
 function scaledText(value: number, units: Readonly<Record<string, number>>): string {
   const fitting = Object.entries(units).filter(([unit, size]) => unit !== "" && value % size === 0);
   const [unit, size] = fitting.at(-1)!;

@@ -1,6 +1,6 @@
 /**
- * The options of the server, in one list: flags, variables, the file, `--help` and docs/options.md
- * follow from it. Its order is theirs.
+ * The options of the server, in one list. Flags, variables, the file, `--help` and docs/options.md
+ * are derived from it, in its order.
  *
  * @module
  */
@@ -11,7 +11,8 @@ import type { Options, ValuesOf } from "./option.ts";
 const utf8 = new TextEncoder();
 
 /**
- * The one list. Keys are in camelCase; `maxBody` is `--max-body`, `RIVER_MAX_BODY` and `max-body`.
+ * The options of the server. Keys are in camelCase. `maxBody` is the flag `--max-body`, the
+ * variable `RIVER_MAX_BODY`, and `max-body` in the file.
  */
 export const SERVER_OPTIONS = {
   host: { kind: "text", default: "127.0.0.1", help: "address to listen on" },
@@ -233,21 +234,21 @@ export const SERVER_OPTIONS = {
   },
 } as const satisfies Options;
 
-/** The values of the server's options: counts, bytes, and durations in milliseconds. */
+/** The values of the server's options. Sizes are in bytes, durations in milliseconds. */
 export type ServerConfig = ValuesOf<typeof SERVER_OPTIONS>;
 
 /**
- * `*`, the subdomains of a domain, or a host; a host with or without a scheme and a port. Schemes of
- * apps and extensions (`capacitor`, `tauri`, `chrome-extension`) are origins too.
+ * `*`, the subdomains of a domain, or a host with or without a scheme and a port. Apps and
+ * extensions have origins with schemes of their own (`capacitor`, `tauri`, `chrome-extension`).
  */
 const ORIGIN =
   /^(?:\*|\*(?:\.[\w-]+)+\.?|(?:[a-z][a-z0-9+.-]*:\/\/)?(?:[\w-]+(?:\.[\w-]+)*\.?|\[[0-9a-f:.]+\])(?::[0-9]+)?)$/i;
 
 const WEB = ["http", "https"];
-/** Schemes that no page has, but that are easily written by mistake. */
+/** Schemes that no origin has, but that users may write by mistake. */
 const NO_ORIGIN = ["ws", "wss", "ftp", "file", "data", "blob", "javascript"];
 
-/** Expected form of an origin that no browser sends; undefined if a browser sends it. */
+/** The expected form, if no browser sends this origin. Undefined if a browser may send it. */
 function originForm(given: string): string | undefined {
   const forms =
     "https://example.com, example.com:8443, *.example.com or *, without a path, ports up to 65535";
@@ -255,22 +256,23 @@ function originForm(given: string): string | undefined {
   const text = given.replace(/\/$/, "");
   const scheme = /^[a-z][a-z0-9+.-]*(?=:\/\/)/i.exec(text)?.[0].toLowerCase();
   if (!ORIGIN.test(text) || NO_ORIGIN.includes(scheme ?? "")) return forms;
-  // The origin of an app or extension is not one of a web address: browsers send it as it is.
+  // `URL` gives no origin for apps and extensions. Browsers send such origins as they are.
   if (scheme !== undefined && !WEB.includes(scheme)) return undefined;
-  // Browsers leave out the scheme's own port. Without a scheme, either may be meant.
+  // Browsers omit the scheme's default port. Without a scheme, `:80` can mean https, and `:443`
+  // http.
   const prefix = scheme !== undefined ? "" : text.endsWith(":80") ? "https://" : "http://";
   const sent = URL.parse(prefix + text)?.origin.slice(prefix.length);
   if (sent === text.toLowerCase()) return undefined;
   return sent === undefined ? forms : `${sent}, as browsers send it`;
 }
 
-/** Expected form of a key that a header cannot hold as it is; undefined if it can. */
+/** The expected form, if a header cannot hold this key unchanged. Undefined if it can. */
 function keyForm(text: string): string | undefined {
   const fits = text === text.trim() && !/\p{Cc}/u.test(text);
   return fits ? undefined : "a value without line ends, and without spaces at its ends";
 }
 
-/** Expected form of a secret that is too short to sign with; undefined if it is long enough. */
+/** The expected form, if this secret is too short to sign with. Undefined if it is long enough. */
 function secretForm(text: string): string | undefined {
   return utf8.encode(text).length < MIN_SECRET ? `${MIN_SECRET} bytes or more` : undefined;
 }

@@ -1,5 +1,5 @@
 /**
- * Runs a command in this process: the only place that reads the command line and the environment.
+ * Runs a command in this process. Only this module reads the command line and the environment.
  *
  * @module
  */
@@ -11,10 +11,10 @@ import { ConfigError } from "./option.ts";
 const utf8 = new TextEncoder();
 
 /**
- * Runs the command that the command line names. A mistake in it is one line on stderr, and exit
- * code 2.
+ * Runs the command that the command line names. After a mistake in the command line, it prints one
+ * line to stderr and exits with code 2.
  *
- * @param commands All commands. The first is run where none is named.
+ * @param commands All commands. The first is the default.
  */
 export async function runProgram(commands: readonly Command[], version: string): Promise<void> {
   try {
@@ -45,9 +45,10 @@ export async function runProgram(commands: readonly Command[], version: string):
 }
 
 /**
- * The environment, which can be read only once: nothing that runs later gets at a secret in it.
+ * Reads the environment and revokes the permission to read it. So code that runs later cannot read
+ * a secret from it.
  *
- * @throws {ConfigError} If the process may not list it.
+ * @throws {ConfigError} If the process may not list the environment.
  */
 export function takeEnvironment(): Record<string, string> {
   try {
@@ -59,7 +60,7 @@ export function takeEnvironment(): Record<string, string> {
   }
 }
 
-/** Writes to stdout. If that is impossible, the program ends: what it prints is its result. */
+/** Writes to stdout. If that fails, the program exits, because its output is its result. */
 function print(text: string): void {
   try {
     for (let left = utf8.encode(text); left.length > 0;) {
@@ -76,6 +77,6 @@ function printError(text: string): void {
   try {
     Deno.stderr.writeSync(utf8.encode(text));
   } catch {
-    // The disk is full, or nobody reads the pipe any more: no reason to stop serving.
+    // The disk is full, or nobody reads the pipe any more. Neither is a reason to stop serving.
   }
 }

@@ -1,5 +1,5 @@
 /**
- * `river serve`: listens, and shuts down in order.
+ * The command `river serve`: listens, and shuts down in order.
  *
  * @module
  */
@@ -15,16 +15,18 @@ import { createLog, errorFields, type Log } from "../log.ts";
 import { ConfigError, nameOf } from "../option.ts";
 import { SERVER_OPTIONS, type ServerConfig } from "../options.ts";
 
-/** Time that the listener gets to end, in milliseconds, even if the grace period is over. */
+/**
+ * The least time that the listener gets to shut down, even after the grace period. Milliseconds.
+ */
 const LAST_MS = 50;
 
-/** Time in which a second signal to end counts as an echo of the first, in milliseconds. */
+/** The time in which a second signal counts as an echo of the first, in milliseconds. */
 const ECHO_MS = 100;
 
-/** Time for the last lines of the log to be written, in milliseconds. */
+/** The most time that writing the last lines of the log may take, in milliseconds. */
 const FLUSH_MS = 500;
 
-/** Serves until a signal comes. Then it ends the process. */
+/** Serves until a signal arrives. Then it ends the process. */
 export const serve: Command<typeof SERVER_OPTIONS> = {
   name: "serve",
   about: "serves until SIGTERM or SIGINT",
@@ -39,7 +41,7 @@ export const serve: Command<typeof SERVER_OPTIONS> = {
     checkServer(config);
     if (config.check) return print("river: the options are good\n");
     if (config.printConfig) return print(tomlOf(config));
-    // In the background: nobody has to read what a server writes.
+    // Write in the background, because perhaps nobody reads the output.
     const [stdout, stderr] = [Deno.stdout, Deno.stderr]
       .map((stream) => new LineWriter((bytes) => stream.write(bytes)));
     const log = createLog(config.logFormat, (line) => stderr.write(line), {
@@ -54,7 +56,8 @@ export const serve: Command<typeof SERVER_OPTIONS> = {
     await river.start();
     const listener = listen(config, river, log);
     const url = urlOf(config, listener);
-    // Handle signals from here on: whoever reads the line below may send one at once.
+    // Handle signals before the line below is printed: a program that reads it may send one at
+    // once.
     const end = terminated(log);
     reloadOnSignal(config, () => reread() as ServerConfig, river, log);
     stdout.write(`river ${version} listening on ${url}\n`);
@@ -71,19 +74,19 @@ export const serve: Command<typeof SERVER_OPTIONS> = {
     try {
       Deno.exit(0);
     } catch {
-      // `deno run --watch` goes on: it starts us again when a file changes.
+      // `deno run --watch` keeps the process alive, and restarts us when a file changes.
     }
   },
 };
 
 /**
- * Checks what no option can check alone.
+ * Checks the rules that concern several options.
  *
  * @throws {ConfigError} If the server would be open by mistake, or a limit could never be reached.
  */
 export function checkServer(config: ServerConfig): void {
   const guarded = config.publishKey !== undefined || config.tokenSecret.length > 0;
-  // Behind a proxy a loopback address is as public as any other.
+  // Behind a proxy, a loopback address is as public as any other address.
   const exposed = !isLoopback(config.host)
     ? `listen on ${config.host}`
     : config.trustProxy
@@ -104,7 +107,7 @@ export function checkServer(config: ServerConfig): void {
   }
 }
 
-/** The river that the options describe; it does not listen. */
+/** Builds the river that the options describe. It does not listen yet. */
 export function riverOf(
   config: ServerConfig,
   reports: Pick<RiverOptions, "report" | "warn" | "version"> = {},
@@ -136,7 +139,7 @@ const FIXED = [
   "logFormat",
 ] as const satisfies readonly (keyof ServerConfig)[];
 
-/** Reads the options again at SIGHUP. A mistake in them changes nothing. */
+/** Reads the options again at each SIGHUP. If there is a mistake in them, nothing changes. */
 function reloadOnSignal(
   config: ServerConfig,
   reread: () => ServerConfig,
@@ -157,13 +160,13 @@ function reloadOnSignal(
       log.error("kept the options in force", { error: error.message });
     }
   });
-  // The runtime would end the process, or open its debugger.
+  // Without a listener, these signals would end the process or open the debugger.
   for (const signal of ["SIGUSR1", "SIGUSR2"] as const) {
     Deno.addSignalListener(signal, () => log.info("ignored a signal", { signal }));
   }
 }
 
-/** An error that nobody awaited must not end a server that thousands are connected to. */
+/** Keeps an error that no code handles from ending a server with thousands of connections. */
 function surviveErrors(report: (error: unknown) => void): void {
   addEventListener("unhandledrejection", (event) => {
     event.preventDefault();
@@ -198,8 +201,8 @@ function urlOf({ host }: ServerConfig, { address: { hostname, port } }: Listener
 }
 
 /**
- * Resolves at the first signal to end. A second one ends the process at once, unless it is an echo:
- * at Ctrl-C the terminal tells every process, and `deno task` passes it on as well.
+ * Resolves at the first SIGTERM or SIGINT. The second one ends the process at once, unless it is an
+ * echo. At Ctrl-C, the terminal signals every process, and `deno task` forwards the signal too.
  */
 function terminated(log: Log): Promise<void> {
   return new Promise((resolve) => {
@@ -219,8 +222,8 @@ function terminated(log: Log): Promise<void> {
 }
 
 /**
- * Refuses new requests, ends every subscriber, and waits until all have ended, but not longer than
- * `grace` milliseconds.
+ * Refuses new requests, closes every subscriber, and waits until all connections have ended, but at
+ * most `grace` milliseconds.
  */
 async function shutDown(
   listener: Listener,
@@ -228,8 +231,8 @@ async function shutDown(
   grace: number,
   log: Log,
 ): Promise<void> {
-  // The listener goes last: the runtime's own shutdown breaks off bodies that are being read, and
-  // closes WebSockets without our reason.
+  // Shut down the listener last. The runtime's own shutdown breaks off bodies that are being read,
+  // and it closes WebSockets without our close reason.
   const deadline = performance.now() + grace;
   await within(grace, river.drain());
   if (!await within(Math.max(LAST_MS, deadline - performance.now()), listener.shutdown())) {
@@ -242,7 +245,7 @@ function delay(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, Math.min(ms, MAX_TIMER_MS)));
 }
 
-/** Whether a promise resolves within so many milliseconds. */
+/** Whether a promise resolves within `ms` milliseconds. */
 async function within(ms: number, promise: Promise<void>): Promise<boolean> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<false>((resolve) => {

@@ -1,5 +1,5 @@
 /**
- * `river token`: prints a token.
+ * The command `river token`: prints a token.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { Command } from "../command.ts";
 import { ConfigError, type Options } from "../option.ts";
 import { SERVER_OPTIONS } from "../options.ts";
 
-/** The flags of `river token`. */
+/** The options of `river token`. */
 export const TOKEN_OPTIONS = {
   publish: {
     kind: "list",
@@ -39,7 +39,7 @@ export const TOKEN_OPTIONS = {
   config: { kind: "text", help: "the server's TOML file, which may hold the secret" },
 } as const satisfies Options;
 
-/** Prints a token for a server with the same secret. */
+/** Prints a token, which is valid for servers with the same secret. */
 export const token: Command<typeof TOKEN_OPTIONS> = {
   name: "token",
   about: "prints a token for a server with the same --token-secret",
