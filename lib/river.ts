@@ -1,5 +1,5 @@
 /**
- * A whole river that does not listen: engine, channels, routes, access and limits.
+ * A whole river server, but without a listener: engine, channels, routes, access and limits.
  *
  * Unstable: names may change until a second engine has passed the suite.
  *
@@ -16,108 +16,116 @@ import type { Connection } from "./http/call.ts";
 import { PrometheusMetrics } from "./http/prometheus.ts";
 import { type Facts, Warnings } from "./http/warnings.ts";
 
-/** The limits of a river. Sizes are in bytes, times in milliseconds. */
+/** The limits of a river server. Each is a maximum, except `heartbeat`. */
 export interface RiverLimits {
   /** Messages kept per channel. */
   readonly history: number;
-  /** How long a message is kept. */
+  /** How long a message is kept, in milliseconds. */
   readonly historyTtl: number;
-  /** Memory for history. */
+  /** Bytes of memory for history. */
   readonly maxMemory: number;
-  /** Data of one message. */
+  /** Bytes in the data of one message. */
   readonly maxMessage: number;
-  /** Body of one request, or one WebSocket frame. */
+  /** Bytes in the body of one request, or in one WebSocket frame. */
   readonly maxBody: number;
-  /** All bodies over 16 KiB that are being read. */
+  /** Bytes of all bodies over 16 KiB that are being read. */
   readonly maxBodies: number;
   /** Messages that one request may publish. */
   readonly maxBatch: number;
-  /** How long the body of one request may take. */
+  /** How long reading the body of one request may take, in milliseconds. */
   readonly bodyTimeout: number;
-  /** Unsent bytes that one subscriber may have when its next message comes. */
+  /** Unsent bytes that one subscriber may have when its next message arrives. */
   readonly maxQueue: number;
-  /** Frames of one WebSocket that wait to be carried out. */
+  /** Bytes of frames of one WebSocket that may wait to be carried out. */
   readonly maxInbox: number;
   /** Unsent bytes that all subscribers together may have. */
   readonly maxUnsent: number;
   /** Subscribers at a time. */
   readonly maxConnections: number;
-  /** Subscribers of one client address. 0: no limit. `auto`: a quarter of `maxConnections`. */
+  /** Subscribers per client address. 0: no limit. `auto`: a quarter of `maxConnections`. */
   readonly maxConnectionsPerClient: number | "auto";
   /** Subscriptions and sockets that one client address may open per second. 0: no limit. */
   readonly connectionRate: number;
   /** Messages that one client address may publish per second. 0: no limit. */
   readonly publishRate: number;
-  /** Channels published to, at a time. As many more may be only watched. */
+  /** Channels that are published to, at a time. As many again may be only watched. */
   readonly maxChannels: number;
   /** Channels that one request, NDJSON line or socket may name. */
   readonly maxChannelsPerClient: number;
-  /** Idempotency ids remembered. */
+  /** Number of idempotency ids that are remembered. */
   readonly maxIds: number;
-  /** How long an idempotency id is remembered. */
+  /** How long an idempotency id is remembered, in milliseconds. */
   readonly idTtl: number;
-  /** Longest life of a subscription. 0: no end. */
+  /** The longest lifetime of a subscription, in milliseconds. 0: no limit. */
   readonly clientTimeout: number;
-  /** Silence after which a heartbeat is sent. */
+  /** Silence after which a heartbeat is sent, in milliseconds. */
   readonly heartbeat: number;
 }
 
-/** What a river is built from. */
+/** The options of a river server. Limits that are not given have the values of `DEFAULTS`. */
 export interface RiverOptions extends Partial<RiverLimits> {
-  /** The key that publishing, channels and metrics need. Without one they need none. */
+  /**
+   * The key that publishing, `/channels` and `/metrics` need. Without a key or secrets, anybody may
+   * publish, and programs on this machine may read channels and metrics.
+   */
   readonly publishKey?: string;
-  /** What tokens are signed with. With one or more, everything needs a token or the key. */
+  /**
+   * Secrets that tokens are signed with. With at least one, everything needs a token or the key.
+   */
   readonly tokenSecrets?: readonly string[];
-  /** Web origins that may connect beside the server's own, as `--origin` takes them. */
+  /** Web origins that may connect in addition to the server's own, in the form of `--origin`. */
   readonly origins?: readonly string[];
-  /** Whether the last item of `X-Forwarded-For` is the client's address. */
+  /** Whether the last item of `X-Forwarded-For` counts as the client's address. */
   readonly trustProxy?: boolean;
-  /** Numbers and keeps the messages. Without one, an engine in memory does. */
+  /** Numbers and keeps the messages. The default is an engine in memory. */
   readonly engine?: Engine;
-  /** The version that the metrics show. */
+  /** The version for the metrics. */
   readonly version?: string;
   /** Takes errors that only river itself can cause. */
   readonly report?: (error: unknown) => void;
-  /** Takes warnings about what clients do. */
+  /** Takes warnings about requests and slow subscribers. */
   readonly warn?: (message: string, facts: Facts) => void;
 }
 
-/** A river that does not listen. */
+/** A river server without a listener. */
 export interface RiverServer {
   /**
-   * Answers one request. Without `connection` it counts as one from this machine. Only a request
-   * from `Deno.serve` can become a WebSocket.
+   * Answers a request. Without `connection`, the request counts as coming from this machine. Only a
+   * request from `Deno.serve` can become a WebSocket.
    */
   handle(request: Request, connection?: Connection): Response | Promise<Response>;
-  /** Takes an error that came while a response was sent: `onError` of `Deno.serve`. */
+  /** Takes an error that occurred while a response was being sent: `onError` of `Deno.serve`. */
   fail(error: unknown): Response;
   /** The channels and their subscribers. */
   readonly hub: Hub;
   /** Numbers and keeps the messages. */
   readonly engine: Engine;
-  /** Counts what happens. */
+  /** Counts events. */
   readonly metrics: PrometheusMetrics;
-  /** Gets ready. Must be called once, before the first request. */
+  /** Starts the engine and the timers. Must be called once, before the first request. */
   start(): Promise<void>;
   /**
-   * Takes over keys, secrets, origins and these limits from now on, without a restart: all except
-   * `maxIds`, `maxQueue`, `maxUnsent`, `maxInbox` and `heartbeat`, which stay as they are.
+   * Replaces the key, the secrets, the origins, `trustProxy` and the limits without a restart.
+   * `maxIds`, `maxQueue`, `maxUnsent`, `maxInbox` and `heartbeat` stay as they are.
    */
   reload(options: RiverOptions): void;
-  /** Makes `/healthz` say from now on that the server is about to leave. Everything else is served. */
+  /**
+   * Makes `/healthz` answer 503 from now on, because the server is about to shut down. All other
+   * requests are still served.
+   */
   leave(): void;
   /**
-   * Refuses new requests. Resolves when those under way are answered and all streams and sockets
-   * are closed, however long their clients take.
+   * Refuses new requests from now on. Resolves when the requests before it are answered and all
+   * streams and sockets are closed, however long their clients take.
    */
   refuse(): Promise<void>;
-  /** As `refuse`, and ends every subscriber. */
+  /** Like `refuse`, and also closes every subscriber. */
   drain(): Promise<void>;
-  /** Lets go of everything that `start` took. */
+  /** Closes every subscriber and the engine, and stops the timers. */
   close(): Promise<void>;
 }
 
-/** The limits of a river that is given none. The options of the command line have the same. */
+/** The default limits. The options of the command line have the same defaults. */
 export const DEFAULTS: RiverLimits = {
   history: 100,
   historyTtl: 3_600_000,
@@ -142,17 +150,17 @@ export const DEFAULTS: RiverLimits = {
   heartbeat: 25_000,
 };
 
-/** The connection of a request that came over none. */
+/** The connection of a request that came over no connection. It counts as local. */
 const NO_CONNECTION: Connection = {
   remoteAddr: { transport: "tcp", hostname: "127.0.0.1", port: 0 },
   completed: Promise.resolve(),
 };
 
 /**
- * Builds a river.
+ * Builds a river server.
  *
- * @throws {TypeError} If a limit is not a number of at least 0, a key or secret is empty, or a secret is
- * shorter than 32 bytes.
+ * @throws {TypeError} If a limit is not a number of at least 0, if a key or secret is empty, or if
+ * a secret is shorter than 32 bytes.
  *
  * @example Publish and read back without a socket
  * ```ts
@@ -202,8 +210,8 @@ export function createRiver(options: RiverOptions = {}): RiverServer {
     limits,
   });
   return {
-    // Two parameters and no default value: the runtime gives no connection to a function of length
-    // 1.
+    // Give the second parameter no default value. The function's `length` would be 1, and then the
+    // runtime would not pass the connection.
     handle: (request, connection) => app.handle(request, connection ?? NO_CONNECTION),
     fail: app.fail,
     hub,
@@ -216,7 +224,7 @@ export function createRiver(options: RiverOptions = {}): RiverServer {
     reload(options) {
       const changed = limitsIn(options);
       access.replace(options);
-      // The engine, the readers of bodies and the routes look at this one object.
+      // The engine, the body reader and the routes all use this object.
       Object.assign(limits, changed);
       app.reload();
     },
@@ -228,7 +236,7 @@ export function createRiver(options: RiverOptions = {}): RiverServer {
       return drained;
     },
     async close() {
-      // Whoever asks a river that is closed hears that it is.
+      // From now on, every request is refused because the server is shutting down.
       void app.drain();
       await hub.close();
       wheel.stop();
@@ -237,9 +245,9 @@ export function createRiver(options: RiverOptions = {}): RiverServer {
 }
 
 /**
- * The limits among options. An undefined one counts as left out.
+ * The limits among the options. An undefined limit counts as not given.
  *
- * @throws {TypeError} If one is not a number of at least 0.
+ * @throws {TypeError} If a limit is not a number of at least 0.
  */
 function limitsIn(options: RiverOptions): Partial<RiverLimits> & { trustProxy: boolean } {
   const keys = Object.keys(DEFAULTS) as (keyof RiverLimits)[];
