@@ -193,7 +193,7 @@ export function createRiver(options: RiverOptions = {}): RiverServer {
   const wheel = new TimerWheel();
   const warnings = new Warnings(wheel, warn);
   const onSlow = (transport: string) =>
-    warnings.warn("slow", "cut a subscriber that is too slow (--max-queue, --max-unsent)", {
+    warnings.warn("slow", "cut a subscriber that was too slow (--max-queue, --max-unsent)", {
       transport,
     });
   const hub = new Hub({ ...limits, engine, wheel, metrics, report, onSlow });

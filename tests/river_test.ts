@@ -91,7 +91,7 @@ for (
     [{ maxMessage: "9" as unknown as number }, "Bad maxMessage: expected a number"],
     [{ maxChannels: "auto" as unknown as number }, "Bad maxChannels: expected a number"],
     [{ tokenSecrets: ["x".repeat(31)] }, "Bad token secret: expected 32 bytes or more"],
-    [{ publishKey: " " }, "An empty key"],
+    [{ publishKey: " " }, "A key or secret must not be empty"],
   ] as const
 ) {
   Deno.test(`createRiver() refuses ${JSON.stringify(options)}`, async () => {

@@ -124,7 +124,7 @@ export class Access {
    */
   replace({ publishKey, tokenSecrets = [], origins = [] }: AccessOptions): void {
     if ([publishKey, ...tokenSecrets].some((secret) => secret?.trim() === "")) {
-      throw new TypeError("An empty key or secret protects nothing");
+      throw new TypeError("A key or secret must not be empty");
     }
     // Do first what may throw, so that a mistake changes nothing.
     const tokens = tokenSecrets.length === 0 ? undefined : new Tokens(tokenSecrets);
@@ -151,9 +151,8 @@ export class Access {
     throw new Refusal(
       403,
       "local_only",
-      "Without a key or token, channels and metrics are for programs on the server's machine only, " +
-        "which ask it directly and as localhost: to operate it from elsewhere, set --publish-key or " +
-        "--token-secret",
+      "Without --publish-key or --token-secret, only a program on the server's machine may see " +
+        "this, by a direct request to localhost: set one of them to operate river from elsewhere",
     );
   }
 

@@ -219,7 +219,7 @@ function refuseLostSecrets(
     const value = args[args.indexOf(`--${name}`) + 1];
     if (options[key].secret && args.includes(`--${name}`) && value?.startsWith("-")) {
       throw new ConfigError(
-        `Bad value for --${name}: one that begins with "-" needs --${name}=VALUE`,
+        `Bad value for --${name}: write --${name}=VALUE for a value that begins with "-"`,
       );
     }
   }
@@ -228,7 +228,7 @@ function refuseLostSecrets(
 function single(name: string, { kind }: Option, values: string[]): unknown {
   if (kind === "list") return values;
   if (values.length === 1) return values[0];
-  throw new ConfigError(`--${name} is given ${values.length} times`);
+  throw new ConfigError(`--${name} is given ${values.length} times: give it once`);
 }
 
 /**

@@ -53,7 +53,7 @@ export function optionsTable(options: Options): string {
     const { help, beyond = "" } = option;
     return `| \`--${nameOf(key)}\` | ${defaultText(option) ?? "none"} | ${help} | ${beyond} |`;
   });
-  return lines(["| flag | default | what | beyond it |", "|---|---|---|---|", ...rows]);
+  return lines(["| flag | default | what | when exceeded |", "|---|---|---|---|", ...rows]);
 }
 
 function flagRows(options: Options): string[] {
@@ -63,7 +63,7 @@ function flagRows(options: Options): string[] {
     const help = text === undefined ? option.help : `${option.help} (default ${text})`;
     return row(`--${nameOf(key)}${value && ` ${value}`}`, help);
   });
-  return [...own, row("--help", "show this"), row("--version", "show the version")];
+  return [...own, row("--help", "show this help"), row("--version", "show the version")];
 }
 
 function row(left: string, right: string): string {

@@ -16,8 +16,13 @@ const utf8 = new TextEncoder();
  */
 export const SERVER_OPTIONS = {
   host: { kind: "text", default: "127.0.0.1", help: "address to listen on" },
-  port: { kind: "count", default: 9271, max: 65_535, help: "port to listen on; 0 picks one" },
-  config: { kind: "text", help: "TOML file with these same names" },
+  port: {
+    kind: "count",
+    default: 9271,
+    max: 65_535,
+    help: "port to listen on; 0 picks a free port",
+  },
+  config: { kind: "text", help: "TOML file that sets options by these names" },
   history: {
     kind: "count",
     default: DEFAULTS.history,
@@ -29,13 +34,13 @@ export const SERVER_OPTIONS = {
     default: DEFAULTS.historyTtl,
     min: 1,
     help: "how long a message is kept",
-    beyond: "evicted; a channel idle for so long is dropped",
+    beyond: "the message is evicted; a channel that is idle for this long is dropped",
   },
   maxMemory: {
     kind: "bytes",
     default: DEFAULTS.maxMemory,
     help: "memory for history: texts and names, 128 bytes per message, 224 per channel",
-    beyond: "the history of the channel longest without a publish goes first",
+    beyond: "history is evicted, starting with the channel whose last publish is oldest",
   },
   maxMessage: {
     kind: "bytes",
@@ -52,7 +57,7 @@ export const SERVER_OPTIONS = {
   maxBodies: {
     kind: "bytes",
     default: DEFAULTS.maxBodies,
-    help: "all bodies over 16 KiB that are being read",
+    help: "size of all bodies over 16 KiB that are being read",
     beyond: "503 with Retry-After",
   },
   maxBatch: {
@@ -72,37 +77,38 @@ export const SERVER_OPTIONS = {
   maxQueue: {
     kind: "bytes",
     default: DEFAULTS.maxQueue,
-    help: "unsent bytes a subscriber may have when the next message comes, 1 KiB for each " +
-      "WebSocket frame included",
-    beyond: "it is cut: the stream ends, a WebSocket is closed with 3008; it can resume",
+    help:
+      "unsent bytes that a subscriber may have when its next message arrives, including 1 KiB " +
+      "per WebSocket frame",
+    beyond: "it is cut: the stream ends, or the WebSocket is closed with 3008; it can resume",
   },
   maxInbox: {
     kind: "bytes",
     default: DEFAULTS.maxInbox,
-    help: "frames of one WebSocket that may wait to be carried out, 1 KiB per frame included; " +
-      "all sockets together: four times as much",
-    beyond: "it is closed with 1013; those with the most waiting go first",
+    help: "bytes of frames of one WebSocket that may wait to be carried out, including 1 KiB per " +
+      "frame; four times as much for all WebSockets together",
+    beyond: "it is closed with 1013, those with the most waiting first",
   },
   maxUnsent: {
     kind: "bytes",
     default: DEFAULTS.maxUnsent,
     min: 8 * 2 ** 20,
-    help: "unsent bytes that all subscribers together may have; history may fill three quarters",
-    beyond: "history waits, and those with the most unsent are cut",
+    help: "unsent bytes that all subscribers together may have; history may use three quarters",
+    beyond: "history waits, and subscribers with the most unsent bytes are cut",
   },
   maxConnections: {
     kind: "count",
     default: 0,
-    help: "subscribers at a time, stuck ones included; 0: as many as file descriptors allow, " +
-      "less a reserve",
+    help: "subscribers at a time, including stuck ones; 0: as many as file descriptors allow, " +
+      "minus a reserve",
     beyond: "503 with Retry-After",
   },
   maxConnectionsPerClient: {
     kind: "count",
     auto: true,
     default: DEFAULTS.maxConnectionsPerClient,
-    help: "of these, subscribers of one client address; 0: no limit; auto: a quarter of " +
-      "--max-connections, and no limit for loopback addresses unless --trust-proxy is set",
+    help: "subscribers per client address; 0: no limit; auto: a quarter of --max-connections, " +
+      "but no limit for loopback addresses unless --trust-proxy is set",
     beyond: "429 with Retry-After",
   },
   connectionRate: {
@@ -127,7 +133,7 @@ export const SERVER_OPTIONS = {
     kind: "count",
     default: DEFAULTS.maxChannels,
     min: 1,
-    help: "channels published to, at a time; as many more may be only watched",
+    help: "channels that are published to, at a time; as many again may be only watched",
     beyond: "503",
   },
   maxChannelsPerClient: {
@@ -141,7 +147,7 @@ export const SERVER_OPTIONS = {
     kind: "count",
     default: DEFAULTS.maxIds,
     min: 1,
-    help: "idempotency ids remembered",
+    help: "idempotency ids that are remembered",
     beyond: "the oldest is forgotten",
   },
   idTtl: {
@@ -154,8 +160,8 @@ export const SERVER_OPTIONS = {
   clientTimeout: {
     kind: "duration",
     default: DEFAULTS.clientTimeout,
-    help: "longest life of a subscription; 0: no end",
-    beyond: "ended cleanly; it can resume",
+    help: "longest lifetime of a subscription; 0: no limit",
+    beyond: "it ends cleanly and can resume",
   },
   heartbeat: {
     kind: "duration",
@@ -165,14 +171,14 @@ export const SERVER_OPTIONS = {
   },
   origin: {
     kind: "list",
-    help: "web origin to allow beside the server's own: https://example.com, example.com, " +
-      "*.example.com or *; repeat for more",
+    help: "web origin to allow in addition to the server's own: https://example.com, " +
+      "example.com, *.example.com or *; repeat for more",
     beyond: "403, and no CORS headers",
     check: originForm,
   },
   publishKey: {
     kind: "text",
-    help: "key that publishing, /channels and /metrics need, as a bearer token or token=",
+    help: "key that publishing, /channels and /metrics need, sent as a bearer token or as token=",
     beyond: "401",
     check: keyForm,
     secret: true,
@@ -184,8 +190,9 @@ export const SERVER_OPTIONS = {
   },
   tokenSecret: {
     kind: "list",
-    help: "secret that tokens are signed with (HS256), 32 bytes or more: publishing, subscribing " +
-      "and operating need a token then; repeat to accept older secrets too",
+    help:
+      "secret that tokens are signed with (HS256), at least 32 bytes; publishing, subscribing " +
+      "and operating then need a token; repeat to accept older secrets too",
     beyond: "401 or 403; a WebSocket is closed with 3500 when its token expires",
     check: secretForm,
     secret: true,
@@ -197,18 +204,18 @@ export const SERVER_OPTIONS = {
   },
   open: {
     kind: "boolean",
-    help: "let anybody publish although the host is not a loopback address, or a proxy is in front",
+    help: "let anybody publish even if the host is not a loopback address or a proxy is in front",
   },
   drainDelay: {
     kind: "duration",
     default: 0,
-    help: "how long /healthz is 503 before shutting down begins, so that a balancer can notice",
+    help: "how long /healthz answers 503 before the shutdown begins, for a load balancer to notice",
   },
   grace: {
     kind: "duration",
     default: 10_000,
-    help: "how long shutting down may take",
-    beyond: "connections are dropped",
+    help: "how long the shutdown may take",
+    beyond: "the remaining connections are dropped",
   },
   logFormat: {
     kind: "choice",
@@ -220,16 +227,16 @@ export const SERVER_OPTIONS = {
     kind: "choice",
     default: "info",
     choices: ["info", "warn", "error"],
-    help: "least level of lines in the log",
+    help: "lowest level of the lines in the log",
   },
   check: {
     kind: "boolean",
-    help: "check the options and exit: 0 if they are good, 2 if not",
+    help: "check the options and exit with 0 if they are valid, or else with 2",
     flagOnly: true,
   },
   printConfig: {
     kind: "boolean",
-    help: "print the options in force as a TOML file, secrets left out, and exit",
+    help: "print the options in force as a TOML file, without secrets, and exit",
     flagOnly: true,
   },
 } as const satisfies Options;
@@ -252,7 +259,7 @@ const NO_ORIGIN = ["ws", "wss", "ftp", "file", "data", "blob", "javascript"];
 function originForm(given: string): string | undefined {
   const forms =
     "https://example.com, example.com:8443, *.example.com or *, without a path, ports up to 65535";
-  if (given.toLowerCase() === "null") return `${forms}: null would be any page opened as a file`;
+  if (given.toLowerCase() === "null") return `${forms}; null would allow any page opened as a file`;
   const text = given.replace(/\/$/, "");
   const scheme = /^[a-z][a-z0-9+.-]*(?=:\/\/)/i.exec(text)?.[0].toLowerCase();
   if (!ORIGIN.test(text) || NO_ORIGIN.includes(scheme ?? "")) return forms;
@@ -269,7 +276,7 @@ function originForm(given: string): string | undefined {
 /** The expected form, if a header cannot hold this key unchanged. Undefined if it can. */
 function keyForm(text: string): string | undefined {
   const fits = text === text.trim() && !/\p{Cc}/u.test(text);
-  return fits ? undefined : "a value without line ends, and without spaces at its ends";
+  return fits ? undefined : "a value without line breaks, and without spaces at its ends";
 }
 
 /** The expected form, if this secret is too short to sign with. Undefined if it is long enough. */

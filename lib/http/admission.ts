@@ -119,7 +119,7 @@ export class Admission {
     const { maxConnections, trustProxy } = this.#limits;
     if (this.#connectionLimit.enabled) {
       const address = this.addressOf(comer);
-      checkRate(this.#connectionLimit, address, "subscriptions a second (--connection-rate)");
+      checkRate(this.#connectionLimit, address, "open", "subscriptions", "--connection-rate");
       this.#connectionLimit.spend(address, 1);
     }
     const client = this.#countedClient(comer);
@@ -128,9 +128,9 @@ export class Admission {
       throw new Refusal(
         429,
         "too_many_connections",
-        `One client address is allowed ${this.maxPerClient} subscribers ` +
+        `One client address may have at most ${this.maxPerClient} subscribers ` +
           "(--max-connections-per-client)" +
-          (trustProxy ? "" : "; behind a proxy, --trust-proxy tells clients apart"),
+          (trustProxy ? "" : ". Behind a proxy, set --trust-proxy to tell clients apart"),
         { "retry-after": RETRY_AFTER },
       );
     }
@@ -138,7 +138,7 @@ export class Admission {
       throw new Refusal(
         503,
         "too_many_connections",
-        `${maxConnections} subscribers are connected, the most allowed (--max-connections)`,
+        `At most ${maxConnections} subscribers may be connected (--max-connections)`,
         { "retry-after": RETRY_AFTER },
       );
     }
@@ -216,16 +216,22 @@ export class Admission {
  */
 export function checkPace(pace: Pace | undefined): void {
   if (pace === undefined) return;
-  checkRate(pace.limit, pace.address, "messages a second (--publish-rate)");
+  checkRate(pace.limit, pace.address, "publish", "messages", "--publish-rate");
 }
 
-function checkRate(limit: RateLimit, address: string, what: string): void {
+function checkRate(
+  limit: RateLimit,
+  address: string,
+  verb: string,
+  things: string,
+  option: string,
+): void {
   const wait = limit.wait(address);
   if (wait === 0) return;
   throw new Refusal(
     429,
     "too_many_requests",
-    `One client address is allowed ${limit.perSecond} ${what}`,
+    `One client address may ${verb} at most ${limit.perSecond} ${things} per second (${option})`,
     { "retry-after": String(Math.ceil(wait / 1000)) },
   );
 }

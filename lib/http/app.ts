@@ -155,8 +155,8 @@ class Dispatcher implements App {
     this.#warnOfProxy = false;
     this.#parts.warnings.warn(
       "open_behind_proxy",
-      "requests come through a proxy, and anybody who reaches it may publish and subscribe: set " +
-        "--publish-key or --token-secret, or --open and --trust-proxy if you want that",
+      "requests come through a proxy, and anybody who can reach it can publish and subscribe: " +
+        "set --publish-key or --token-secret, or --open and --trust-proxy if you want that",
       {},
     );
   }

@@ -112,7 +112,7 @@ function metricsText(parts: Parts): Response {
     [
       "river_published_bytes_total",
       "counter",
-      "Bytes of data of the messages numbered and stored.",
+      "Bytes of data in the messages numbered and stored.",
       publishedBytes,
     ],
     ["river_connections", "gauge", "Connections that a subscriber holds or held.", connections],
@@ -125,7 +125,7 @@ function metricsText(parts: Parts): Response {
     [
       "river_connections_lost",
       "gauge",
-      "Connections leaked by the runtime; freed only by a restart.",
+      "Connections leaked by the runtime. Only a restart frees them.",
       lost,
     ],
     [
@@ -135,16 +135,21 @@ function metricsText(parts: Parts): Response {
       inboxes.bytes,
     ],
     ["river_unsent_bytes", "gauge", "Bytes that wait to be sent to subscribers.", hub.unsent],
-    ["river_channels", "gauge", "Channels known.", channels],
+    ["river_channels", "gauge", "Channels that the engine knows.", channels],
     [
       "river_channels_only_watched",
       "gauge",
-      "Channels that hold nothing, are only watched, and do not count against --max-channels.",
+      "Channels that keep no messages, are only watched, and do not count against --max-channels.",
       onlyWatched,
     ],
-    ["river_history_messages", "gauge", "Messages kept.", messages],
-    ["river_history_bytes", "gauge", "Bytes of data kept.", bytes],
-    ["river_history_memory_bytes", "gauge", "Memory that counts against --max-memory.", held],
+    ["river_history_messages", "gauge", "Messages kept in history.", messages],
+    ["river_history_bytes", "gauge", "Bytes of data kept in history.", bytes],
+    [
+      "river_history_memory_bytes",
+      "gauge",
+      "Bytes of memory that count against --max-memory.",
+      held,
+    ],
     ...processReadings(parts),
   ];
   return new Response(metrics.text(readings) + limitsText(parts), {
@@ -158,14 +163,24 @@ function processReadings({ takeLag }: Parts): Reading[] {
   const { user, system } = process.cpuUsage();
   const started = performance.timeOrigin / 1000;
   return [
-    ["process_resident_memory_bytes", "gauge", "Resident memory.", rss],
-    ["process_heap_bytes", "gauge", "Memory of the runtime's heap in use.", heapUsed],
-    ["process_cpu_seconds_total", "counter", "Processor time used.", (user + system) / 1e6],
-    ["process_start_time_seconds", "gauge", "When the process started, since 1970.", started],
+    ["process_resident_memory_bytes", "gauge", "Resident memory of the process in bytes.", rss],
+    ["process_heap_bytes", "gauge", "Bytes in use on the runtime's heap.", heapUsed],
+    [
+      "process_cpu_seconds_total",
+      "counter",
+      "Processor time that the process has used, in seconds.",
+      (user + system) / 1e6,
+    ],
+    [
+      "process_start_time_seconds",
+      "gauge",
+      "When the process started, in seconds since 1970.",
+      started,
+    ],
     [
       "river_event_loop_lag_seconds",
       "gauge",
-      "The longest time since the last reading that the event loop did nothing else.",
+      "The longest time that the event loop was blocked since the last reading, in seconds.",
       takeLag() / 1000,
     ],
   ];
@@ -180,7 +195,7 @@ function limitsText({ version, limits, admission }: Parts): string {
       const name = key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
       return `river_limit{option="${name}"} ${value}\n`;
     });
-  return "# HELP river_limit The limits in force, in bytes, milliseconds or things.\n" +
+  return "# HELP river_limit The limits in force: bytes, milliseconds or numbers of things.\n" +
     `# TYPE river_limit gauge\n${rows.join("")}` +
     "# HELP river_build_info The version of river and of its runtime.\n" +
     "# TYPE river_build_info gauge\n" +

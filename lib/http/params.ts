@@ -212,7 +212,11 @@ export class Params {
     const names = this.#values?.get("name");
     if (names === undefined || names.length === 0) throw this.missing("name");
     if (names.length > max) {
-      throw badParameter("name", `it is given ${names.length} times, but ${max} are allowed`);
+      throw badParameter(
+        "name",
+        `it is given ${names.length} times, but at most ${max} are allowed ` +
+          "(--max-channels-per-client)",
+      );
     }
     for (const name of names) checkName("name", name);
     if (names.length > 1 && new Set(names.map(keyOf)).size < names.length) {
@@ -220,7 +224,7 @@ export class Params {
       throw new Refusal(
         400,
         "duplicate_parameter",
-        `Parameter "name" gives the channel ${quote(twice)} twice`,
+        `Parameter "name" names the channel ${quote(twice)} twice`,
       );
     }
     return names;
@@ -316,7 +320,7 @@ function tooManyParameters(): Refusal {
   return new Refusal(
     400,
     "too_many_parameters",
-    `A query string or form has at most ${MAX_PARAMETERS} parameters`,
+    `A query string or form may have at most ${MAX_PARAMETERS} parameters`,
   );
 }
 

@@ -104,7 +104,7 @@ export class PrometheusMetrics implements Metrics {
       counter("messages_delivered_total", "Messages handed to subscribers.", this.#delivered),
       counter(
         "delivered_bytes_total",
-        "Bytes handed to subscribers, as their formats write them.",
+        "Bytes handed to subscribers, including what their formats add.",
         this.#deliveredBytes,
       ),
       counter("gaps_total", "Gaps reported to subscribers.", this.#gaps),
@@ -113,12 +113,12 @@ export class PrometheusMetrics implements Metrics {
       counter("refusals_total", "Requests and WebSocket lines that were refused.", this.#refused),
       counter(
         "accept_failures_total",
-        "Times that accepting failed because no file descriptor was free.",
+        "Times that river could not accept connections because no file descriptor was free.",
         this.#acceptFailures,
       ),
       counter("requests_total", "Requests answered.", this.#requests()),
       this.#durations(),
-      family("river_subscribers", "gauge", "Subscribers connected.", this.#subscribers),
+      family("river_subscribers", "gauge", "Subscribers that are connected.", this.#subscribers),
       ...readings.map((reading) => family(...reading)),
     ].join("");
   }
@@ -134,7 +134,7 @@ export class PrometheusMetrics implements Metrics {
   /** The durations of requests, as one histogram per route. */
   #durations(): string {
     const name = "river_request_seconds";
-    let text = `# HELP ${name} Time until a request was answered, or its stream began.\n` +
+    let text = `# HELP ${name} Seconds until a request was answered, or its stream began.\n` +
       `# TYPE ${name} histogram\n`;
     for (const [route, { buckets, seconds }] of this.#answers) {
       let count = 0;

@@ -160,7 +160,7 @@ async function publicationsOfLines(text: string, limits: RequestLimits): Promise
     }
   }
   if (publications.length === 0) {
-    throw new Refusal(400, "missing_parameter", "The body has no line to publish");
+    throw new Refusal(400, "missing_parameter", "The body contains no messages");
   }
   return publications;
 }

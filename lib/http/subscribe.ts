@@ -163,9 +163,14 @@ export function checkMaySubscribe(grant: Grant, joins: readonly Join[]): void {
 function checkNoBody({ method, headers }: Request): void {
   if (method !== "GET") return;
   if ((headers.get("content-length") ?? "0") === "0" && !headers.has("transfer-encoding")) return;
-  throw new Refusal(400, "unexpected_body", "GET must not have a body here: use POST", {
-    connection: "close",
-  });
+  throw new Refusal(
+    400,
+    "unexpected_body",
+    "A GET request to this path must not have a body: use POST",
+    {
+      connection: "close",
+    },
+  );
 }
 
 /** Refuses a WebSocket handshake, even if a proxy has removed its header `Upgrade`. */
@@ -321,7 +326,7 @@ function seconds(params: Params, name: Name, max: number): number | undefined {
   if (!(number > 0 && number <= max)) {
     throw badParameter(
       name,
-      `expected seconds, more than 0 and up to ${max}, got ${quote(text)}`,
+      `expected a number of seconds, more than 0 and at most ${max}, got ${quote(text)}`,
     );
   }
   return number * 1000;

@@ -48,7 +48,7 @@ function socketJoins(parts: Parts, { headers }: Request, params: Params, lines: 
     400,
     "duplicate_parameter",
     `Parameter "name" is given ${joins.length} times, but a plain WebSocket has one channel: ` +
-      `use the subprotocol ${SUBPROTOCOL}`,
+      `use the subprotocol ${SUBPROTOCOL} for several`,
   );
 }
 
@@ -112,7 +112,7 @@ function checkUpgrade(headers: Headers): void {
     // A proxy removes the headers of the connection unless it is configured to forward them.
     const reason = headers.has("sec-websocket-key")
       ? 'Header "Upgrade" is missing: a proxy in between must pass it on'
-      : "This is a WebSocket: connect with ws://";
+      : "Only WebSockets connect here: use ws:// or wss://";
     const asked = { upgrade: "websocket", connection: "upgrade" };
     throw new Refusal(426, "upgrade_required", reason, asked);
   }

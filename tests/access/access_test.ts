@@ -33,7 +33,7 @@ Deno.test("Access takes no empty key or secret: a client that shows nothing woul
       { tokenSecrets: [""] },
       { tokenSecrets: ["0123456789abcdef0123456789abcdef", "\t"] },
     ]
-  ) assertThrows(() => new Access(options), TypeError, "empty key or secret");
+  ) assertThrows(() => new Access(options), TypeError, "must not be empty");
 });
 
 const CREDENTIALS: [string, { authorization?: string; token?: string }, boolean][] = [

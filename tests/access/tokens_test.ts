@@ -429,7 +429,7 @@ for (const protocol of [undefined, "river.v1"]) {
     const socket = await openSocket(server, `name=x&token=${short}`, protocol);
     await until(() => server.hub.subscribers("x") === 1);
     const { code, reason } = await socket.closed;
-    assertEquals([code, reason], [3500, "token expired: reconnect with another and resume"]);
+    assertEquals([code, reason], [3500, "token expired: reconnect with a new token and resume"]);
     assertEquals(server.hub.size, 0);
     assertEquals(server.errors, []);
   });

@@ -554,7 +554,7 @@ Deno.test("river.v1: of a frame, the lines before one that is too large are carr
   const answer = await pair.client.frame();
   assertEquals(words(answer!.payload), '["ack", {"id": "1", "channel": "x", "seq": 1}]');
   const end = await pair.client.frame();
-  assertEquals(told(end!), "1009 a message has at most 10 bytes");
+  assertEquals(told(end!), "1009 a message may have at most 10 bytes");
   assertEquals(await pair.other.line(), msg("x", 1, "before"));
   assertEquals(pair.server.engine.usage().published, 1);
   await pair.assertOthersUnharmed();

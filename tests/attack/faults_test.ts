@@ -187,7 +187,7 @@ for (const [what, statement] of LOST) {
       assertEquals((await publish(server, "x", "alive")).seq, 1);
       assertEquals((await server.end()).code, 0);
       const log = await server.stderr();
-      assert(/ error something broke [^\n]*lost/.test(log), log);
+      assert(/ error internal error [^\n]*lost/.test(log), log);
     } finally {
       await Deno.remove(file);
     }

@@ -208,14 +208,14 @@ Deno.test("readOptions() refuses a flag without its value", () => {
 
 Deno.test("readOptions() refuses a flag that is given twice, unless it is a list", () => {
   for (const args of [["--port", "80", "--port=81"], ["--port=80", "--port=80"]]) {
-    assertEquals(errorOf({ args }), "--port is given 2 times");
+    assertEquals(errorOf({ args }), "--port is given 2 times: give it once");
   }
   assertEquals(
     errorOf({ args: Array(3).fill("--config=river.toml") }),
-    "--config is given 3 times",
+    "--config is given 3 times: give it once",
   );
   for (const args of [["--open", "--open"], ["--open", "--open=false"], ["--open=0", "--open=0"]]) {
-    assertEquals(errorOf({ args }), "--open is given 2 times");
+    assertEquals(errorOf({ args }), "--open is given 2 times: give it once");
   }
 });
 
@@ -440,7 +440,7 @@ for (
     [
       { key: "a\nb" },
       ["--publish-key-file=key"],
-      "Bad value for --publish-key-file: expected a value without line ends, and without spaces at its ends",
+      "Bad value for --publish-key-file: expected a value without line breaks, and without spaces at its ends",
     ],
     [
       { key: "short" },

@@ -34,7 +34,7 @@ Deno.test("helpText() shows every option with its placeholder, meaning and defau
       assertStringIncludes(row, option.help);
       assertEquals(/ \(default [^ ]+\)$/.test(row), option.default !== undefined, row);
     }
-    assertEquals(shown.get("help"), `  --help${" ".repeat(30)}show this`);
+    assertEquals(shown.get("help"), `  --help${" ".repeat(30)}show this help`);
     assertEquals(shown.get("version"), `  --version${" ".repeat(27)}show the version`);
     const count = Object.keys(options).length + 3;
     assertEquals(shown.size, count, "those two besides the options, and rows without a flag");
@@ -46,12 +46,12 @@ Deno.test("helpText() aligns the options and shows what kind of value each takes
   for (
     const row of [
       "  --host TEXT                         address to listen on (default 127.0.0.1)",
-      "  --port N                            port to listen on; 0 picks one (default 9271)",
-      "  --config TEXT                       TOML file with these same names",
+      "  --port N                            port to listen on; 0 picks a free port (default 9271)",
+      "  --config TEXT                       TOML file that sets options by these names",
       "  --max-channels-per-client N         channels that one request, NDJSON line or socket may name (default 128)",
       "  --max-message SIZE                  data of one message (default 64KiB)",
-      "  --grace TIME                        how long shutting down may take (default 10s)",
-      "  --client-timeout TIME               longest life of a subscription; 0: no end (default 0)",
+      "  --grace TIME                        how long the shutdown may take (default 10s)",
+      "  --client-timeout TIME               longest lifetime of a subscription; 0: no limit (default 0)",
       "  --log-format text|json              format of the log on stderr (default text)",
     ]
   ) assertStringIncludes(help, `\n${row}\n`);
@@ -72,7 +72,7 @@ Deno.test("helpText() tells how options are spelt in the environment and the fil
 Deno.test("optionsTable() has one row of four cells an option", () => {
   const table = optionsTable(SERVER_OPTIONS);
   const [head, rule, ...rows] = table.trimEnd().split("\n");
-  assertEquals([head, rule], ["| flag | default | what | beyond it |", "|---|---|---|---|"]);
+  assertEquals([head, rule], ["| flag | default | what | when exceeded |", "|---|---|---|---|"]);
   assertEquals(rows.map((row) => row.split("|").length), rows.map(() => 6));
   assertEquals(
     rows.map((row) => /^\| `--([a-z-]+)` \|/.exec(row)?.[1]),
@@ -80,10 +80,10 @@ Deno.test("optionsTable() has one row of four cells an option", () => {
   );
   assertStringIncludes(
     table,
-    "\n| `--max-channels` | 100000 | channels published to, at a time; as many more may be only watched | 503 |\n",
+    "\n| `--max-channels` | 100000 | channels that are published to, at a time; as many again may be only watched | 503 |\n",
   );
   assertStringIncludes(
     table,
-    "\n| `--config` | none | TOML file with these same names |  |\n",
+    "\n| `--config` | none | TOML file that sets options by these names |  |\n",
   );
 });

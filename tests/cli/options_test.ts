@@ -235,7 +235,7 @@ Deno.test("readOptions() refuses a key that no header can hold", () => {
     for (const [way, given] of ways("publishKey", key)) {
       assertEquals(
         errorOf(given),
-        `Bad value for ${way}: expected a value without line ends, and without spaces at its ends`,
+        `Bad value for ${way}: expected a value without line breaks, and without spaces at its ends`,
       );
     }
   }
@@ -307,7 +307,7 @@ Deno.test("readOptions() refuses a message limit that no body could reach", () =
   assertEquals(configOf(limits(1000)).maxMessage, 1000);
   assertEquals(
     errorOf(limits(1001)),
-    "--max-message (1001 bytes) is more than --max-body (1000 bytes): no such message could come in",
+    "--max-message (1001 bytes) is more than --max-body (1000 bytes): a message of that size could never arrive",
   );
 });
 
@@ -317,7 +317,7 @@ for (
     [{ args: ["--publish-key:hunter2"] }, "Bad flag --publish-key: write --publish-key=VALUE"],
     [
       { args: ["--publish-key", "--hunter2"] },
-      'Bad value for --publish-key: one that begins with "-" needs --publish-key=VALUE',
+      "Bad value for --publish-key: write --publish-key=VALUE for",
     ],
     [
       { args: ["--publish-kye:hunter2"] },

@@ -206,7 +206,7 @@ Deno.test("Params.addForm() finds its parameters among as many as are allowed", 
   assertEquals([params.get("seq"), params.get("data")], ["12", "x"]);
   assertEquals(
     refusal(() => params.names(128)),
-    bad("name", "it is given 332 times, but 128 are allowed"),
+    bad("name", "it is given 332 times, but at most 128 are allowed (--max-channels-per-client)"),
   );
   assertEquals(
     refusal(() => params.get("keep")),
@@ -219,7 +219,7 @@ for (const part of ["a=1&", "%&", "&&token&"]) {
     assertEquals(form(part.repeat(MAX_PARAMETERS)).has("data"), false);
     assertEquals(
       refusal(() => form(part.repeat(MAX_PARAMETERS + 1))),
-      "400 too_many_parameters: A query string or form has at most 1000 parameters",
+      "400 too_many_parameters: A query string or form may have at most 1000 parameters",
     );
   });
 }
@@ -266,7 +266,7 @@ Deno.test("Params.names() gives the channels in order, up to the limit", () => {
   assertEquals(form("name=b&name=a&name=c").names(3), ["b", "a", "c"]);
   assertEquals(
     refusal(() => form("name=b&name=a&name=c").names(2)),
-    bad("name", "it is given 3 times, but 2 are allowed"),
+    bad("name", "it is given 3 times, but at most 2 are allowed (--max-channels-per-client)"),
   );
 });
 
@@ -277,11 +277,11 @@ Deno.test("Params.names() refuses no name, an empty one and one given twice", ()
   }
   assertEquals(
     refusal(() => form("name=a&name=b&name=%61").names(3)),
-    '400 duplicate_parameter: Parameter "name" gives the channel "a" twice',
+    '400 duplicate_parameter: Parameter "name" names the channel "a" twice',
   );
   assertEquals(
     refusal(() => form("name=a&name=b&name=b").names(3)),
-    '400 duplicate_parameter: Parameter "name" gives the channel "b" twice',
+    '400 duplicate_parameter: Parameter "name" names the channel "b" twice',
   );
 });
 
@@ -697,7 +697,7 @@ Deno.test("readPublications() refuses lines that are all empty", async () => {
   for (const body of ["", "\n", " \r\n\t\n"]) {
     assertEquals(
       await rejection(() => publications(post(body, NDJSON))),
-      "400 missing_parameter: The body has no line to publish",
+      "400 missing_parameter: The body contains no messages",
     );
   }
 });
@@ -879,7 +879,10 @@ Deno.test("subscribeRequest() reads limits and timeouts, up to their edges", () 
   ) {
     assertEquals(
       refusal(() => subscription(`name=x&timeout=${text}`)),
-      bad("timeout", `expected seconds, more than 0 and up to ${MAX_TIMEOUT}, got "${text}"`),
+      bad(
+        "timeout",
+        `expected a number of seconds, more than 0 and at most ${MAX_TIMEOUT}, got "${text}"`,
+      ),
     );
   }
 });
@@ -1001,7 +1004,7 @@ Deno.test("joinsOf() refuses names before it looks at positions", () => {
   assertEquals(refusal(() => joins("seq=abc")), MISSING_NAME);
   assertEquals(
     refusal(() => joins("name=a&name=b&name=c&name=d&seq=abc")),
-    bad("name", "it is given 4 times, but 3 are allowed"),
+    bad("name", "it is given 4 times, but at most 3 are allowed (--max-channels-per-client)"),
   );
 });
 

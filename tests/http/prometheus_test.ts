@@ -72,13 +72,13 @@ Deno.test("PrometheusMetrics.answered() counts by route and status, and how long
 
 Deno.test("PrometheusMetrics.text() ends with the readings it is given", () => {
   const readings: Reading[] = [
-    ["river_channels", "gauge", "Channels known.", 3],
+    ["river_channels", "gauge", "Channels that the engine knows.", 3],
     ["process_cpu_seconds_total", "counter", "Time used.", 1e9],
   ];
   assertEquals(
     new PrometheusMetrics().text(readings),
     NOTHING + `\
-# HELP river_channels Channels known.
+# HELP river_channels Channels that the engine knows.
 # TYPE river_channels gauge
 river_channels 3
 # HELP process_cpu_seconds_total Time used.

@@ -209,7 +209,7 @@ Deno.test("--max-connections-per-client 1 lets each address open one", async () 
   await using _one = await subscribe(server, "name=x");
   const second = await ask(`${server.url}/subscribe?name=x`);
   assertEquals([second.status, errorCode(second)], [429, "too_many_connections"]);
-  assertMatch(second.text, /behind a proxy, --trust-proxy tells clients apart"/);
+  assertMatch(second.text, /Behind a proxy, set --trust-proxy to tell clients apart"/);
 });
 
 Deno.test("river.v1 is closed with 1008 after 1,000 refused lines in one frame, and told of each", async () => {

@@ -344,7 +344,7 @@ Deno.test("--max-channels-per-client: more names are refused", async () => {
     const headers = path === "websocket" ? UPGRADE : {};
     const answer = await sendRaw(server, `GET ${target} HTTP/1.1`, headers);
     assertEquals([answer.status, errorCode(answer)], [400, "bad_parameter"]);
-    assertStringIncludes(answer.text, "3 times, but 2 are allowed");
+    assertStringIncludes(answer.text, "3 times, but at most 2 are allowed");
   }
   assertEquals(server.engine.usage().channels, 0);
   assertEquals((await post(server, "name=a&name=b&data=1")).status, 200);

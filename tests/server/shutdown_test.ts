@@ -164,7 +164,7 @@ Deno.test("--grace: what is open after that time is dropped, and the exit code i
   const { code } = await within(5000, "the process", server.end());
   const log = await logOf(server);
   assertEquals(code, 0, log);
-  assertMatch(log, /^\S+ info shutting down [^\n]+\n\S+ error connections dropped [^\n]+\n$/);
+  assertMatch(log, /^\S+ info shutting down [^\n]+\n\S+ error dropped connections [^\n]+\n$/);
 });
 
 for (const line of ["GET /healthz", "GET /", "GET /subscribe?name=x", "POST /publish?name=x"]) {

@@ -51,14 +51,18 @@ Deno.test("a mistake in the file changes nothing at SIGHUP, and the log says so"
       await until(() => server.log().slice(before).includes(line));
     };
     for (const text of ['publish-key = "other"\nhistroy = 1\n', 'publish-key = ""\n', "= ="]) {
-      await reload(text, " error kept the options in force ");
+      await reload(text, " error kept the old options, because the new ones are wrong ");
     }
-    await reload('publish-key = "k"\nheartbeat = "30s"\n', " warn some options need a restart ");
+    await reload(
+      'publish-key = "k"\nheartbeat = "30s"\n',
+      " warn some changed options need a restart ",
+    );
     assertEquals(await statusOf(server, "publish?name=x&data=1&token=k"), 200);
     assertEquals(await statusOf(server, "publish?name=x&data=1&token=other"), 401);
     await server.end();
-    assertEquals(server.log().match(/ error kept the options in force error="/g)?.length, 3);
-    assertMatch(server.log(), / warn some options need a restart options="heartbeat"/);
+    const kept = / error kept the old options, because the new ones are wrong error="/g;
+    assertEquals(server.log().match(kept)?.length, 3);
+    assertMatch(server.log(), / warn some changed options need a restart options="heartbeat"/);
   });
 });
 
@@ -94,7 +98,7 @@ async function run(args: string[], env = {}): Promise<[number, string, string]> 
 }
 
 Deno.test("--check says whether the options are good, and starts nothing", async () => {
-  assertEquals(await run(["--check", "--port=1"]), [0, "river: the options are good\n", ""]);
+  assertEquals(await run(["--check", "--port=1"]), [0, "river: the options are valid\n", ""]);
   const [code, stdout, stderr] = await run(["--check", "--host=0.0.0.0"]);
   assertEquals([code, stdout], [2, ""]);
   assertMatch(stderr, /^river: Refusing to listen on 0\.0\.0\.0 /);

@@ -234,7 +234,7 @@ for (const [what, protocol, frame] of TOO_LARGE) {
     socket.send(frame);
     const { code, reason } = await socket.closed;
     assertEquals(code, 1009);
-    assertMatch(reason, /has at most 100(?:0)? bytes$/);
+    assertMatch(reason, /may have at most 100(?:0)? bytes$/);
     assertEquals(server.engine.usage().messages, 0);
     assertEquals((await publish(server, "x", "alive")).seq, 1);
   });

@@ -33,13 +33,14 @@ export const serve: Command<typeof SERVER_OPTIONS> = {
   usage: "[flags]",
   options: SERVER_OPTIONS,
   notes: [
-    "Durations are like 500ms, 25s, 5m or 1h (a bare number: seconds); sizes like 512, 64KiB, 1MiB.",
-    "Each flag can be set as RIVER_NAME in the environment (RIVER_HISTORY_TTL=2h) or by its name in",
-    'a TOML file (history-ttl = "2h"). Flags win over the environment, the environment over the file.',
+    "Durations are like 500ms, 25s, 5m or 1h. A bare number is in seconds. Sizes are like 512,",
+    "64KiB or 1MiB. Each option can also be set as a variable (RIVER_HISTORY_TTL=2h), or by its",
+    'name in a TOML file (history-ttl = "2h"). Flags take precedence over the environment, and the',
+    "environment over the file.",
   ],
   async run(config, { version, print, reread }, ignored) {
     checkServer(config);
-    if (config.check) return print("river: the options are good\n");
+    if (config.check) return print("river: the options are valid\n");
     if (config.printConfig) return print(tomlOf(config));
     // Write in the background, because perhaps nobody reads the output.
     const [stdout, stderr] = [Deno.stdout, Deno.stderr]
@@ -50,7 +51,7 @@ export const serve: Command<typeof SERVER_OPTIONS> = {
     if (ignored.length > 0) {
       log.info("ignored variables that an orchestrator set", { variables: ignored.join(" ") });
     }
-    const report = (error: unknown) => log.error("something broke", errorFields(error));
+    const report = (error: unknown) => log.error("internal error", errorFields(error));
     surviveErrors(report);
     const river = riverOf(config, { report, warn: log.warn, version });
     await river.start();
@@ -65,7 +66,7 @@ export const serve: Command<typeof SERVER_OPTIONS> = {
     await end;
     if (config.drainDelay > 0) {
       river.leave();
-      log.info("leaving", { drainDelay: config.drainDelay / 1000 });
+      log.info("about to shut down", { drainDelay: config.drainDelay / 1000 });
       await delay(config.drainDelay);
     }
     await shutDown(listener, river, config.grace, log);
@@ -102,7 +103,7 @@ export function checkServer(config: ServerConfig): void {
   if (maxMessage > maxBody) {
     throw new ConfigError(
       `--max-message (${maxMessage} bytes) is more than --max-body (${maxBody} bytes): ` +
-        "no such message could come in",
+        "a message of that size could never arrive",
     );
   }
 }
@@ -154,10 +155,12 @@ function reloadOnSignal(
       log.level = fresh.logLevel;
       const fixed = FIXED.filter((key) => fresh[key] !== config[key]).map(nameOf);
       log.info("reloaded the options", optionsInForce(fresh));
-      if (fixed.length > 0) log.warn("some options need a restart", { options: fixed.join(" ") });
+      if (fixed.length > 0) {
+        log.warn("some changed options need a restart", { options: fixed.join(" ") });
+      }
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      log.error("kept the options in force", { error: error.message });
+      log.error("kept the old options, because the new ones are wrong", { error: error.message });
     }
   });
   // Without a listener, these signals would end the process or open the debugger.
@@ -183,7 +186,7 @@ function listen({ host, port }: ServerConfig, river: RiverServer, log: Log): Lis
   try {
     return new Listener({ hostname, port }, river, (error) => {
       river.metrics.acceptFailed();
-      log.error("cannot accept connections for now", { error: String(error) });
+      log.error("cannot accept connections at the moment", { error: String(error) });
     });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
@@ -236,7 +239,7 @@ async function shutDown(
   const deadline = performance.now() + grace;
   await within(grace, river.drain());
   if (!await within(Math.max(LAST_MS, deadline - performance.now()), listener.shutdown())) {
-    log.error("connections dropped at the end of the grace period");
+    log.error("dropped connections at the end of the grace period (--grace)");
   }
   await river.close();
 }

@@ -12,7 +12,7 @@ import { SERVER_OPTIONS } from "../options.ts";
 export const TOKEN_OPTIONS = {
   publish: {
     kind: "list",
-    help: "channel to publish to, or room.* for all that begin with room.",
+    help: "channel to publish to, or room.* for all that start with room.",
     flagOnly: true,
   },
   subscribe: { kind: "list", help: "channel to subscribe to, or room.*", flagOnly: true },
@@ -30,7 +30,7 @@ export const TOKEN_OPTIONS = {
   },
   tokenSecret: {
     ...SERVER_OPTIONS.tokenSecret,
-    help: "the server's secret, to sign with; of several the first",
+    help: "the server's secret to sign with; if there are several, the first one is used",
   },
   tokenSecretFile: {
     ...SERVER_OPTIONS.tokenSecretFile,
@@ -46,8 +46,8 @@ export const token: Command<typeof TOKEN_OPTIONS> = {
   usage: "[--publish CHANNEL] [--subscribe CHANNEL] [--operate] [flags]",
   options: TOKEN_OPTIONS,
   notes: [
-    "Repeat --publish and --subscribe for more channels. RIVER_TOKEN_SECRET is better than the flag:",
-    "flags show in the list of processes.",
+    "Repeat --publish and --subscribe for more channels. Set RIVER_TOKEN_SECRET rather than the",
+    "flag, because flags are visible in the list of processes.",
   ],
   async run({ publish, subscribe, operate, ttl, tokenSecret }, { print }) {
     const [secret] = tokenSecret;

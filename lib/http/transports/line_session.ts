@@ -94,8 +94,8 @@ export class LineSession extends SocketSession {
       throw new Refusal(
         400,
         "too_many_channels",
-        `Cannot subscribe to ${name}: ${limits.maxChannelsPerClient} channels per client are ` +
-          "allowed (--max-channels-per-client)",
+        `Cannot subscribe to ${name}: at most ${limits.maxChannelsPerClient} channels per client ` +
+          "are allowed (--max-channels-per-client)",
       );
     }
     return hub.subscribe(subscriber, [join]);
@@ -176,12 +176,16 @@ function parseCommand(text: string): [string, Fields] {
     throw new Refusal(
       400,
       "bad_command",
-      `Cannot parse the line ${quote(text)}: expected ["sub", {"channel": "x"}] or the like`,
+      `Cannot parse the line ${quote(text)}: expected something like ["sub", {"channel": "x"}]`,
     );
   }
   const [kind, fields] = command;
   if (typeof fields !== "object" || fields === null || Array.isArray(fields)) {
-    throw new Refusal(400, "bad_command", `Expected an object in the line ${quote(text)}`);
+    throw new Refusal(
+      400,
+      "bad_command",
+      `Expected an object after the command in the line ${quote(text)}`,
+    );
   }
   return [kind, fields];
 }

@@ -98,7 +98,7 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
 
   /** Closes the socket because a message is too large. */
   protected endTooLarge(): void {
-    this.end("tooLarge", `a message has at most ${this.context.limits.maxMessage} bytes`);
+    this.end("tooLarge", `a message may have at most ${this.context.limits.maxMessage} bytes`);
   }
 
   /** Whether the client publishes too fast. If not, counts one message. */
@@ -161,7 +161,7 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
     if (typeof data !== "string") {
       this.end("unsupported", "text frames only");
     } else if (data.length * 3 > maxBody && utf8Length(data) > maxBody) {
-      this.end("tooLarge", `a frame has at most ${maxBody} bytes`);
+      this.end("tooLarge", `a frame may have at most ${maxBody} bytes`);
     } else {
       const stopped = this.#inbox === undefined ? this.carryOut(data, 0) : 0;
       if (stopped !== undefined) this.#wait(data, stopped);

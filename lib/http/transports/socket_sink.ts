@@ -108,7 +108,7 @@ export abstract class SocketSink implements Sink {
       shutdown: `shutting down: retry in ${this.#retryMs()} ms`,
       error: "internal error",
       slow: "too slow: reconnect and resume",
-      expired: "token expired: reconnect with another and resume",
+      expired: "token expired: reconnect with a new token and resume",
     };
     this.end(CLOSE_CODES[reason], text[reason]);
   }
