@@ -34,7 +34,7 @@ export interface Grant {
 }
 
 /** The grant of a client that holds the key, or needs no credential. */
-const EVERYTHING: Grant = {
+const FULL_GRANT: Grant = {
   valid: true,
   trusted: true,
   mayPublish: () => true,
@@ -166,23 +166,25 @@ export class Access {
    * browser states that the page is trusted.
    */
   grant(headers: Headers, token: string | undefined, embeddable = false): Grant | Promise<Grant> {
-    if (this.open) return EVERYTHING;
+    if (this.open) return FULL_GRANT;
     const credential = credentialOf(headers, token, this.origins, embeddable);
-    if (credential === undefined) return this.#stranger();
+    if (credential === undefined) return this.#untrustedGrant();
     if (this.#keyDigest !== undefined && timingSafeEqual(digest(credential), this.#keyDigest)) {
-      return EVERYTHING;
+      return FULL_GRANT;
     }
-    if (this.#tokens === undefined) return this.#stranger(new BadTokenError("this is not the key"));
+    if (this.#tokens === undefined) {
+      return this.#untrustedGrant(new BadTokenError("this is not the key"));
+    }
     const rights = this.#tokens.read(credential);
     if (!(rights instanceof Promise)) return new TokenGrant(rights);
     return rights.then((rights) => new TokenGrant(rights), (error) => {
       if (!(error instanceof BadTokenError)) throw error;
-      return this.#stranger(error);
+      return this.#untrustedGrant(error);
     });
   }
 
   /** The grant of a client without a valid credential. Without secrets, anybody may subscribe. */
-  #stranger(reason?: BadTokenError): Grant {
+  #untrustedGrant(reason?: BadTokenError): Grant {
     const maySubscribe = this.#tokens === undefined;
     return {
       valid: maySubscribe,

@@ -81,9 +81,9 @@ export class Origins {
 }
 
 /** The request headers that river itself reads. */
-const READ = "Authorization, Content-Type, Last-Event-ID";
+const READ_HEADERS = "Authorization, Content-Type, Last-Event-ID";
 /** The longest list of requested headers that is allowed as it is, in characters. */
-const MAX_REQUESTED = 1024;
+const MAX_REQUESTED_HEADERS = 1024;
 
 /**
  * The headers of the answer to a preflight, in addition to those of `expose`.
@@ -95,11 +95,11 @@ export function preflightHeaders(
   methods: string,
   requested: string | null,
 ): Record<string, string> {
-  const fits = requested !== null && requested.length <= MAX_REQUESTED &&
+  const fits = requested !== null && requested.length <= MAX_REQUESTED_HEADERS &&
     /^[\w!#$%&'*+.^`|~-]+(?: *, *[\w!#$%&'*+.^`|~-]+)*$/.test(requested);
   return {
     "access-control-allow-methods": methods,
-    "access-control-allow-headers": fits ? requested : READ,
+    "access-control-allow-headers": fits ? requested : READ_HEADERS,
     "access-control-max-age": "600",
   };
 }

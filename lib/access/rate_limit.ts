@@ -75,7 +75,7 @@ export class RateLimit {
 }
 
 /** A rate limit and the client that it is applied to. */
-export interface Pace {
+export interface ClientRate {
   /** The limit for all clients. */
   readonly limit: RateLimit;
   /** The client's address, as `clientAddress` returns it. */

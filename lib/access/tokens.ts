@@ -58,7 +58,7 @@ export const MAX_PATTERNS = 1000;
 /** How far the clock of the machine that made a token may differ from ours, in seconds. */
 export const LEEWAY_S = 5;
 /** The most valid tokens that are remembered, so that they need not be verified again. */
-const MAX_KNOWN = 4096;
+const MAX_VERIFIED = 4096;
 
 const utf8 = new TextEncoder();
 
@@ -69,7 +69,7 @@ const utf8 = new TextEncoder();
 export class Tokens {
   readonly #secrets: readonly Uint8Array[];
   /** The rights of tokens that were verified. */
-  readonly #known = new Recents<string, Rights>(MAX_KNOWN);
+  readonly #verified = new Recents<string, Rights>(MAX_VERIFIED);
 
   /**
    * Reads tokens that are signed with one of these secrets.
@@ -89,7 +89,7 @@ export class Tokens {
    * @throws {BadTokenError} By rejecting, never by throwing, if the token is not valid.
    */
   read(token: string): Rights | Promise<Rights> {
-    const known = this.#known.get(token);
+    const known = this.#verified.get(token);
     if (known !== undefined && known.expires > Date.now()) return known;
     return this.#verify(token);
   }
@@ -97,7 +97,7 @@ export class Tokens {
   async #verify(token: string): Promise<Rights> {
     checkLength(token);
     const rights = await this.#signedRights(token);
-    this.#known.set(token, rights);
+    this.#verified.set(token, rights);
     return rights;
   }
 

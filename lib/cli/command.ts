@@ -48,7 +48,7 @@ export interface Command<O extends Options = Options> {
 }
 
 /** The action that the command line asks for. */
-export type Order =
+export type Invocation =
   | {
     readonly kind: "run";
     readonly command: Command;
@@ -64,14 +64,14 @@ export type Order =
  * @param commands All commands. The first is the default.
  * @throws {ConfigError} If the command is unknown, or one of its options is wrong.
  */
-export function readOrder(
+export function readCommandLine(
   commands: readonly Command[],
   sources: Omit<Sources, "shared">,
-): Order {
+): Invocation {
   const [word, ...rest] = sources.args;
-  if (word === "help") return { kind: "help", command: helpedOf(commands, rest) };
+  if (word === "help") return { kind: "help", command: commandToExplain(commands, rest) };
   const isNamed = word !== undefined && /^[a-z]/i.test(word);
-  const command = isNamed ? named(commands, word) : commands[0];
+  const command = isNamed ? findCommand(commands, word) : commands[0];
   const reading = readOptions(command.options, {
     ...sources,
     shared: [...new Set(commands.flatMap(({ options }) => sharedKeys(options)))],
@@ -82,12 +82,15 @@ export function readOrder(
   return { kind: "run", command, ...reading };
 }
 
-function helpedOf(commands: readonly Command[], words: readonly string[]): Command | undefined {
+function commandToExplain(
+  commands: readonly Command[],
+  words: readonly string[],
+): Command | undefined {
   if (words.length > 1) throw new ConfigError("Expected at most one command: river help COMMAND");
-  return words.length === 0 || words[0] === "help" ? undefined : named(commands, words[0]);
+  return words.length === 0 || words[0] === "help" ? undefined : findCommand(commands, words[0]);
 }
 
-function named(commands: readonly Command[], word: string): Command {
+function findCommand(commands: readonly Command[], word: string): Command {
   const command = commands.find(({ name }) => name === word);
   if (command !== undefined) return command;
   const meant = hint(word, [...commands.map(({ name }) => name), "help"]);

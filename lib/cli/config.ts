@@ -37,7 +37,7 @@ export interface Sources {
 }
 
 /** The options of one run of a command. */
-export interface Reading<O> {
+export interface RunOptions<O> {
   /** Their values. */
   readonly values: ValuesOf<O>;
   /** Names of variables that look like river's, but that an orchestrator has set. Ignored. */
@@ -56,7 +56,7 @@ const CLIENT_VARIABLES = ["RIVER_URL", "RIVER_TOKEN"];
 export function readOptions<O extends Options>(
   options: O,
   { args, env, readFile, shared = sharedKeys(options) }: Sources,
-): Reading<O> | "help" | "version" {
+): RunOptions<O> | "help" | "version" {
   const flags = readFlags(options, args);
   if (flags === "help" || flags === "version") return flags;
   const ignored = checkVariables(shared, env);
@@ -65,17 +65,17 @@ export function readOptions<O extends Options>(
   const path = (flags.get("config") ?? variables.get("config")) as string | undefined;
   const file = path === undefined ? new Map<string, unknown>() : readToml(path, shared, readFile);
   const sources = [
-    { values: flags, called: (key: string) => `--${nameOf(key)}` },
-    { values: variables, called: variableOf },
-    { values: file, called: (key: string) => `"${nameOf(key)}" in ${path}` },
+    { values: flags, sourceName: (key: string) => `--${nameOf(key)}` },
+    { values: variables, sourceName: variableOf },
+    { values: file, sourceName: (key: string) => `"${nameOf(key)}" in ${path}` },
   ];
   const values: Record<string, unknown> = {};
   for (const [key, option] of Object.entries(options)) {
     const given = sources.filter(({ values }) => values.has(key));
     // Check only the value that counts, but every secret: nobody sets a bad secret on purpose.
-    const judged = option.secret ? given : given.slice(0, 1);
-    const [first = defaultOf(option)] = judged
-      .map(({ values, called }) => readValue(option, values.get(key), called(key)));
+    const checked = option.secret ? given : given.slice(0, 1);
+    const [first = defaultOf(option)] = checked
+      .map(({ values, sourceName }) => readValue(option, values.get(key), sourceName(key)));
     values[key] = first;
   }
   for (const [key, { fileOf }] of Object.entries(options)) {

@@ -5,9 +5,9 @@
  */
 
 /** File descriptors reserved for the listener, the log and short requests. */
-const RESERVE = 64;
+const RESERVED = 64;
 /** The usual limit. It counts if the limit cannot be read. */
-const USUAL = 1024;
+const USUAL_LIMIT = 1024;
 
 /**
  * The most subscribers that the limit of file descriptors allows. The runtime does not reveal the
@@ -15,15 +15,15 @@ const USUAL = 1024;
  * process.
  */
 export function connectionBudget(): number {
-  let descriptors = USUAL;
+  let descriptors = USUAL_LIMIT;
   try {
     const { stdout } = new Deno.Command("prlimit", {
       args: ["--nofile", "--output=SOFT", "--noheadings", "--raw"],
       stderr: "null",
     }).outputSync();
-    descriptors = Number(new TextDecoder().decode(stdout)) || USUAL;
+    descriptors = Number(new TextDecoder().decode(stdout)) || USUAL_LIMIT;
   } catch {
     // `prlimit` is not installed, or we may not run it.
   }
-  return Math.max(1, descriptors - RESERVE);
+  return Math.max(1, descriptors - RESERVED);
 }

@@ -50,8 +50,9 @@ export function helpText({ name, about, usage, options, notes }: Command): strin
 /** The table of options in docs/options.md, in Markdown. */
 export function optionsTable(options: Options): string {
   const rows = Object.entries(options).map(([key, option]) => {
-    const { help, beyond = "" } = option;
-    return `| \`--${nameOf(key)}\` | ${defaultText(option) ?? "none"} | ${help} | ${beyond} |`;
+    const { help, whenExceeded = "" } = option;
+    const value = defaultText(option) ?? "none";
+    return `| \`--${nameOf(key)}\` | ${value} | ${help} | ${whenExceeded} |`;
   });
   return lines(["| flag | default | what | when exceeded |", "|---|---|---|---|", ...rows]);
 }

@@ -6,9 +6,9 @@
  */
 
 /** How long to wait before listening again, in milliseconds. */
-const RETRY_MS = 250;
+const LISTEN_AGAIN_MS = 250;
 /** A failure within this time after the last one counts as the same failure, in milliseconds. */
-const SAME_MS = 10_000;
+const SAME_FAILURE_MS = 10_000;
 
 /** Answers the requests of a listener. */
 export interface Answers {
@@ -66,7 +66,7 @@ export class Listener {
   #failed(error: unknown): void {
     if (this.#ended) return;
     const now = performance.now();
-    if (now - this.#failedAt > SAME_MS) this.#onFailure(error);
+    if (now - this.#failedAt > SAME_FAILURE_MS) this.#onFailure(error);
     this.#failedAt = now;
     this.#timer = setTimeout(() => {
       try {
@@ -74,6 +74,6 @@ export class Listener {
       } catch (error) {
         this.#failed(error);
       }
-    }, RETRY_MS);
+    }, LISTEN_AGAIN_MS);
   }
 }

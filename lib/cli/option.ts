@@ -18,7 +18,7 @@ export interface Option {
   /** A description in one line. */
   readonly help: string;
   /** If the option is a limit: the consequence of exceeding it. */
-  readonly beyond?: string;
+  readonly whenExceeded?: string;
   /** The smallest allowed value. */
   readonly min?: number;
   /** The largest allowed value. */

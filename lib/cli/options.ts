@@ -27,52 +27,52 @@ export const SERVER_OPTIONS = {
     kind: "count",
     default: DEFAULTS.history,
     help: "messages kept per channel",
-    beyond: "the oldest is evicted",
+    whenExceeded: "the oldest is evicted",
   },
   historyTtl: {
     kind: "duration",
     default: DEFAULTS.historyTtl,
     min: 1,
     help: "how long a message is kept",
-    beyond: "the message is evicted; a channel that is idle for this long is dropped",
+    whenExceeded: "the message is evicted; a channel that is idle for this long is dropped",
   },
   maxMemory: {
     kind: "bytes",
     default: DEFAULTS.maxMemory,
     help: "memory for history: texts and names, 128 bytes per message, 224 per channel",
-    beyond: "history is evicted, starting with the channel whose last publish is oldest",
+    whenExceeded: "history is evicted, starting with the channel whose last publish is oldest",
   },
   maxMessage: {
     kind: "bytes",
     default: DEFAULTS.maxMessage,
     help: "data of one message",
-    beyond: "413; a WebSocket is closed with 1009",
+    whenExceeded: "413; a WebSocket is closed with 1009",
   },
   maxBody: {
     kind: "bytes",
     default: DEFAULTS.maxBody,
     help: "body of one request, or one WebSocket frame",
-    beyond: "413; a WebSocket is closed with 1009",
+    whenExceeded: "413; a WebSocket is closed with 1009",
   },
   maxBodies: {
     kind: "bytes",
     default: DEFAULTS.maxBodies,
     help: "size of all bodies over 16 KiB that are being read",
-    beyond: "503 with Retry-After",
+    whenExceeded: "503 with Retry-After",
   },
   maxBatch: {
     kind: "count",
     default: DEFAULTS.maxBatch,
     min: 1,
     help: "messages that one request may publish",
-    beyond: "413, and none is published",
+    whenExceeded: "413, and none is published",
   },
   bodyTimeout: {
     kind: "duration",
     default: DEFAULTS.bodyTimeout,
     min: 1,
     help: "how long the body of one request may take",
-    beyond: "408; the connection ends with the body",
+    whenExceeded: "408; the connection ends with the body",
   },
   maxQueue: {
     kind: "bytes",
@@ -80,28 +80,28 @@ export const SERVER_OPTIONS = {
     help:
       "unsent bytes that a subscriber may have when its next message arrives, including 1 KiB " +
       "per WebSocket frame",
-    beyond: "it is cut: the stream ends, or the WebSocket is closed with 3008; it can resume",
+    whenExceeded: "it is cut: the stream ends, or the WebSocket is closed with 3008; it can resume",
   },
   maxInbox: {
     kind: "bytes",
     default: DEFAULTS.maxInbox,
     help: "bytes of frames of one WebSocket that may wait to be carried out, including 1 KiB per " +
       "frame; four times as much for all WebSockets together",
-    beyond: "it is closed with 1013, those with the most waiting first",
+    whenExceeded: "it is closed with 1013, those with the most waiting first",
   },
   maxUnsent: {
     kind: "bytes",
     default: DEFAULTS.maxUnsent,
     min: 8 * 2 ** 20,
     help: "unsent bytes that all subscribers together may have; history may use three quarters",
-    beyond: "history waits, and subscribers with the most unsent bytes are cut",
+    whenExceeded: "history waits, and subscribers with the most unsent bytes are cut",
   },
   maxConnections: {
     kind: "count",
     default: 0,
     help: "subscribers at a time, including stuck ones; 0: as many as file descriptors allow, " +
       "minus a reserve",
-    beyond: "503 with Retry-After",
+    whenExceeded: "503 with Retry-After",
   },
   maxConnectionsPerClient: {
     kind: "count",
@@ -109,19 +109,19 @@ export const SERVER_OPTIONS = {
     default: DEFAULTS.maxConnectionsPerClient,
     help: "subscribers per client address; 0: no limit; auto: a quarter of --max-connections, " +
       "but no limit for loopback addresses unless --trust-proxy is set",
-    beyond: "429 with Retry-After",
+    whenExceeded: "429 with Retry-After",
   },
   connectionRate: {
     kind: "count",
     default: DEFAULTS.connectionRate,
     help: "subscriptions and sockets that one client address may open per second; 0: no limit",
-    beyond: "429 with Retry-After",
+    whenExceeded: "429 with Retry-After",
   },
   publishRate: {
     kind: "count",
     default: DEFAULTS.publishRate,
     help: "messages that one client address may publish per second, on average; 0: no limit",
-    beyond: "429 with Retry-After; a plain WebSocket is closed with 1013",
+    whenExceeded: "429 with Retry-After; a plain WebSocket is closed with 1013",
   },
   trustProxy: {
     kind: "boolean",
@@ -134,34 +134,34 @@ export const SERVER_OPTIONS = {
     default: DEFAULTS.maxChannels,
     min: 1,
     help: "channels that are published to, at a time; as many again may be only watched",
-    beyond: "503",
+    whenExceeded: "503",
   },
   maxChannelsPerClient: {
     kind: "count",
     default: DEFAULTS.maxChannelsPerClient,
     min: 1,
     help: "channels that one request, NDJSON line or socket may name",
-    beyond: "400",
+    whenExceeded: "400",
   },
   maxIds: {
     kind: "count",
     default: DEFAULTS.maxIds,
     min: 1,
     help: "idempotency ids that are remembered",
-    beyond: "the oldest is forgotten",
+    whenExceeded: "the oldest is forgotten",
   },
   idTtl: {
     kind: "duration",
     default: DEFAULTS.idTtl,
     min: 1,
     help: "how long an idempotency id is remembered",
-    beyond: "a repeat is published again",
+    whenExceeded: "a repeat is published again",
   },
   clientTimeout: {
     kind: "duration",
     default: DEFAULTS.clientTimeout,
     help: "longest lifetime of a subscription; 0: no limit",
-    beyond: "it ends cleanly and can resume",
+    whenExceeded: "it ends cleanly and can resume",
   },
   heartbeat: {
     kind: "duration",
@@ -173,13 +173,13 @@ export const SERVER_OPTIONS = {
     kind: "list",
     help: "web origin to allow in addition to the server's own: https://example.com, " +
       "example.com, *.example.com or *; repeat for more",
-    beyond: "403, and no CORS headers",
+    whenExceeded: "403, and no CORS headers",
     check: originForm,
   },
   publishKey: {
     kind: "text",
     help: "key that publishing, /channels and /metrics need, sent as a bearer token or as token=",
-    beyond: "401",
+    whenExceeded: "401",
     check: keyForm,
     secret: true,
   },
@@ -193,7 +193,7 @@ export const SERVER_OPTIONS = {
     help:
       "secret that tokens are signed with (HS256), at least 32 bytes; publishing, subscribing " +
       "and operating then need a token; repeat to accept older secrets too",
-    beyond: "401 or 403; a WebSocket is closed with 3500 when its token expires",
+    whenExceeded: "401 or 403; a WebSocket is closed with 3500 when its token expires",
     check: secretForm,
     secret: true,
   },
@@ -215,7 +215,7 @@ export const SERVER_OPTIONS = {
     kind: "duration",
     default: 10_000,
     help: "how long the shutdown may take",
-    beyond: "the remaining connections are dropped",
+    whenExceeded: "the remaining connections are dropped",
   },
   logFormat: {
     kind: "choice",
@@ -253,7 +253,7 @@ const ORIGIN =
 
 const WEB = ["http", "https"];
 /** Schemes that no origin has, but that users may write by mistake. */
-const NO_ORIGIN = ["ws", "wss", "ftp", "file", "data", "blob", "javascript"];
+const NOT_ORIGINS = ["ws", "wss", "ftp", "file", "data", "blob", "javascript"];
 
 /** The expected form, if no browser sends this origin. Undefined if a browser may send it. */
 function originForm(given: string): string | undefined {
@@ -262,7 +262,7 @@ function originForm(given: string): string | undefined {
   if (given.toLowerCase() === "null") return `${forms}; null would allow any page opened as a file`;
   const text = given.replace(/\/$/, "");
   const scheme = /^[a-z][a-z0-9+.-]*(?=:\/\/)/i.exec(text)?.[0].toLowerCase();
-  if (!ORIGIN.test(text) || NO_ORIGIN.includes(scheme ?? "")) return forms;
+  if (!ORIGIN.test(text) || NOT_ORIGINS.includes(scheme ?? "")) return forms;
   // `URL` gives no origin for apps and extensions. Browsers send such origins as they are.
   if (scheme !== undefined && !WEB.includes(scheme)) return undefined;
   // Browsers omit the scheme's default port. Without a scheme, `:80` can mean https, and `:443`

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Command, readOrder } from "./command.ts";
+import { type Command, readCommandLine } from "./command.ts";
 import type { Sources } from "./config.ts";
 import { helpText, overview } from "./help.ts";
 import { ConfigError } from "./option.ts";
@@ -23,20 +23,20 @@ export async function runProgram(commands: readonly Command[], version: string):
       env: takeEnvironment(),
       readFile: (path) => Deno.readTextFileSync(path),
     };
-    const order = readOrder(commands, sources);
-    if (order.kind === "run") {
+    const invocation = readCommandLine(commands, sources);
+    if (invocation.kind === "run") {
       const reread = () => {
-        const again = readOrder(commands, sources);
-        return again.kind === "run" ? again.values : order.values;
+        const again = readCommandLine(commands, sources);
+        return again.kind === "run" ? again.values : invocation.values;
       };
-      await order.command.run(
-        order.values,
+      await invocation.command.run(
+        invocation.values,
         { version, print, printError, reread },
-        order.ignored,
+        invocation.ignored,
       );
-    } else if (order.kind === "version") print(`river ${version}\n`);
-    else if (order.command === undefined) print(overview(version, commands));
-    else print(helpText(order.command));
+    } else if (invocation.kind === "version") print(`river ${version}\n`);
+    else if (invocation.command === undefined) print(overview(version, commands));
+    else print(helpText(invocation.command));
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     printError(`river: ${error.message}\n`);

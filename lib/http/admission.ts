@@ -6,7 +6,7 @@
  */
 import type { Grant } from "../access/access.ts";
 import { isLoopback } from "../access/local.ts";
-import { clientAddress, type Pace, RateLimit } from "../access/rate_limit.ts";
+import { clientAddress, type ClientRate, RateLimit } from "../access/rate_limit.ts";
 import { type Key, keyOf } from "../base/key.ts";
 import { Refusal, RETRY_AFTER } from "../core/refusal.ts";
 import type { Call } from "./call.ts";
@@ -33,7 +33,7 @@ export interface AdmissionLimits {
 const CLIENT_SHARE = 1 / 4;
 
 /** A request and the connection that it came over. */
-export type Comer = Pick<Call, "request" | "connection">;
+export type Incoming = Pick<Call, "request" | "connection">;
 
 /** Counts connections as they come and go, and refuses those over a limit. */
 export class Admission {
@@ -115,14 +115,14 @@ export class Admission {
    * @throws {Refusal} 429 if the client has too many connections or opens them too fast, 503 if
    * there are too many connections in total.
    */
-  enter(comer: Comer): () => void {
+  enter(incoming: Incoming): () => void {
     const { maxConnections, trustProxy } = this.#limits;
     if (this.#connectionLimit.enabled) {
-      const address = this.addressOf(comer);
+      const address = this.addressOf(incoming);
       checkRate(this.#connectionLimit, address, "open", "subscriptions", "--connection-rate");
       this.#connectionLimit.spend(address, 1);
     }
-    const client = this.#countedClient(comer);
+    const client = this.#countedClient(incoming);
     const count = client === undefined ? 0 : this.#clients.get(client) ?? 0;
     if (client !== undefined && count >= this.maxPerClient) {
       throw new Refusal(
@@ -172,9 +172,9 @@ export class Admission {
   }
 
   /** The limit of the client's publish rate. Undefined if there is none. */
-  paceOf(comer: Comer): Pace | undefined {
+  publishRateOf(incoming: Incoming): ClientRate | undefined {
     if (!this.#publishLimit.enabled) return undefined;
-    return { limit: this.#publishLimit, address: this.addressOf(comer) };
+    return { limit: this.#publishLimit, address: this.addressOf(incoming) };
   }
 
   #leave(client: Key | undefined): void {
@@ -192,20 +192,20 @@ export class Admission {
   }
 
   /** The address of the client, from the header of a trusted proxy or else from the connection. */
-  addressOf({ request, connection }: Comer): string {
+  addressOf({ request, connection }: Incoming): string {
     const forwarded = this.#limits.trustProxy ? request.headers.get("x-forwarded-for") : null;
     return clientAddress(connection.remoteAddr.hostname, forwarded);
   }
 
   /** The client that a connection is counted for. Undefined if it is not counted per client. */
-  #countedClient(comer: Comer): Key | undefined {
+  #countedClient(incoming: Incoming): Key | undefined {
     const { maxConnectionsPerClient, trustProxy } = this.#limits;
     if (maxConnectionsPerClient === 0) return undefined;
     // A loopback address may be a proxy that is not trusted, or several programs. So it does not
     // stand for one client.
     const spared = maxConnectionsPerClient === "auto" && !trustProxy;
-    if (spared && isLoopback(comer.connection.remoteAddr.hostname)) return undefined;
-    return keyOf(this.addressOf(comer));
+    if (spared && isLoopback(incoming.connection.remoteAddr.hostname)) return undefined;
+    return keyOf(this.addressOf(incoming));
   }
 }
 
@@ -214,9 +214,9 @@ export class Admission {
  *
  * @throws {Refusal} 429 if the client must wait.
  */
-export function checkPace(pace: Pace | undefined): void {
-  if (pace === undefined) return;
-  checkRate(pace.limit, pace.address, "publish", "messages", "--publish-rate");
+export function checkPublishRate(publishRate: ClientRate | undefined): void {
+  if (publishRate === undefined) return;
+  checkRate(publishRate.limit, publishRate.address, "publish", "messages", "--publish-rate");
 }
 
 function checkRate(

@@ -6,7 +6,7 @@
 import { isNear, plainName } from "../base/spelling.ts";
 
 /** River's names, each with the names that other servers use. */
-const OTHERS: Readonly<Record<string, readonly string[]>> = {
+const ALIASES: Readonly<Record<string, readonly string[]>> = {
   name: ["channel", "channels", "topic", "room"],
   channel: ["name", "topic", "room"],
   data: ["message", "msg", "text", "body", "payload"],
@@ -18,5 +18,5 @@ const OTHERS: Readonly<Record<string, readonly string[]>> = {
  * servers use count too.
  */
 export function mayMean(name: string, missing: string): boolean {
-  return isNear(name, missing) || (OTHERS[missing]?.includes(plainName(name)) ?? false);
+  return isNear(name, missing) || (ALIASES[missing]?.includes(plainName(name)) ?? false);
 }

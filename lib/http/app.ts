@@ -19,7 +19,7 @@ import {
   type Parts,
   PRIVATE,
   refusalResponse,
-  refusedOf,
+  refusedClient,
   type Route,
 } from "./call.ts";
 import {
@@ -60,19 +60,19 @@ export interface App {
  * `Retry-After` during shutdown, in seconds: as short as the delay that connected clients are
  * given.
  */
-const RESTART_AFTER = "1";
+const SHUTDOWN_RETRY_AFTER = "1";
 /**
  * One publish request in this many is checked for a proxy. To check every one would cost a tenth of
  * the time of a publish.
  */
-const SAMPLE = 100;
+const PROXY_CHECK_INTERVAL = 100;
 
 const ROUTES: Record<string, Record<string, Route>> = {
   "/publish": { GET: publish, POST: publish },
   "/subscribe": { GET: subscribe, POST: subscribe },
   "/websocket": { GET: websocket },
   "/channels": { GET: listChannels, HEAD: listChannels, DELETE: resetChannel },
-  "/chat-demo": { GET: toFolder },
+  "/chat-demo": { GET: redirectToFolder },
   "/healthz": { GET: healthz, HEAD: healthz },
   "/metrics": { GET: showMetrics, HEAD: showMetrics },
 };
@@ -128,10 +128,10 @@ class Dispatcher implements App {
         return this.#finish(response, call);
       }, (error) => {
         admission.release();
-        return this.#finish(this.#refuse(error, call), call);
+        return this.#finish(this.#errorResponse(error, call), call);
       });
     } catch (error) {
-      return this.#finish(this.#refuse(error, call), call);
+      return this.#finish(this.#errorResponse(error, call), call);
     }
   };
 
@@ -139,7 +139,9 @@ class Dispatcher implements App {
     const { access, admission } = this.#parts;
     const { request, connection, path } = call;
     checkHost(request.headers);
-    if (this.#warnOfProxy && (path !== "/publish" || this.#publishes++ % SAMPLE === 0)) {
+    if (
+      this.#warnOfProxy && (path !== "/publish" || this.#publishes++ % PROXY_CHECK_INTERVAL === 0)
+    ) {
       this.#lookForProxy(request, connection);
     }
     // Any page may load shared files, so its origin is not checked.
@@ -202,9 +204,9 @@ class Dispatcher implements App {
   }
 
   /** Turns an error into a response. No other code does. */
-  #refuse(error: unknown, call: Call): Response {
+  #errorResponse(error: unknown, call: Call): Response {
     const refusal = this.#toRefusal(error);
-    noteRefusal(this.#parts, refusedOf(this.#parts, call), refusal);
+    noteRefusal(this.#parts, refusedClient(this.#parts, call), refusal);
     return refusalResponse(refusal);
   }
 
@@ -248,7 +250,7 @@ function isServedToTheEnd(request: Request): boolean {
 }
 
 /** Redirects to the path with a slash at its end: the page's relative links need it. */
-function toFolder(_parts: Parts, { path }: Call): Response {
+function redirectToFolder(_parts: Parts, { path }: Call): Response {
   const location = `${path.slice(path.lastIndexOf("/") + 1)}/`;
   return new Response(null, { status: 308, headers: { ...PRIVATE, location } });
 }
@@ -279,7 +281,7 @@ function checkHost(headers: Headers): void {
 
 function shuttingDown(): Refusal {
   return new Refusal(503, "shutting_down", "The server is shutting down", {
-    "retry-after": RESTART_AFTER,
+    "retry-after": SHUTDOWN_RETRY_AFTER,
     "connection": "close",
   });
 }

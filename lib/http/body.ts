@@ -29,12 +29,12 @@ export type Parser<T> = (text: string, type: string) => T | Promise<T>;
  */
 export const SMALL_BODY = 16 * 1024;
 /** The most bytes of a larger body that are read at once. */
-const PIECE = 16 * 1024;
+const PIECE_BYTES = 16 * 1024;
 /** The most pieces of a body that are read per turn of the event loop. */
-const PIECES = 64;
+const PIECES_PER_TURN = 64;
 
 /** A body that is being read. */
-interface Reading {
+interface PendingBody {
   /** When reading began, in milliseconds of the wheel's coarse clock. */
   readonly since: number;
   /** Gives up on the body, because it takes too long. */
@@ -49,7 +49,7 @@ export class BodyReader implements Timed {
   readonly #wheel: TimerWheel;
   readonly #limits: BodyLimits;
   /** Bodies that are being read, in the order in which they began. */
-  readonly #readings = new Set<Reading>();
+  readonly #pending = new Set<PendingBody>();
   #timing = false;
   /** Bytes of the buffers for large bodies, until each body is parsed. */
   #held = 0;
@@ -69,24 +69,24 @@ export class BodyReader implements Timed {
    * not in its declared encoding, 408 if it takes too long, 413 if it is too large, 503 if there is
    * no room for it.
    *
-   * @param stranger If the client shows no valid credential: the refusal of a body of more than
+   * @param unauthorized If the client shows no valid credential: the refusal of a body of more than
    * `SMALL_BODY` bytes.
    * @throws {Refusal} 400 if `Content-Length` is not a number, 413 if it is too large, 415 if the
    * body is compressed or its character encoding is unknown.
    */
-  read<T>(request: Request, parse: Parser<T>, stranger?: Refusal): Promise<T> {
+  read<T>(request: Request, parse: Parser<T>, unauthorized?: Refusal): Promise<T> {
     const { maxBody, bodyTimeout } = this.#limits;
     const { headers } = request;
     const { type, charset } = contentOf(headers);
     const length = lengthOf(headers);
     if (length === undefined) checkTransfer(headers);
-    const most = stranger === undefined ? maxBody : Math.min(maxBody, SMALL_BODY);
-    const refuse = () => stranger ?? tooLarge(maxBody);
-    if (length !== undefined && length > most) throw refuse();
+    const most = unauthorized === undefined ? maxBody : Math.min(maxBody, SMALL_BODY);
+    const overLimit = () => unauthorized ?? tooLarge(maxBody);
+    if (length !== undefined && length > most) throw overLimit();
     const small = length !== undefined && length <= SMALL_BODY;
     const body = small ? undefined : readerOf(request);
     return new Promise((resolve, reject) => {
-      const reading = {
+      const pendingBody = {
         since: this.#wheel.now,
         end() {
           // This frees the bytes that have arrived. The runtime ends the connection after the last
@@ -95,10 +95,10 @@ export class BodyReader implements Timed {
           reject(tooSlow(bodyTimeout));
         },
       };
-      this.#readings.add(reading);
+      this.#pending.add(pendingBody);
       if (!this.#timing) this.#setTimer(bodyTimeout);
       const take = (bytes: Uint8Array) => {
-        if (!this.#readings.delete(reading)) return;
+        if (!this.#pending.delete(pendingBody)) return;
         try {
           const parsed = parse(textOf(bytes, charset), type);
           resolve(parsed);
@@ -108,24 +108,24 @@ export class BodyReader implements Timed {
         }
       };
       const fail = (error: unknown) => {
-        if (!this.#readings.delete(reading)) return;
+        if (!this.#pending.delete(pendingBody)) return;
         // The client is gone and reads no answer. But the metrics must count a refusal, not a fault
         // of river.
         const brokenOff = new Refusal(400, "body_incomplete", "The body was cut short");
         reject(error instanceof Refusal ? error : brokenOff);
       };
       if (small) request.bytes().then((bytes) => void take(bytes), fail);
-      else this.#collect(body ?? request, most, length, refuse, take).catch(fail);
+      else this.#collect(body ?? request, most, length, overLimit, take).catch(fail);
     });
   }
 
   onDue(): void {
     this.#timing = false;
-    for (const reading of this.#readings) {
-      const left = reading.since + this.#limits.bodyTimeout - this.#wheel.now;
+    for (const pendingBody of this.#pending) {
+      const left = pendingBody.since + this.#limits.bodyTimeout - this.#wheel.now;
       if (left > 0) return this.#setTimer(left);
-      this.#readings.delete(reading);
-      reading.end();
+      this.#pending.delete(pendingBody);
+      pendingBody.end();
     }
   }
 
@@ -147,7 +147,7 @@ export class BodyReader implements Timed {
     body: ReadableStreamBYOBReader | Request,
     most: number,
     expected: number | undefined,
-    refuse: () => Refusal,
+    overLimit: () => Refusal,
     take: (bytes: Uint8Array) => unknown,
   ): Promise<void> {
     const { maxBodies } = this.#limits;
@@ -165,20 +165,20 @@ export class BodyReader implements Timed {
       if (body instanceof Request) {
         hold(await body.bytes());
         length = bytes.length;
-        if (length > most) throw refuse();
+        if (length > most) throw overLimit();
       } else {
-        let piece = await body.read(new Uint8Array(PIECE));
+        let piece = await body.read(new Uint8Array(PIECE_BYTES));
         for (let pieces = 1; !piece.done; pieces++) {
           const { value } = piece;
           const needed = length + value.length;
-          if (needed > most) throw refuse();
+          if (needed > most) throw overLimit();
           if (needed > bytes.length) {
-            const room = Math.min(Math.max(needed * 2, PIECE), largest);
+            const room = Math.min(Math.max(needed * 2, PIECE_BYTES), largest);
             hold(new Uint8Array(bytes.buffer.transfer(room)));
           }
           bytes.set(value, length);
           length = needed;
-          if (pieces % PIECES === 0) await turn();
+          if (pieces % PIECES_PER_TURN === 0) await turn();
           piece = await body.read(new Uint8Array(value.buffer));
         }
       }

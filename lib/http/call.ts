@@ -9,7 +9,7 @@ import { partOf } from "../base/text.ts";
 import type { Engine } from "../core/engine.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Refusal } from "../core/refusal.ts";
-import type { Admission, AdmissionLimits } from "./admission.ts";
+import type { Admission, AdmissionLimits, Incoming } from "./admission.ts";
 import type { BodyReader } from "./body.ts";
 import type { Params, RequestLimits } from "./params.ts";
 import type { PrometheusMetrics } from "./prometheus.ts";
@@ -139,7 +139,7 @@ export function json(
 }
 
 /** A client that was refused, as the log describes it. */
-export interface Refused {
+export interface RefusedClient {
   /** The address of the client. */
   readonly client: string;
   /** The path of its request. */
@@ -154,7 +154,7 @@ export interface Refused {
  */
 export function noteRefusal(
   { metrics, warnings }: Parts,
-  { client, path, origin }: Refused,
+  { client, path, origin }: RefusedClient,
   { status, code, message }: Refusal,
 ): void {
   metrics.refused(status, code);
@@ -164,14 +164,14 @@ export function noteRefusal(
 }
 
 /** The client that sent a request, as the log describes it. */
-export function refusedOf(
+export function refusedClient(
   { admission }: Parts,
-  comer: Pick<Call, "request" | "connection">,
-): Refused {
-  const { headers, url } = comer.request;
+  incoming: Incoming,
+): RefusedClient {
+  const { headers, url } = incoming.request;
   const fromPage = headers.has("origin") || headers.has("sec-fetch-site");
   return {
-    client: admission.addressOf(comer),
+    client: admission.addressOf(incoming),
     path: parseUrl(url).path,
     origin: fromPage ? pageOf(headers) : undefined,
   };

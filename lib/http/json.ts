@@ -10,7 +10,7 @@ export const MAX_STRINGS = 2000;
 /** The most characters outside of strings in one text. */
 export const MAX_SYNTAX = 64 * 1024;
 /** The longest text that is harmless whatever it contains, in characters. */
-const HARMLESS = 4096;
+const HARMLESS_LENGTH = 4096;
 
 const QUOTE = '"'.charCodeAt(0);
 const SPACE = " ".charCodeAt(0);
@@ -28,7 +28,7 @@ const BACKSLASH = "\\".charCodeAt(0);
  * characters outside of strings. Whitespace does not count.
  */
 export function parseJson(text: string): unknown {
-  if (text.length > HARMLESS) checkShape(text);
+  if (text.length > HARMLESS_LENGTH) checkShape(text);
   return JSON.parse(text);
 }
 

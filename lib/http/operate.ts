@@ -14,7 +14,7 @@ import type { Reading } from "./prometheus.ts";
 const CHANNELS = "/channels";
 
 /** Channels per page: the default, and the most that a client may ask for. */
-const PAGE = 100;
+const DEFAULT_PAGE = 100;
 const MAX_PAGE = 1000;
 
 /** Lists channels, one page at a time. With the parameter `name`, shows one channel. */
@@ -22,7 +22,7 @@ export function listChannels(parts: Parts, call: Call): Response | Promise<Respo
   return operate(parts, call, async (params) => {
     if (params.has("name")) return await showOne(parts, checkedName(params.get("name")!));
     params.refuseMistakes(["prefix", "limit", "after", "token"]);
-    const limit = wholeNumber(params, "limit", 1, MAX_PAGE) ?? PAGE;
+    const limit = wholeNumber(params, "limit", 1, MAX_PAGE) ?? DEFAULT_PAGE;
     const after = params.get("after");
     try {
       const { channels, next } = await parts.engine.list(params.get("prefix") ?? "", limit, after);

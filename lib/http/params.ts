@@ -53,7 +53,7 @@ export const KNOWN = [
 ] as const;
 
 /** The name of a known parameter. */
-export type Name = typeof KNOWN[number];
+export type ParameterName = typeof KNOWN[number];
 
 const EQUALS = "=".charCodeAt(0);
 
@@ -61,7 +61,7 @@ const EQUALS = "=".charCodeAt(0);
  * An array, because a Set would hash every name that a client chose. Many names with equal hashes
  * would take seconds.
  */
-const known: readonly string[] = KNOWN;
+const knownNames: readonly string[] = KNOWN;
 
 /** The longest encoded name that is decoded, in characters. No parameter has a longer name. */
 const MAX_ENCODED = 64;
@@ -70,12 +70,12 @@ const MAX_ENCODED = 64;
 interface Unknown {
   readonly name: string;
   /** Whether it looks like part of a value in which `&` was not escaped. */
-  readonly piece: boolean;
+  readonly isPiece: boolean;
 }
 
 /** Decoded parameters by name. Each has all values that were given. */
 export class Params {
-  #values: Map<Name, string[]> | undefined;
+  #values: Map<ParameterName, string[]> | undefined;
   #unknown: Unknown[] | undefined;
 
   /**
@@ -87,7 +87,7 @@ export class Params {
    */
   addForm(text: string, isBody = false): this {
     if (text === "") return this;
-    const found = new Map<Name, string[]>();
+    const found = new Map<ParameterName, string[]>();
     let count = 0;
     for (let start = 0; start < text.length;) {
       let end = text.indexOf("&", start);
@@ -98,10 +98,10 @@ export class Params {
         // form, it would take seconds.
         let equals = start;
         while (equals < end && text.charCodeAt(equals) !== EQUALS) equals++;
-        const name = parameterName(text.slice(start, equals));
+        const name = decodedName(text.slice(start, equals));
         const meant = nameOf(name);
         if (meant !== undefined) push(found, meant, decode(name, partOf(text, equals + 1, end)));
-        else this.#meet(name, equals === end && (isBody || found.has("data")));
+        else this.#addUnknown(name, equals === end && (isBody || found.has("data")));
       }
       start = end + 1;
     }
@@ -115,11 +115,11 @@ export class Params {
    */
   addJson(text: string): this {
     const object = parseObject(text, "the body");
-    const found = new Map<Name, string[]>();
+    const found = new Map<ParameterName, string[]>();
     for (const name of Object.keys(object)) {
       const meant = nameOf(name);
       if (meant === undefined) {
-        this.#meet(name, false);
+        this.#addUnknown(name, false);
         continue;
       }
       const value = object[name];
@@ -135,13 +135,13 @@ export class Params {
    * @param here The optional parameters of this request.
    * @throws {Refusal} 400 if there is a mistake. The message says how to correct it.
    */
-  refuseMistakes(here: readonly Name[]): this {
+  refuseMistakes(here: readonly ParameterName[]): this {
     if (this.#unknown === undefined) return this;
-    for (const { name, piece } of this.#unknown) {
+    for (const { name, isPiece } of this.#unknown) {
       if (/^\s*[{[]\s*["{[]/.test(name)) {
         throw badForm("This looks like JSON: send it as application/json (curl --json)");
       }
-      if (piece) {
+      if (isPiece) {
         throw badForm(
           `Parameter ${
             quote(name)
@@ -160,19 +160,19 @@ export class Params {
   }
 
   /** The refusal of a request that lacks this parameter. */
-  missing(name: Name): Refusal {
+  missing(name: ParameterName): Refusal {
     const other = this.#unknown?.find((unknown) => mayMean(unknown.name, name));
     const hint = other === undefined ? "" : `, but ${quote(other.name)} is given`;
     return new Refusal(400, "missing_parameter", `Parameter "${name}" is missing${hint}`);
   }
 
   /** Sets a parameter to this value, and drops its earlier values. */
-  set(name: Name, value: string): this {
+  set(name: ParameterName, value: string): this {
     return this.#merge(new Map([[name, [value]]]));
   }
 
   /** Whether a parameter was given. */
-  has(name: Name): boolean {
+  has(name: ParameterName): boolean {
     return this.#values?.has(name) ?? false;
   }
 
@@ -181,7 +181,7 @@ export class Params {
    *
    * @throws {Refusal} 400 if it was given more than once.
    */
-  get(name: Name): string | undefined {
+  get(name: ParameterName): string | undefined {
     const values = this.#values?.get(name);
     if (values !== undefined && values.length > 1) {
       throw new Refusal(
@@ -198,7 +198,7 @@ export class Params {
   /**
    * The last value of a parameter that may be given several times. Undefined if it is not given.
    */
-  last(name: Name): string | undefined {
+  last(name: ParameterName): string | undefined {
     return this.#values?.get(name)?.at(-1);
   }
 
@@ -230,11 +230,11 @@ export class Params {
     return names;
   }
 
-  #meet(name: string, piece: boolean): void {
-    if (name.trim() !== "") (this.#unknown ??= []).push({ name, piece });
+  #addUnknown(name: string, isPiece: boolean): void {
+    if (name.trim() !== "") (this.#unknown ??= []).push({ name, isPiece });
   }
 
-  #merge(found: Map<Name, string[]>): this {
+  #merge(found: Map<ParameterName, string[]>): this {
     if (this.#values === undefined) this.#values = found;
     else for (const [name, values] of found) this.#values.set(name, values);
     return this;
@@ -245,7 +245,7 @@ export class Params {
  * Reads the parameters of a POST request.
  *
  * @param query The parameters of the query string. The parameters of the body are added to it.
- * @param stranger The refusal, if the client shows no valid credential. A small body is read
+ * @param unauthorized The refusal, if the client shows no valid credential. A small body is read
  * nevertheless, because it may contain a token.
  * @throws {Refusal} 400 for malformed input, 413 for a body over the limit, 415 for a type or
  * encoding that is not supported.
@@ -254,13 +254,13 @@ export function readParams(
   request: Request,
   query: Params,
   bodies: BodyReader,
-  stranger?: Refusal,
+  unauthorized?: Refusal,
 ): Promise<Params> {
-  if (stranger !== undefined && !mayHoldToken(request.headers)) throw stranger;
+  if (unauthorized !== undefined && !mayHoldToken(request.headers)) throw unauthorized;
   return bodies.read(request, (text, type) => {
     addBody(query, text, type);
     return query;
-  }, stranger);
+  }, unauthorized);
 }
 
 /**
@@ -290,7 +290,7 @@ export function addBody(params: Params, text: string, type: string): boolean {
  */
 export function wholeNumber(
   params: Params,
-  name: Name,
+  name: ParameterName,
   min: number,
   max: number,
 ): number | undefined {
@@ -328,14 +328,14 @@ function badForm(message: string): Refusal {
   return new Refusal(400, "bad_form", message);
 }
 
-function push(map: Map<Name, string[]>, name: Name, value: string): void {
+function push(map: Map<ParameterName, string[]>, name: ParameterName, value: string): void {
   const values = map.get(name);
   if (values === undefined) map.set(name, [value]);
   else values.push(value);
 }
 
 /** The decoded name. If it cannot be decoded, the encoded name: no parameter has such a name. */
-function parameterName(text: string): string {
+function decodedName(text: string): string {
   if (!text.includes("%")) return text;
   if (text.length > MAX_ENCODED) return text;
   try {
@@ -346,8 +346,8 @@ function parameterName(text: string): string {
 }
 
 /** The known parameter that a name stands for. Undefined if there is none. */
-function nameOf(name: string): Name | undefined {
-  if (known.includes(name)) return name as Name;
+function nameOf(name: string): ParameterName | undefined {
+  if (knownNames.includes(name)) return name as ParameterName;
   // The first polyfills of EventSource used the prefix `evs_`.
   return name.length <= MAX_ENCODED && /^(?:evs)?lasteventid$/.test(plainName(name))
     ? "lastEventId"

@@ -4,39 +4,39 @@
  * @module
  */
 import type { Grant } from "../access/access.ts";
-import type { Pace } from "../access/rate_limit.ts";
+import type { ClientRate } from "../access/rate_limit.ts";
 import { SLICE_MS, turn } from "../base/event_loop.ts";
 import type { Publication, Receipt } from "../core/engine.ts";
 import { checkData, checkName, checkType } from "../core/names.ts";
 import { Refusal } from "../core/refusal.ts";
-import { checkPace } from "./admission.ts";
+import { checkPublishRate } from "./admission.ts";
 import type { BodyReader } from "./body.ts";
 import { type Call, granted, json, JSON_HEADERS, type Parts, RECEIPT_HEADERS } from "./call.ts";
 import { isJson, isJsonLines, mayHoldToken } from "./content.ts";
 import { parseJson } from "./json.ts";
-import { addBody, type Name, Params, type RequestLimits } from "./params.ts";
+import { addBody, type ParameterName, Params, type RequestLimits } from "./params.ts";
 
 /** The optional parameters of `/publish`. */
-const PUBLISH: readonly Name[] = ["id", "type", "token"];
+const PUBLISH_PARAMETERS: readonly ParameterName[] = ["id", "type", "token"];
 
 /** How many lines are parsed between two readings of the clock. */
-const LINES = 16;
+const CLOCK_INTERVAL = 16;
 
 /** Publishes the messages of a request and answers with their receipts. */
 export function publish(parts: Parts, call: Call): Response | Promise<Response> {
   const { access, admission, bodies, limits } = parts;
   const { request, search, origin } = call;
   if (origin === undefined) access.origins.checkEmbedding(request);
-  const pace = admission.paceOf(call);
-  checkPace(pace);
+  const publishRate = admission.publishRateOf(call);
+  checkPublishRate(publishRate);
   const params = new Params().addForm(search);
   const token = params.get("token");
   const all = (grant: Grant, publications: readonly Publication[]) =>
-    publishAll(parts, request, grant, publications, pace);
+    publishAll(parts, request, grant, publications, publishRate);
   // Check the credential before the body, so that a client without one cannot make us read much.
   return granted(parts, request, params, (grant) => {
-    const stranger = grant.trusted ? undefined : grant.refusal("publish");
-    const read = readPublications(request, params, limits, bodies, stranger);
+    const unauthorized = grant.trusted ? undefined : grant.refusal("publish");
+    const read = readPublications(request, params, limits, bodies, unauthorized);
     if (!(read instanceof Promise)) return all(grant, read);
     // The body may contain another token, and the grant may have expired while the body was read.
     return read.then((publications) =>
@@ -52,13 +52,13 @@ function publishAll(
   { method }: Request,
   grant: Grant,
   publications: readonly Publication[],
-  pace: Pace | undefined,
+  publishRate: ClientRate | undefined,
 ): Response | Promise<Response> {
   const forbidden = publications.find(({ channel }) => !grant.mayPublish(channel));
   if (forbidden !== undefined) throw grant.refusal("publish", forbidden.channel);
   // While the body was read, the client may have published something else.
-  checkPace(pace);
-  pace?.limit.spend(pace.address, publications.length);
+  checkPublishRate(publishRate);
+  publishRate?.limit.spend(publishRate.address, publications.length);
   const published = publications.length === 1
     ? hub.publish(publications[0])
     : hub.publishAll(publications);
@@ -71,7 +71,7 @@ function publishAll(
  * Reads the messages of a publish request.
  *
  * @param query The parameters of the query string. The parameters of the body are added to it.
- * @param stranger See `readParams`.
+ * @param unauthorized See `readParams`.
  * @returns At least one publication. All of them are valid.
  * @throws {Refusal} 400 for malformed input, 413 for a message, body or batch over the limit, 415
  * for a type or encoding that is not supported.
@@ -81,26 +81,26 @@ export function readPublications(
   query: Params,
   limits: RequestLimits,
   bodies: BodyReader,
-  stranger?: Refusal,
+  unauthorized?: Refusal,
 ): Publication[] | Promise<Publication[]> {
   if (request.method !== "POST") {
-    if (stranger !== undefined) throw stranger;
+    if (unauthorized !== undefined) throw unauthorized;
     return publicationsOf(query, limits);
   }
-  if (stranger !== undefined && !mayHoldToken(request.headers)) throw stranger;
+  if (unauthorized !== undefined && !mayHoldToken(request.headers)) throw unauthorized;
   return bodies.read(request, (text, type) => {
     if (isJsonLines(type)) return publicationsOfLines(text, limits);
     const webhook = isWebhook(query, text, type);
     const read = !webhook && addBody(query, text, type);
     // Refuse before the parameters are checked, so that a client without a credential learns that
     // first.
-    if (stranger !== undefined && !query.has("token")) throw stranger;
+    if (unauthorized !== undefined && !query.has("token")) throw unauthorized;
     if (webhook) return publicationsOf(query.set("data", text), limits);
     // An empty body does not replace the data in the query. If the query has no data, an empty body
     // with a type is an empty message.
     if (!read && (text !== "" || (type !== "" && !query.has("data")))) query.set("data", text);
     return publicationsOf(query, limits);
-  }, stranger);
+  }, unauthorized);
 }
 
 /**
@@ -121,7 +121,7 @@ function isWebhook(query: Params, text: string, type: string): boolean {
 }
 
 function publicationsOf(params: Params, limits: RequestLimits): Publication[] {
-  params.refuseMistakes(PUBLISH);
+  params.refuseMistakes(PUBLISH_PARAMETERS);
   const names = params.names(limits.maxChannelsPerClient);
   const data = params.get("data");
   if (data === undefined) throw params.missing("data");
@@ -145,7 +145,7 @@ async function publicationsOfLines(text: string, limits: RequestLimits): Promise
   for (let start = 0, end; start < text.length; start = end + 1) {
     end = text.indexOf("\n", start);
     if (end < 0) end = text.length;
-    if (++number % LINES === 0 && performance.now() - since > SLICE_MS) {
+    if (++number % CLOCK_INTERVAL === 0 && performance.now() - since > SLICE_MS) {
       await turn();
       since = performance.now();
     }

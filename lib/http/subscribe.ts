@@ -10,7 +10,14 @@ import type { Format } from "../core/message.ts";
 import { badParameter, internalError, quote, Refusal } from "../core/refusal.ts";
 import type { Subscriber } from "../core/subscriber.ts";
 import { type Call, granted, parseUrl, type Parts, STREAM_HEADERS } from "./call.ts";
-import { KNOWN, type Name, Params, readParams, type RequestLimits, wholeNumber } from "./params.ts";
+import {
+  KNOWN,
+  type ParameterName,
+  Params,
+  readParams,
+  type RequestLimits,
+  wholeNumber,
+} from "./params.ts";
 import {
   EVENT_STREAM,
   jsonp,
@@ -32,7 +39,10 @@ export const MAX_TIMEOUT = 86_400;
 export const MAX_LAST = 1_000_000;
 
 /** The optional parameters of `/subscribe`. */
-const SUBSCRIBE: readonly Name[] = KNOWN.slice(KNOWN.indexOf("keep"), KNOWN.indexOf("token") + 1);
+const SUBSCRIBE_PARAMETERS: readonly ParameterName[] = KNOWN.slice(
+  KNOWN.indexOf("keep"),
+  KNOWN.indexOf("token") + 1,
+);
 
 /** The parameters of a subscription. */
 export interface SubscribeRequest {
@@ -63,8 +73,8 @@ export function subscribe(parts: Parts, call: Call): Response | Promise<Response
   const params = new Params().addForm(search);
   if (request.method !== "POST") return openStream(parts, call, params);
   return granted(parts, request, params, async (grant) => {
-    const stranger = grant.valid ? undefined : grant.refusal("subscribe");
-    return openStream(parts, call, await readParams(request, params, bodies, stranger));
+    const unauthorized = grant.valid ? undefined : grant.refusal("subscribe");
+    return openStream(parts, call, await readParams(request, params, bodies, unauthorized));
   });
 }
 
@@ -210,7 +220,7 @@ export function subscribeRequest(
   headers: Headers,
   limits: RequestLimits,
 ): SubscribeRequest {
-  params.refuseMistakes(SUBSCRIBE);
+  params.refuseMistakes(SUBSCRIBE_PARAMETERS);
   const joins = joinsOf(params, headers, limits.maxChannelsPerClient);
   const keep = params.get("keep");
   if (keep !== undefined && keep !== "0" && keep !== "1") {
@@ -319,7 +329,7 @@ function callbackOf(params: Params): string | undefined {
   return callback;
 }
 
-function seconds(params: Params, name: Name, max: number): number | undefined {
+function seconds(params: Params, name: ParameterName, max: number): number | undefined {
   const text = params.get(name);
   if (text === undefined) return undefined;
   const number = /^[0-9]{1,9}(?:\.[0-9]{1,3})?$/.test(text) ? Number(text) : NaN;

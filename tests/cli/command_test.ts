@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { type Command, readOrder } from "../../lib/cli/command.ts";
+import { type Command, readCommandLine } from "../../lib/cli/command.ts";
 import { COMMANDS } from "../../main.ts";
 import { errorOf, orderOf } from "../support/options.ts";
 
@@ -13,7 +13,7 @@ for (
     [["help", "token", "serve"], "Expected at most one command: river help COMMAND"],
   ] as const
 ) {
-  Deno.test(`readOrder() refuses the command "${words.join(" ")}"`, () => {
+  Deno.test(`readCommandLine() refuses the command "${words.join(" ")}"`, () => {
     assertEquals(errorOf({ args: [...words] }), error);
   });
 }
@@ -50,11 +50,11 @@ const GREET: Command = {
   run() {},
 };
 
-Deno.test("readOrder() takes the options of every command from the environment and the file", () => {
+Deno.test("readCommandLine() takes the options of every command from the environment and the file", () => {
   const commands = [...COMMANDS, GREET];
   const file = 'greeting = "c"\nport = 1';
   const order = (args: string[], env: Record<string, string> = {}) => {
-    const order = readOrder(commands, { args, env, readFile: () => file });
+    const order = readCommandLine(commands, { args, env, readFile: () => file });
     return order.kind === "run" ? [order.values.greeting, order.values.port] : undefined;
   };
   assertEquals(order(["greet"], { RIVER_GREETING: "b" }), ["b", undefined]);

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { readOrder } from "../../lib/cli/command.ts";
+import { readCommandLine } from "../../lib/cli/command.ts";
 import { serve } from "../../lib/cli/commands/serve.ts";
 import { ConfigError } from "../../lib/cli/option.ts";
 import { SERVER_OPTIONS, type ServerConfig } from "../../lib/cli/options.ts";
@@ -344,7 +344,7 @@ Deno.test("readOptions() says on one line why a file cannot be read that throws 
     throw "not\nnow";
   };
   const sources = { args: ["--config=x"], env: {}, readFile };
-  const { message } = assertThrows(() => readOrder(COMMANDS, sources), ConfigError);
+  const { message } = assertThrows(() => readCommandLine(COMMANDS, sources), ConfigError);
   assertEquals(message, 'Cannot read the config file "x": not');
 });
 
@@ -389,7 +389,7 @@ Deno.test("readOptions() throws nothing but ConfigError of one line, whatever th
   );
   fc.assert(fc.property(fc.array(anyArgument), anyText, (args, file) => {
     try {
-      const { kind } = readOrder(COMMANDS, { args, env: {}, readFile: () => file });
+      const { kind } = readCommandLine(COMMANDS, { args, env: {}, readFile: () => file });
       assert(["run", "help", "version"].includes(kind));
     } catch (error) {
       assert(error instanceof ConfigError, String(error));
@@ -400,7 +400,7 @@ Deno.test("readOptions() throws nothing but ConfigError of one line, whatever th
 
 /** Reads options where these files exist. */
 function withFiles(files: Record<string, string>, args: string[], env = {}): ServerConfig {
-  const order = readOrder(COMMANDS, {
+  const order = readCommandLine(COMMANDS, {
     args,
     env,
     readFile: (path) => {

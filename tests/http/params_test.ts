@@ -8,7 +8,7 @@ import { parseObject } from "../../lib/http/json.ts";
 import {
   KNOWN,
   MAX_PARAMETERS,
-  type Name,
+  type ParameterName,
   Params,
   readParams,
   type RequestLimits,
@@ -367,7 +367,7 @@ Deno.test("Params.addJson() takes an empty list of names for no name, also over 
 
 Deno.test("Params.addJson() reads numbers and booleans where numbers are meant", () => {
   const params = json('{"keep":true,"limit":5,"seq":990,"timeout":1.5,"format":"sse"}');
-  const names: Name[] = ["keep", "limit", "seq", "timeout", "format"];
+  const names: ParameterName[] = ["keep", "limit", "seq", "timeout", "format"];
   assertEquals(names.map((name) => params.get(name)), ["1", "5", "990", "1.5", "sse"]);
   assertEquals(json('{"keep":false}').get("keep"), "0");
 });

@@ -4,7 +4,7 @@
  * @module
  */
 import { assertThrows } from "@std/assert";
-import { type Command, type Order, readOrder } from "../../lib/cli/command.ts";
+import { type Command, type Invocation, readCommandLine } from "../../lib/cli/command.ts";
 import { checkServer, serve } from "../../lib/cli/commands/serve.ts";
 import { ConfigError } from "../../lib/cli/option.ts";
 import type { ServerConfig } from "../../lib/cli/options.ts";
@@ -17,8 +17,8 @@ export interface Given {
   file?: string;
 }
 
-export function orderOf({ args = [], env = {}, file }: Given): Order {
-  return readOrder(COMMANDS, {
+export function orderOf({ args = [], env = {}, file }: Given): Invocation {
+  return readCommandLine(COMMANDS, {
     args,
     env,
     readFile: (path) => {

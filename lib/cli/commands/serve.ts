@@ -18,13 +18,13 @@ import { SERVER_OPTIONS, type ServerConfig } from "../options.ts";
 /**
  * The least time that the listener gets to shut down, even after the grace period. Milliseconds.
  */
-const LAST_MS = 50;
+const MIN_LISTENER_MS = 50;
 
 /** The time in which a second signal counts as an echo of the first, in milliseconds. */
 const ECHO_MS = 100;
 
 /** The most time that writing the last lines of the log may take, in milliseconds. */
-const FLUSH_MS = 500;
+const LOG_FLUSH_MS = 500;
 
 /** Serves until a signal arrives. Then it ends the process. */
 export const serve: Command<typeof SERVER_OPTIONS> = {
@@ -71,7 +71,7 @@ export const serve: Command<typeof SERVER_OPTIONS> = {
     }
     await shutDown(listener, river, config.grace, log);
     log.info("ended");
-    await Promise.all([stdout.flush(FLUSH_MS), stderr.flush(FLUSH_MS)]);
+    await Promise.all([stdout.flush(LOG_FLUSH_MS), stderr.flush(LOG_FLUSH_MS)]);
     try {
       Deno.exit(0);
     } catch {
@@ -126,7 +126,7 @@ function riverOptions(config: ServerConfig): RiverOptions {
 }
 
 /** Options that a reload cannot change. */
-const FIXED = [
+const NEED_RESTART = [
   "host",
   "port",
   "config",
@@ -153,10 +153,10 @@ function reloadOnSignal(
       checkServer(fresh);
       river.reload(riverOptions(fresh));
       log.level = fresh.logLevel;
-      const fixed = FIXED.filter((key) => fresh[key] !== config[key]).map(nameOf);
+      const changed = NEED_RESTART.filter((key) => fresh[key] !== config[key]).map(nameOf);
       log.info("reloaded the options", optionsInForce(fresh));
-      if (fixed.length > 0) {
-        log.warn("some changed options need a restart", { options: fixed.join(" ") });
+      if (changed.length > 0) {
+        log.warn("some changed options need a restart", { options: changed.join(" ") });
       }
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
@@ -238,7 +238,7 @@ async function shutDown(
   // and it closes WebSockets without our close reason.
   const deadline = performance.now() + grace;
   await within(grace, river.drain());
-  if (!await within(Math.max(LAST_MS, deadline - performance.now()), listener.shutdown())) {
+  if (!await within(Math.max(MIN_LISTENER_MS, deadline - performance.now()), listener.shutdown())) {
     log.error("dropped connections at the end of the grace period (--grace)");
   }
   await river.close();

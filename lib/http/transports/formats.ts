@@ -77,7 +77,7 @@ export function sseOfMany(positions: Map<string, string>, whole = false): Format
       positions.set(channel, `${epoch}-${last}`);
       return (seq) => `${before}${epoch}-${seq}${after}`;
     }, whole ? wholeMessage : dataAlone),
-    maxPerWrite: Math.max(1, Math.floor(MANY_IDS / (positions.size * POSITION_COST))),
+    maxPerWrite: Math.max(1, Math.floor(MAX_ID_BYTES / (positions.size * POSITION_BYTES))),
     open(channel, position) {
       positions.set(channel, position);
       return --unopened === 0 ? positionAlone(list()) : "";
@@ -86,9 +86,9 @@ export function sseOfMany(positions: Map<string, string>, whole = false): Format
 }
 
 /** Roughly the most bytes of ids in one write of an event stream of several channels. */
-const MANY_IDS = 32 * 1024;
+const MAX_ID_BYTES = 32 * 1024;
 /** Roughly the bytes of one position in an id. */
-const POSITION_COST = 16;
+const POSITION_BYTES = 16;
 
 /**
  * A position without an event. The client remembers it. There is no padding, although a few old

@@ -15,14 +15,14 @@ const QUANTUM = 64;
  * How many frames or lines are carried out between two readings of the clock. A reading takes a
  * tenth of the time of a frame or line.
  */
-const CLOCK_EVERY = 8;
+const CLOCK_INTERVAL = 8;
 /**
  * The bytes that a waiting frame counts in addition to its own, because even a small frame takes
  * time.
  */
 export const FRAME_BYTES = 1024;
 /** The limit of all sockets together, as a multiple of the limit of one socket. */
-const ALL_SOCKETS = 4;
+const ALL_SOCKETS_FACTOR = 4;
 /** A socket with at most this many bytes waiting is never closed because of other sockets. */
 const SMALL_INBOX = 64 * FRAME_BYTES;
 
@@ -36,7 +36,7 @@ export interface InboxOwner {
    */
   carryOut(frame: string, at: number): number | undefined;
   /** Called when the inbox has become empty. */
-  rested(): void;
+  onEmpty(): void;
 }
 
 /** The waiting frames of one socket, oldest first. */
@@ -103,9 +103,9 @@ export class Inbox {
   }
 
   /** Tells the owner that the inbox is empty. */
-  rest(): void {
+  notifyEmpty(): void {
     this.clear();
-    this.#owner.rested();
+    this.#owner.onEmpty();
   }
 
   #count(bytes: number): void {
@@ -129,8 +129,8 @@ export class Inboxes {
   /** Whether the time of this turn is over. */
   #over = false;
   /** Frames or lines until the next reading of the clock. */
-  #unwatched: number;
-  readonly #clockEvery: number;
+  #untilClock: number;
+  readonly #clockInterval: number;
   /** Frames or lines that are left of the current quantum. */
   #left = Infinity;
 
@@ -138,21 +138,21 @@ export class Inboxes {
    * A collection without inboxes.
    *
    * @param options `now` returns milliseconds that never decrease. `later` calls back after all
-   * events that are ready now. `clockEvery` is the number of frames or lines between two readings
-   * of the clock.
+   * events that are ready now. `clockInterval` is the number of frames or lines between two
+   * readings of the clock.
    */
   constructor(maxInbox: number, options: {
     now?: () => number;
     later?: (action: () => void) => void;
-    clockEvery?: number;
+    clockInterval?: number;
   } = {}) {
-    const { now = () => performance.now(), later = afterOthers, clockEvery = CLOCK_EVERY } =
+    const { now = () => performance.now(), later = afterOthers, clockInterval = CLOCK_INTERVAL } =
       options;
     this.maxInbox = maxInbox;
     this.#now = now;
     this.#later = later;
-    this.#clockEvery = clockEvery;
-    this.#unwatched = clockEvery;
+    this.#clockInterval = clockInterval;
+    this.#untilClock = clockInterval;
   }
 
   /** Whether there is time for one more frame or line before it is the others' turn. */
@@ -163,7 +163,7 @@ export class Inboxes {
   /** Whether an inbox in which `bytes` bytes wait may take another frame. */
   admits(bytes: number): boolean {
     if (bytes > this.maxInbox) return false;
-    const most = ALL_SOCKETS * this.maxInbox;
+    const most = ALL_SOCKETS_FACTOR * this.maxInbox;
     return this.bytes <= most || bytes <= Math.max(SMALL_INBOX, most / this.#waiting.length);
   }
 
@@ -174,8 +174,8 @@ export class Inboxes {
 
   /** Whether the time of this turn is over. It begins with the first reading of the clock. */
   #late(): boolean {
-    if (this.#over || --this.#unwatched > 0) return this.#over;
-    this.#unwatched = this.#clockEvery;
+    if (this.#over || --this.#untilClock > 0) return this.#over;
+    this.#untilClock = this.#clockInterval;
     const now = this.#now();
     if (this.#until === undefined) {
       this.#until = now + TURN_MS;
@@ -195,7 +195,7 @@ export class Inboxes {
       const inbox = waiting[count++];
       this.#left = QUANTUM;
       inbox.work();
-      if (inbox.empty) inbox.rest();
+      if (inbox.empty) inbox.notifyEmpty();
       else waiting.push(inbox);
     }
     this.#left = Infinity;

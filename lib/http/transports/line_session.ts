@@ -57,10 +57,10 @@ export class LineSession extends SocketSession {
       fields = object;
       const done = this.#perform(kind, fields);
       if (done instanceof Promise) {
-        done.catch((error) => this.#refuse(error, fields)).then(() => this.#answer());
+        done.catch((error) => this.#answerError(error, fields)).then(() => this.#answer());
       }
     } catch (error) {
-      this.#refuse(error, fields);
+      this.#answerError(error, fields);
     }
   }
 
@@ -131,11 +131,11 @@ export class LineSession extends SocketSession {
     if (id !== undefined) (this.#answers ??= []).push(line("ack", { id, channel, seq }));
   }
 
-  #refuse(error: unknown, { id, channel }: Fields): void {
+  #answerError(error: unknown, { id, channel }: Fields): void {
     const context: Record<string, string> = {};
     if (typeof id === "string") context.id = id;
     if (typeof channel === "string") context.channel = channel;
-    const refusal = this.#explain(error);
+    const refusal = this.#toRefusal(error);
     if (refusal.status === 413) {
       this.#answer();
       this.endTooLarge();
@@ -149,7 +149,7 @@ export class LineSession extends SocketSession {
     }
   }
 
-  #explain(error: unknown): Refusal {
+  #toRefusal(error: unknown): Refusal {
     if (error instanceof Refusal) return error;
     if (error instanceof EngineFullError) {
       return new Refusal(503, "too_many_channels", error.message);

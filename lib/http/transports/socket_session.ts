@@ -4,7 +4,7 @@
  * @module
  */
 import type { Grant } from "../../access/access.ts";
-import type { Pace } from "../../access/rate_limit.ts";
+import type { ClientRate } from "../../access/rate_limit.ts";
 import { EngineFullError } from "../../core/engine.ts";
 import type { Hub, Join } from "../../core/hub.ts";
 import { utf8Length } from "../../core/message.ts";
@@ -42,7 +42,7 @@ export interface SessionContext {
   /** Called for every refusal of something that the client sent. */
   readonly onRefused: (refusal: Refusal) => void;
   /** The limit of the client's publish rate. Without it there is no limit. */
-  readonly pace?: Pace;
+  readonly publishRate?: ClientRate;
   /** Called once, when the socket is closed. */
   readonly onClose: () => void;
   /** Called with 1 if the runtime has leaked the socket, and with -1 if it closes after all. */
@@ -103,10 +103,10 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
 
   /** Whether the client publishes too fast. If not, counts one message. */
   protected get tooFast(): boolean {
-    const { pace } = this.context;
-    if (pace === undefined) return false;
-    if (pace.limit.wait(pace.address) > 0) return true;
-    pace.limit.spend(pace.address, 1);
+    const { publishRate } = this.context;
+    if (publishRate === undefined) return false;
+    if (publishRate.limit.wait(publishRate.address) > 0) return true;
+    publishRate.limit.spend(publishRate.address, 1);
     return false;
   }
 
@@ -121,13 +121,13 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
         return this.receive(frame, at);
       }
     } catch (error) {
-      this.#refuse(error);
+      this.#endAfterError(error);
     }
     this.#inbox?.clear();
   }
 
   /** Called when the inbox has become empty. */
-  rested(): void {
+  onEmpty(): void {
     this.#inbox = undefined;
     if (this.#ended) this.#release();
   }
@@ -139,16 +139,16 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
       else if (event.type === "close") this.#close();
       else if (event instanceof MessageEvent) this.#message(event.data);
     } catch (error) {
-      this.#refuse(error);
+      this.#endAfterError(error);
     }
   }
 
   #open(): void {
     const { hub, subscriber, joins } = this.context;
-    hub.subscribe(subscriber, joins)?.catch((error) => this.#refuse(error));
+    hub.subscribe(subscriber, joins)?.catch((error) => this.#endAfterError(error));
   }
 
-  #refuse(error: unknown): void {
+  #endAfterError(error: unknown): void {
     if (error instanceof EngineFullError) return this.end("full", "no room for the channel");
     this.context.report(error);
     this.end("error", "internal error");

@@ -11,7 +11,7 @@ import { EVENT_STREAM } from "./formats.ts";
 const utf8 = new TextEncoder();
 
 /** After this many chunks, the queue is measured even if they are small. */
-const RECOUNT = 64;
+const RECOUNT_CHUNKS = 64;
 
 /** Breaks off a response on purpose. It does not mean a fault of the server. */
 export class CutError extends Error {
@@ -104,7 +104,7 @@ export class StreamSink implements Sink {
 
   exceeds(limit: number): boolean {
     // `#unsent` is never too low: it shrinks only when `backlog()` measures the queue.
-    if (this.#end < RECOUNT && this.#unsent <= limit) return false;
+    if (this.#end < RECOUNT_CHUNKS && this.#unsent <= limit) return false;
     return this.backlog() > limit;
   }
 
@@ -129,10 +129,10 @@ export class StreamSink implements Sink {
   open(channel: string, position: Position): void {
     const printed = printCursor(position);
     this.positions.set(channel, printed);
-    const words = this.#format.open?.(channel, printed);
+    const opening = this.#format.open?.(channel, printed);
     // A client keeps the last `retry:` forever, but the delay of a shutdown or a proxy must not
     // stay in force. So send a new delay with the positions, which an event stream sends once.
-    if (words) this.#enqueue(utf8.encode(this.#retry("\n") + words));
+    if (opening) this.#enqueue(utf8.encode(this.#retry("\n") + opening));
   }
 
   get held(): number {

@@ -12,15 +12,15 @@ class Bench {
   /** What was carried out, in order. */
   readonly done: string[] = [];
   /** Sockets whose inboxes became empty, in order. */
-  readonly rested: string[] = [];
+  readonly emptied: string[] = [];
   /** How often the clock was read. */
   looks = 0;
   #now = 0;
   #later: (() => void)[] = [];
 
-  constructor(maxInbox: number, clockEvery: number | undefined = 1) {
+  constructor(maxInbox: number, clockInterval: number | undefined = 1) {
     this.inboxes = new Inboxes(maxInbox, {
-      clockEvery,
+      clockInterval,
       now: () => {
         this.looks++;
         return this.#now;
@@ -39,7 +39,7 @@ class Bench {
           this.#now += ms;
         }
       },
-      rested: () => void this.rested.push(name),
+      onEmpty: () => void this.emptied.push(name),
     };
     return new Inbox(this.inboxes, owner);
   }
@@ -70,9 +70,9 @@ Deno.test("Inboxes has ten milliseconds in a turn, and again in the next", () =>
   inbox.add("0123456789ABCDE", 0);
   assertEquals(bench.turn(), "a0 a1 a2 a3 a4 a5 a6 a7 a8 a9");
   assertEquals(bench.inboxes.next(), false);
-  assertEquals([inbox.empty, bench.rested], [false, []]);
+  assertEquals([inbox.empty, bench.emptied], [false, []]);
   assertEquals(bench.turn(), "aA aB aC aD aE");
-  assertEquals([inbox.empty, bench.rested, bench.inboxes.bytes], [true, ["a"], 0]);
+  assertEquals([inbox.empty, bench.emptied, bench.inboxes.bytes], [true, ["a"], 0]);
   assertEquals(bench.turn(), "");
   assertEquals(bench.inboxes.next(), true);
 });
@@ -107,7 +107,7 @@ Deno.test("Inboxes carries out 64 frames or lines of each socket in turns", () =
   const [ax, by] = [(n: number) => Array(n).fill("ax"), (n: number) => Array(n).fill("by")];
   const expected = [ax(64), by(64), ax(64), by(6), ax(64), ax(8)].flat();
   assertEquals(bench.turn().split(" "), expected);
-  assertEquals(bench.rested, ["b", "a"]);
+  assertEquals(bench.emptied, ["b", "a"]);
 });
 
 Deno.test("Inboxes gives those their turn first that have waited longest", () => {
@@ -153,11 +153,11 @@ Deno.test("Inbox that is cleared while it works carries out nothing more", () =>
       inbox.clear();
       return undefined;
     },
-    rested: () => void bench.rested.push("it"),
+    onEmpty: () => void bench.emptied.push("it"),
   });
   for (const frame of ["a", "b"]) inbox.add(frame, 0);
   bench.turn();
-  assertEquals([carried, bench.rested, bench.inboxes.bytes], [["a"], ["it"], 0]);
+  assertEquals([carried, bench.emptied, bench.inboxes.bytes], [["a"], ["it"], 0]);
 });
 
 Deno.test("Inboxes reads the clock once per eight frames or lines, and starts no turn before", () => {
