@@ -7,7 +7,7 @@
 import type { Timed, TimerWheel } from "../base/timer_wheel.ts";
 import { turn } from "../base/event_loop.ts";
 import { quote, Refusal, RETRY_AFTER } from "../core/refusal.ts";
-import { checkTransfer, contentOf, textOf } from "./content.ts";
+import { checkTransfer, contentOf, textOf } from "./content_type.ts";
 
 /** The limits of bodies. */
 export interface BodyLimits {

@@ -11,7 +11,7 @@ import { checkName } from "../core/names.ts";
 import { badParameter, quote, Refusal } from "../core/refusal.ts";
 import { mayMean } from "./aliases.ts";
 import type { BodyReader } from "./body.ts";
-import { FORM, JSON_OBJECT, mayHoldToken, NDJSON } from "./content.ts";
+import { FORM, JSON_OBJECT, mayHoldToken, NDJSON } from "./content_type.ts";
 import { parseObject } from "./json.ts";
 
 /** The most parameters in a query string or form. */

@@ -12,7 +12,7 @@ import { Refusal } from "../core/refusal.ts";
 import { checkPublishRate } from "./admission.ts";
 import type { BodyReader } from "./body.ts";
 import { type Call, granted, json, JSON_HEADERS, type Parts, RECEIPT_HEADERS } from "./call.ts";
-import { isJson, isJsonLines, mayHoldToken } from "./content.ts";
+import { isJson, isJsonLines, mayHoldToken } from "./content_type.ts";
 import { parseJson } from "./json.ts";
 import { addBody, type ParameterName, Params, type RequestLimits } from "./params.ts";
 

@@ -10,7 +10,7 @@ import { quote, Refusal } from "../core/refusal.ts";
 import { type Call, granted, noteRefusal, type Parts } from "./call.ts";
 import { Params } from "./params.ts";
 import { checkMaySubscribe, joinsOf } from "./subscribe.ts";
-import { LineSession } from "./transports/line_session.ts";
+import { LineSession } from "./transports/socket_commands.ts";
 import { retryMs } from "./transports/retry.ts";
 import { PlainSession, type SessionContext } from "./transports/socket_session.ts";
 import { LineSocketSink, PlainSocketSink, RawSocketSink } from "./transports/socket_sink.ts";

@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { Refusal } from "../../lib/core/refusal.ts";
-import { contentOf, textOf } from "../../lib/http/content.ts";
+import { contentOf, textOf } from "../../lib/http/content_type.ts";
 import { ask, errorCode, LineReader, subscribe } from "../support/http.ts";
 import { sendRaw } from "../support/raw.ts";
 import { serveHere } from "../support/server.ts";
