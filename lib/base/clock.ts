@@ -1,5 +1,5 @@
 /**
- * The clock for durations, and the names of epochs.
+ * The clock for durations.
  *
  * Durations are measured with the monotonic clock, because the wall clock may be set during the
  * hour that a message has to live. On Linux it is CLOCK_MONOTONIC, which stops while the machine
@@ -15,9 +15,6 @@
  */
 export const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** Number of random digits in the name of an epoch. */
-const RANDOM_DIGITS = 5;
-
 /**
  * Whole milliseconds since the process started, from a clock that nobody can set. For weeks the
  * numbers are so small that the runtime stores them inside an object, without an allocation of
@@ -25,28 +22,4 @@ const RANDOM_DIGITS = 5;
  */
 export function sinceStart(): number {
   return Math.trunc(performance.now());
-}
-
-/**
- * Returns a function that makes names for epochs. A name consists of `0-9a-z` and has at most 32
- * characters. No name is made twice, and each sorts after all names made before it.
- *
- * All names begin with the start time in milliseconds and five random digits, both in base 36. So
- * no other process makes the same names, even if it starts in the same millisecond, or after the
- * clock was set back. All names except the first end with a counter. The number of its digits comes
- * before it, so that the names sort as the numbers do.
- *
- * @param start When the process started, in milliseconds since 1970.
- */
-export function epochs(start: number = Date.now()): () => string {
-  const random = crypto.getRandomValues(new Uint32Array(RANDOM_DIGITS));
-  const own = start.toString(36) +
-    Array.from(random, (number) => (number % 36).toString(36)).join("");
-  let made = 0;
-  return () => {
-    const count = made++;
-    if (count === 0) return own;
-    const digits = count.toString(36);
-    return own + digits.length.toString(36) + digits;
-  };
 }

@@ -1,5 +1,6 @@
 /**
- * What gives way when memory is full: the oldest messages of the channel that was used longest ago.
+ * What is forgotten: messages and channels that are too old, and, when memory is full, the oldest messages of
+ * the channel that was used longest ago.
  *
  * @module
  */
@@ -17,6 +18,8 @@ const MAX_TOUCH_MS = 60_000;
 
 /** The limits of eviction. */
 export interface EvictionLimits {
+  /** Maximum number of messages kept per channel. */
+  readonly history: number;
   /** Milliseconds that a message is kept. */
   readonly historyTtl: number;
   /** Maximum bytes of memory that history may take, including the channels. */
@@ -81,6 +84,26 @@ export class Evictable {
   /** A channel was published to. */
   used(log: ChannelLog, now: number): void {
     if (now - log.touched >= this.#touchMs || log === this.#chain.oldest) this.touch(log, now);
+  }
+
+  /**
+   * Forgets what is older than history is kept, and drops the channels that keep nothing then. They are
+   * sorted by the last use, so only those that are dropped and one more are visited.
+   *
+   * @param budget The most channels to visit.
+   * @param drop Called with each channel that has no messages left. It must no longer count afterwards.
+   * @returns What is left of the budget: less than 0 if more channels have expired.
+   */
+  expire(now: number, budget: number, drop: (log: ChannelLog) => void): number {
+    for (let log = this.#chain.oldest; log !== undefined; log = this.#chain.oldest) {
+      const end = now - this.#limits.historyTtl;
+      if (log.touched > end || --budget < 0) break;
+      log.trim(this.#limits.history, end, this.#holdings);
+      // `touched` lags, so this channel is not idle yet. All behind it were touched later.
+      if (log.length > 0) break;
+      drop(log);
+    }
+    return budget;
   }
 
   /**

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { epochs, sinceStart } from "../base/clock.ts";
+import { sinceStart } from "../base/clock.ts";
 import { type Key, keyOf } from "../base/key.ts";
 import { afterOthers } from "../base/event_loop.ts";
 import type { Cursor } from "../core/cursor.ts";
@@ -22,6 +22,7 @@ import {
 import { utf8Length } from "../core/message.ts";
 import { ChannelLog, nextMessage, withType } from "./channel_log.ts";
 import { checkShare, heldBytes, Holdings, SharedText } from "./cost.ts";
+import { epochs } from "./epochs.ts";
 import { Evictable } from "./eviction.ts";
 import type { KeptMessage } from "./history.ts";
 import { idKey, type ReceiptLimits, Receipts } from "./receipts.ts";
@@ -214,15 +215,11 @@ export class MemoryEngine implements Engine {
    */
   sweep(): void {
     const now = this.#now();
-    let budget = this.#receipts.expire(now, SWEEP_COUNT);
-    for (let log = this.#counted.oldest; log !== undefined; log = this.#counted.oldest) {
-      if (log.touched > now - this.#limits.historyTtl || --budget < 0) break;
-      this.#expire(log);
-      // `touched` lags (see `Evictable`), so this channel is not idle yet. All behind it were
-      // touched later, so stop here.
-      if (log.length > 0) break;
-      this.#dropUnlessWatched(log);
-    }
+    const budget = this.#counted.expire(
+      now,
+      this.#receipts.expire(now, SWEEP_COUNT),
+      (expired) => this.#dropUnlessWatched(expired),
+    );
     if (budget < 0) this.#sweeping = afterOthers(() => this.sweep());
   }
 

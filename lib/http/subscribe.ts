@@ -19,14 +19,12 @@ import {
   wholeNumber,
 } from "./params.ts";
 import {
+  acceptsEvents,
   EVENT_STREAM,
+  formatName,
+  FORMATS,
   jsonp,
-  raw,
-  river,
-  riverV1,
-  sse,
   sseOfMany,
-  sseV1,
 } from "./transports/formats.ts";
 import { retryMs } from "./transports/retry.ts";
 import { StreamSink } from "./transports/stream_sink.ts";
@@ -197,11 +195,6 @@ export function isEventSource({ method, headers, url }: Request): boolean {
   return method === "GET" && acceptsEvents(headers) && parseUrl(url).path === "/subscribe";
 }
 
-/** Whether `Accept` asks for an event stream, alone or among other types. */
-function acceptsEvents(headers: Headers): boolean {
-  return /text\/event-stream/i.test(headers.get("accept") ?? "");
-}
-
 /** An event stream that only tells the client when to reconnect. */
 function comeBack(): Response {
   return new Response(`retry: ${retryMs()}\n\n`, {
@@ -227,7 +220,7 @@ export function subscribeRequest(
     throw badParameter("keep", `expected 0 or 1, got ${quote(keep)}`);
   }
   const callback = callbackOf(params);
-  const named = formatOf(params, headers);
+  const named = formatName(params.get("format"), headers);
   const once = keep === "0" || callback !== undefined;
   const positions = new Map(
     joins.map(({ channel, cursor }) => [channel, cursor === undefined ? "" : printCursor(cursor)]),
@@ -290,18 +283,6 @@ function cursorsOf(
     if (!(error instanceof RangeError)) throw error;
     throw badParameter("seq", error.message);
   }
-}
-
-const FORMATS = { river, "river.v1": riverV1, sse, "sse.v1": sseV1, raw };
-
-function formatOf(params: Params, headers: Headers): keyof typeof FORMATS {
-  const format = params.get("format");
-  if (format === undefined) return acceptsEvents(headers) ? "sse" : "river";
-  if (Object.hasOwn(FORMATS, format)) return format as keyof typeof FORMATS;
-  throw badParameter(
-    "format",
-    `expected river, river.v1, sse, sse.v1 or raw, got ${quote(format)}`,
-  );
 }
 
 const CALLBACK = /^[A-Za-z_$][\w$]*(?:\.[A-Za-z_$][\w$]*)*$/;

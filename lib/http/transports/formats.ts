@@ -4,6 +4,7 @@
  * @module
  */
 import { type Format, line, type Message, object } from "../../core/message.ts";
+import { badParameter, quote } from "../../core/refusal.ts";
 
 /** The media type of Server-Sent Events. */
 export const EVENT_STREAM = "text/event-stream";
@@ -164,4 +165,27 @@ export function jsonp(callback: string): Format {
 /** Escapes U+2028 and U+2029. Before ES2019, they end a line in scripts, though not in JSON. */
 function escapeForScript(json: string): string {
   return json.replace(/[\u2028\u2029]/g, (char) => char === "\u2028" ? "\\u2028" : "\\u2029");
+}
+
+/** The formats that a request can name. */
+export const FORMATS = { river, "river.v1": riverV1, sse, "sse.v1": sseV1, raw };
+
+/**
+ * The name of the format that a request asks for: by its parameter, or else by `Accept`.
+ *
+ * @param named The parameter `format`.
+ * @throws {Refusal} 400 if there is no such format.
+ */
+export function formatName(named: string | undefined, headers: Headers): keyof typeof FORMATS {
+  if (named === undefined) return acceptsEvents(headers) ? "sse" : "river";
+  if (Object.hasOwn(FORMATS, named)) return named as keyof typeof FORMATS;
+  throw badParameter(
+    "format",
+    `expected river, river.v1, sse, sse.v1 or raw, got ${quote(named)}`,
+  );
+}
+
+/** Whether `Accept` asks for an event stream, alone or among other types. */
+export function acceptsEvents(headers: Headers): boolean {
+  return /text\/event-stream/i.test(headers.get("accept") ?? "");
 }
