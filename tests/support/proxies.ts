@@ -220,7 +220,9 @@ export class CuttingProxy implements AsyncDisposable {
   async #accept(): Promise<void> {
     for await (const client of this.#listener) {
       const server = this.refusing ? undefined : await this.#connect();
-      if (server === undefined) {
+      // While it connected, it may have begun to refuse.
+      if (server !== undefined && this.refusing) server.close();
+      if (server === undefined || this.refusing) {
         this.refused++;
         client.close();
         continue;
