@@ -6,6 +6,7 @@
  */
 import type { Cursor, Position } from "./cursor.ts";
 import type { Message } from "./message.ts";
+import { Refusal, RETRY_AFTER } from "./refusal.ts";
 
 /** A message to publish. */
 export interface Publication {
@@ -145,6 +146,8 @@ export interface Engine {
    * - MUST answer a repeated `id` of a channel with the first receipt, and number nothing.
    * - MUST keep and relay the `type` with the message, and leave it out if there is none.
    * - MUST throw `EngineFullError` if there is no room for another channel.
+   * - MUST throw `EngineUnavailableError` if it cannot store the message. If it does not know whether it
+   *   stored it, the error MUST say so.
    */
   publish(
     channel: string,
@@ -217,13 +220,38 @@ export interface Engine {
 }
 
 /** There is no room for another channel. */
-export class EngineFullError extends Error {
+export class EngineFullError extends Refusal {
   /** Names the error in logs and stack traces. */
   override name = "EngineFullError";
+
+  /** @param message Says which room is lacking. */
+  constructor(message: string) {
+    super(503, "too_many_channels", `${message} (--max-channels)`, { "retry-after": RETRY_AFTER });
+  }
 }
 
 /** The messages of one request would take more memory than one request may take. */
-export class BatchTooLargeError extends Error {
+export class BatchTooLargeError extends Refusal {
   /** Names the error in logs and stack traces. */
   override name = "BatchTooLargeError";
+
+  /** @param message Says how much they would take. */
+  constructor(message: string) {
+    super(413, "batch_too_large", `${message} (--max-memory)`);
+  }
+}
+
+/** The engine cannot do what it is asked at the moment, for example because its disk is full. */
+export class EngineUnavailableError extends Refusal {
+  /** Names the error in logs and stack traces. */
+  override name = "EngineUnavailableError";
+
+  /**
+   * @param message Says what is wrong, and whether the message may have been published.
+   * @param code A stable identifier in snake_case.
+   */
+  constructor(message: string, code = "engine_unavailable") {
+    // Random, so that clients do not come back all at once.
+    super(503, code, message, { "retry-after": Math.random() < 0.5 ? "1" : "2" });
+  }
 }

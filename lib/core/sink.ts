@@ -23,6 +23,8 @@ export type CloseReason =
   | "slow"
   /** The server is shutting down. */
   | "shutdown"
+  /** The engine cannot replay at the moment. */
+  | "unavailable"
   /** Something went wrong in the server. */
   | "error";
 

@@ -5,6 +5,7 @@
  */
 import type { Timed, TimerWheel } from "../base/timer_wheel.ts";
 import type { Position } from "./cursor.ts";
+import { EngineUnavailableError } from "./engine.ts";
 import type { Gap } from "./gap.ts";
 import type { Batch } from "./message.ts";
 import type { Metrics } from "./metrics.ts";
@@ -299,6 +300,7 @@ export class Subscriber implements Timed {
 
   /** Closes it after an error that its client did not cause. */
   fail(error: unknown): void {
+    if (error instanceof EngineUnavailableError) return this.close("unavailable");
     this.#context.report(error);
     this.close("error");
   }

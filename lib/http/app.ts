@@ -5,9 +5,8 @@
  */
 import { isLoopback, isProxied } from "../access/local.ts";
 import { preflightHeaders } from "../access/origins.ts";
-import { BatchTooLargeError, EngineFullError } from "../core/engine.ts";
 import { ShuttingDownError } from "../core/hub.ts";
-import { internalError, quote, Refusal, RETRY_AFTER } from "../core/refusal.ts";
+import { internalError, quote, Refusal } from "../core/refusal.ts";
 import { Admission } from "./admission.ts";
 import { ASSETS, serveAsset } from "./assets.ts";
 import {
@@ -224,14 +223,6 @@ class Dispatcher implements App {
   #toRefusal(error: unknown): Refusal {
     if (error instanceof Refusal) return error;
     if (error instanceof ShuttingDownError) return shuttingDown();
-    if (error instanceof EngineFullError) {
-      return new Refusal(503, "too_many_channels", `${error.message} (--max-channels)`, {
-        "retry-after": RETRY_AFTER,
-      });
-    }
-    if (error instanceof BatchTooLargeError) {
-      return new Refusal(413, "batch_too_large", `${error.message} (--max-memory)`);
-    }
     this.#parts.report(error);
     return internalError();
   }

@@ -41,7 +41,17 @@ class Answers {
 const REASONS = {
   gap: ["evicted", "restart", "ahead", "slow"],
   transport: ["stream", "sse", "jsonp", "long-poll", "websocket", "river.v1"],
-  end: ["done", "gone", "refused", "timeout", "expired", "slow", "shutdown", "error"],
+  end: [
+    "done",
+    "gone",
+    "refused",
+    "timeout",
+    "expired",
+    "slow",
+    "shutdown",
+    "unavailable",
+    "error",
+  ],
 };
 
 /** Counts events. Each label has few possible values, so it is never the name of a channel. */

@@ -5,6 +5,7 @@
  */
 import type { Grant } from "../access/access.ts";
 import { type Cursor, parseCursors, parseEventIds, printCursor } from "../core/cursor.ts";
+import { EngineUnavailableError } from "../core/engine.ts";
 import type { Join } from "../core/hub.ts";
 import type { Format } from "../core/message.ts";
 import { badParameter, internalError, quote, Refusal } from "../core/refusal.ts";
@@ -62,8 +63,24 @@ export interface SubscribeRequest {
 
 /** Answers with a stream of messages, or only with the next messages. */
 export function subscribe(parts: Parts, call: Call): Response | Promise<Response> {
-  const { access, admission, bodies } = parts;
-  if (admission.draining) return comeBack();
+  if (!isEventSource(call.request)) return open(parts, call);
+  if (parts.admission.draining) return comeBack();
+  try {
+    const answer = open(parts, call);
+    return answer instanceof Promise ? answer.catch(comeBackLater) : answer;
+  } catch (error) {
+    return comeBackLater(error);
+  }
+}
+
+/** An `EventSource` would give up for ever on a 503. */
+function comeBackLater(error: unknown): Response {
+  if (error instanceof EngineUnavailableError) return comeBack();
+  throw error;
+}
+
+function open(parts: Parts, call: Call): Response | Promise<Response> {
+  const { access, bodies } = parts;
   checkNoBody(call.request);
   checkNoUpgrade(call.request);
   if (call.origin === undefined) access.origins.checkEmbedding(call.request);
@@ -120,6 +137,9 @@ function streamTo(
   // tell its client not to reconnect.
   const mayBeEmpty = timeout !== undefined && format.contentType !== EVENT_STREAM;
   const respond = () => {
+    if (subscriber.closed === "unavailable") {
+      throw new EngineUnavailableError("Cannot subscribe: the engine is not available");
+    }
     if (subscriber.closed === "error") throw internalError();
     const headers = { ...STREAM_HEADERS, "river-cursor": sink.cursor };
     if (mayBeEmpty && !sink.started) return new Response(null, { status: 204, headers });

@@ -4,7 +4,7 @@
  * @module
  */
 import { parseCursor } from "../../core/cursor.ts";
-import { EngineFullError, type Receipt } from "../../core/engine.ts";
+import type { Receipt } from "../../core/engine.ts";
 import type { Join } from "../../core/hub.ts";
 import { line } from "../../core/message.ts";
 import { checkData, checkName, checkType } from "../../core/names.ts";
@@ -151,9 +151,6 @@ export class LineSession extends SocketSession {
 
   #toRefusal(error: unknown): Refusal {
     if (error instanceof Refusal) return error;
-    if (error instanceof EngineFullError) {
-      return new Refusal(503, "too_many_channels", error.message);
-    }
     this.context.report(error);
     return internalError();
   }

@@ -5,7 +5,6 @@
  */
 import type { Grant } from "../../access/access.ts";
 import type { ClientRate } from "../../access/rate_limit.ts";
-import { EngineFullError } from "../../core/engine.ts";
 import type { Hub, Join } from "../../core/hub.ts";
 import { utf8Length } from "../../core/message.ts";
 import { checkData } from "../../core/names.ts";
@@ -86,12 +85,14 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
   /**
    * Closes the socket because of something that the client sent, or because of an error. The
    * subscriber ends at once, because the client may answer the close late or never.
+   *
+   * @param refusal How it is counted, if not by the code alone.
    */
-  protected end(code: keyof typeof CLOSE_CODES, reason: string): void {
+  protected end(code: keyof typeof CLOSE_CODES, reason: string, refusal?: Refusal): void {
     this.sink.end(CLOSE_CODES[code], reason);
     if (code !== "error") {
       const [status, name] = REFUSALS[code];
-      this.context.onRefused(new Refusal(status, name, reason));
+      this.context.onRefused(refusal ?? new Refusal(status, name, reason));
     }
     this.context.subscriber.close(code === "error" ? "error" : "refused");
   }
@@ -99,6 +100,20 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
   /** Closes the socket because a message is too large. */
   protected endTooLarge(): void {
     this.end("tooLarge", `a message may have at most ${this.context.limits.maxMessage} bytes`);
+  }
+
+  /** Closes the socket because of an error. */
+  protected endAfterError(error: unknown): void {
+    if (!(error instanceof Refusal)) {
+      this.context.report(error);
+      this.end("error", "internal error");
+    } else if (error.status === 413) {
+      this.endTooLarge();
+    } else if (error.status === 503) {
+      this.end("full", `${error.code}: try again later`, error);
+    } else {
+      this.end("forbidden", error.code, error);
+    }
   }
 
   /** Whether the client publishes too fast. If not, counts one message. */
@@ -121,7 +136,7 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
         return this.receive(frame, at);
       }
     } catch (error) {
-      this.#endAfterError(error);
+      this.endAfterError(error);
     }
     this.#inbox?.clear();
   }
@@ -139,19 +154,13 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
       else if (event.type === "close") this.#close();
       else if (event instanceof MessageEvent) this.#message(event.data);
     } catch (error) {
-      this.#endAfterError(error);
+      this.endAfterError(error);
     }
   }
 
   #open(): void {
     const { hub, subscriber, joins } = this.context;
-    hub.subscribe(subscriber, joins)?.catch((error) => this.#endAfterError(error));
-  }
-
-  #endAfterError(error: unknown): void {
-    if (error instanceof EngineFullError) return this.end("full", "no room for the channel");
-    this.context.report(error);
-    this.end("error", "internal error");
+    hub.subscribe(subscriber, joins)?.catch((error) => this.endAfterError(error));
   }
 
   #message(data: unknown): void {
@@ -208,20 +217,9 @@ export class PlainSession extends SocketSession {
         return;
       }
       const receipt = hub.publish({ channel, data });
-      if (receipt instanceof Promise) receipt.catch((error) => this.#fail(error));
+      if (receipt instanceof Promise) receipt.catch((error) => this.endAfterError(error));
     } catch (error) {
-      this.#fail(error);
-    }
-  }
-
-  #fail(error: unknown): void {
-    if (error instanceof Refusal) {
-      this.endTooLarge();
-    } else if (error instanceof EngineFullError) {
-      this.end("full", "no room for the channel: try again later");
-    } else {
-      this.context.report(error);
-      this.end("error", "internal error");
+      this.endAfterError(error);
     }
   }
 }

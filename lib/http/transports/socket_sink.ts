@@ -20,6 +20,7 @@ export const CLOSE_CODES = {
   tooLarge: 1009,
   error: 1011,
   full: 1013,
+  unavailable: 1013,
   slow: 3008,
   expired: 3500,
 } as const;
@@ -106,6 +107,7 @@ export abstract class SocketSink implements Sink {
       refused: "refused",
       timeout: "client timeout: reconnect and resume",
       shutdown: `shutting down: retry in ${this.#retryMs()} ms`,
+      unavailable: "the engine is not available: reconnect and resume",
       error: "internal error",
       slow: "too slow: reconnect and resume",
       expired: "token expired: reconnect with a new token and resume",
