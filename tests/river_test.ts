@@ -67,7 +67,10 @@ Deno.test("two rivers in one process know nothing of each other", async () => {
   const [one, other] = [createRiver(), createRiver()];
   for (const river of [one, other]) await river.start();
   await ask(one, "/publish?name=x&data=a");
-  assertEquals([one.engine.usage().published, other.engine.usage().published], [1, 0]);
+  const published = await Promise.all(
+    [one, other].map(async ({ engine }) => (await engine.usage()).published),
+  );
+  assertEquals(published, [1, 0]);
   for (const river of [one, other]) await river.drain();
   for (const river of [one, other]) await river.close();
 });

@@ -13,6 +13,8 @@ import type { Feed, Subscription } from "./subscription.ts";
 export interface ChannelOwner {
   /** See `Engine.since`. */
   since(channel: string, cursor: Cursor | undefined, maxBytes: number): Promise<Replay> | Replay;
+  /** Called when a subscription has joined or left. */
+  count(channel: Channel): void;
   /** Called when the last subscription has left. */
   release(channel: Channel): void;
 }
@@ -46,10 +48,12 @@ export class Channel implements Feed {
   /** Adds a subscription. It gets every batch that is flushed from now on. */
   join(subscription: Subscription): void {
     this.#subscriptions.add(subscription);
+    this.#owner.count(this);
   }
 
   leave(subscription: Subscription): void {
     if (!this.#subscriptions.delete(subscription)) return;
+    this.#owner.count(this);
     if (this.#subscriptions.size === 0) this.#owner.release(this);
   }
 

@@ -46,6 +46,8 @@ export interface Replay {
 export interface ChannelInfo extends Position {
   /** Name of the channel. */
   readonly channel: string;
+  /** Number of subscribers that the engine knows of: at least those of this process. */
+  readonly subscribers: number;
   /**
    * How much is kept. `bytes` counts the data in UTF-8. `oldest` is a seq, or null if nothing is
    * kept.
@@ -61,22 +63,22 @@ export interface ChannelPage {
   readonly next: string | null;
 }
 
-/** What an engine has done and what it holds. */
+/** What an engine has done and what it holds. It leaves out what it does not know. */
 export interface Usage {
   /** Messages numbered since the start. */
-  readonly published: number;
+  readonly published?: number;
   /** UTF-8 bytes of their data. */
-  readonly publishedBytes: number;
+  readonly publishedBytes?: number;
   /** Channels that the engine knows. */
-  readonly channels: number;
+  readonly channels?: number;
   /** Of these, channels that keep nothing and are known only because they are watched. */
-  readonly onlyWatched: number;
+  readonly onlyWatched?: number;
   /** Messages kept. */
-  readonly messages: number;
+  readonly messages?: number;
   /** UTF-8 bytes of data kept. */
-  readonly bytes: number;
+  readonly bytes?: number;
   /** Bytes of memory that history takes. */
-  readonly held: number;
+  readonly held?: number;
 }
 
 /** Why an engine cannot do its work at the moment. */
@@ -189,6 +191,12 @@ export interface Engine {
   /** Stops relaying a channel. The engine MAY forget the channel once its history is gone. */
   unwatch(channel: string): Promise<void> | void;
 
+  /**
+   * Told how many subscribers of this process a watched channel has, each time that the number changes.
+   * For an engine that serves several processes. Must not throw.
+   */
+  count?(channel: string, subscribers: number): void;
+
   /** The state of a channel. Undefined if it is not known. */
   info(channel: string): Promise<ChannelInfo | undefined> | ChannelInfo | undefined;
 
@@ -207,7 +215,7 @@ export interface Engine {
   reset(channel: string): Promise<ChannelInfo | undefined> | ChannelInfo | undefined;
 
   /** What it has done and what it holds, for the metrics. */
-  usage(): Usage;
+  usage(): Promise<Usage> | Usage;
 
   /**
    * Why it cannot publish or replay at the moment. Undefined if it can. MUST answer at once. MAY be

@@ -212,6 +212,10 @@ export class Hub implements ChannelOwner, Local {
     return this.#engine.since(channel, cursor, maxBytes);
   }
 
+  count({ name, size }: Channel): void {
+    this.#engine.count?.(name, size);
+  }
+
   release(channel: Channel): void {
     if (this.#forget(channel)) this.#background(() => this.#engine.unwatch(channel.name));
   }

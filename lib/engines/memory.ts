@@ -190,7 +190,7 @@ export class MemoryEngine implements Engine {
     return this.#describe(log);
   }
 
-  usage(): Usage {
+  usage(): Required<Usage> {
     return {
       published: this.#published,
       publishedBytes: this.#publishedBytes,
@@ -332,6 +332,7 @@ export class MemoryEngine implements Engine {
       channel: log.channel,
       seq: log.seq,
       epoch: log.epoch,
+      subscribers: log.watched ? this.#local.subscribers(log.channel) : 0,
       history: { messages: length, bytes, oldest: oldest?.seq ?? null },
     };
   }

@@ -4,7 +4,7 @@
  * @module
  */
 import process from "node:process";
-import type { ChannelInfo } from "../core/engine.ts";
+import type { ChannelInfo, Usage } from "../core/engine.ts";
 import { checkName } from "../core/names.ts";
 import { quote, Refusal, RETRY_AFTER } from "../core/refusal.ts";
 import { type Call, granted, json, parseUrl, type Parts, PRIVATE } from "./call.ts";
@@ -26,7 +26,7 @@ export function listChannels(parts: Parts, call: Call): Response | Promise<Respo
     const after = params.get("after");
     try {
       const { channels, next } = await parts.engine.list(params.get("prefix") ?? "", limit, after);
-      return json({ channels: channels.map((info) => withSubscribers(parts, info)), next });
+      return json({ channels, next });
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       throw new Refusal(400, "bad_parameter", `Bad parameter "after": ${error.message}`);
@@ -40,7 +40,7 @@ export function showChannel(parts: Parts, call: Call): Response | Promise<Respon
 }
 
 async function showOne(parts: Parts, name: string): Promise<Response> {
-  return describe(parts, name, await parts.engine.info(name));
+  return describe(name, await parts.engine.info(name));
 }
 
 /**
@@ -50,21 +50,13 @@ async function showOne(parts: Parts, name: string): Promise<Response> {
 export function resetChannel(parts: Parts, call: Call): Response | Promise<Response> {
   return operate(parts, call, async (params) => {
     const name = call.path === CHANNELS ? nameIn(params) : channelOf(call.path);
-    return describe(parts, name, await parts.engine.reset(name));
+    return describe(name, await parts.engine.reset(name));
   });
 }
 
-function describe(parts: Parts, name: string, info: ChannelInfo | undefined): Response {
+function describe(name: string, info: ChannelInfo | undefined): Response {
   if (info === undefined) throw unknownChannel(name);
-  return json(withSubscribers(parts, info));
-}
-
-function withSubscribers<T extends { channel: string; seq: number; epoch: string }>(
-  { hub }: Parts,
-  info: T,
-) {
-  const { channel, seq, epoch, ...rest } = info;
-  return { channel, seq, epoch, subscribers: hub.subscribers(channel), ...rest };
+  return json(info);
 }
 
 /**
@@ -99,15 +91,26 @@ export function isLiveness({ url }: Request): boolean {
 
 /** Shows the metrics in the text format of Prometheus. */
 export function showMetrics(parts: Parts, call: Call): Response | Promise<Response> {
-  return operate(parts, call, () => metricsText(parts));
+  return operate(parts, call, () => {
+    const usage = parts.engine.usage();
+    return usage instanceof Promise
+      ? usage.then((usage) => metricsText(parts, usage))
+      : metricsText(parts, usage);
+  });
 }
 
-function metricsText(parts: Parts): Response {
-  const { engine, hub, metrics, admission, inboxes } = parts;
-  const { connections, lost } = admission;
-  const { published, publishedBytes, channels, onlyWatched, messages, bytes, held } = engine
-    .usage();
-  const readings: Reading[] = [
+function metricsText(parts: Parts, usage: Usage): Response {
+  const { metrics } = parts;
+  const readings = [...engineReadings(usage), ...hubReadings(parts), ...processReadings(parts)];
+  return new Response(metrics.text(readings) + limitsText(parts), {
+    headers: { ...PRIVATE, "content-type": "text/plain; version=0.0.4; charset=utf-8" },
+  });
+}
+
+/** What the engine did and holds. What it does not know is left out. */
+function engineReadings(usage: Usage): Reading[] {
+  const { published, publishedBytes, channels, onlyWatched, messages, bytes, held } = usage;
+  const readings: [...Parameters<typeof known>][] = [
     ["river_messages_published_total", "counter", "Messages numbered and stored.", published],
     [
       "river_published_bytes_total",
@@ -115,6 +118,39 @@ function metricsText(parts: Parts): Response {
       "Bytes of data in the messages numbered and stored.",
       publishedBytes,
     ],
+    ["river_channels", "gauge", "Channels that the engine knows.", channels],
+    [
+      "river_channels_only_watched",
+      "gauge",
+      "Channels that keep no messages, are only watched, and do not count against --max-channels.",
+      onlyWatched,
+    ],
+    ["river_history_messages", "gauge", "Messages kept in history.", messages],
+    ["river_history_bytes", "gauge", "Bytes of data kept in history.", bytes],
+    [
+      "river_history_memory_bytes",
+      "gauge",
+      "Bytes of memory that count against --max-memory.",
+      held,
+    ],
+  ];
+  return readings.flatMap((reading) => known(...reading));
+}
+
+/** A reading, if there is a value. */
+function known(
+  name: string,
+  type: Reading[1],
+  help: string,
+  value: number | undefined,
+): Reading[] {
+  return value === undefined ? [] : [[name, type, help, value]];
+}
+
+/** What connections and subscribers take. */
+function hubReadings({ hub, admission, inboxes }: Parts): Reading[] {
+  const { connections, lost } = admission;
+  return [
     ["river_connections", "gauge", "Connections that a subscriber holds or held.", connections],
     [
       "river_connections_stuck",
@@ -135,26 +171,7 @@ function metricsText(parts: Parts): Response {
       inboxes.bytes,
     ],
     ["river_unsent_bytes", "gauge", "Bytes that wait to be sent to subscribers.", hub.unsent],
-    ["river_channels", "gauge", "Channels that the engine knows.", channels],
-    [
-      "river_channels_only_watched",
-      "gauge",
-      "Channels that keep no messages, are only watched, and do not count against --max-channels.",
-      onlyWatched,
-    ],
-    ["river_history_messages", "gauge", "Messages kept in history.", messages],
-    ["river_history_bytes", "gauge", "Bytes of data kept in history.", bytes],
-    [
-      "river_history_memory_bytes",
-      "gauge",
-      "Bytes of memory that count against --max-memory.",
-      held,
-    ],
-    ...processReadings(parts),
   ];
-  return new Response(metrics.text(readings) + limitsText(parts), {
-    headers: { ...PRIVATE, "content-type": "text/plain; version=0.0.4; charset=utf-8" },
-  });
 }
 
 /** The resources that the process uses. Prometheus' own clients use the names `process_..` too. */

@@ -1,7 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { EventSource } from "eventsource";
 import { ASSETS } from "../../lib/http/assets.ts";
-import type { RiverServer } from "../../lib/river.ts";
 import {
   afterRetry,
   type Answer,
@@ -12,14 +11,12 @@ import {
   subscribe,
 } from "../support/http.ts";
 import { RawConnection, requestHead, sendRaw, UPGRADE } from "../support/raw.ts";
-import { metric, serveHere, type TestServer, UNUSED } from "../support/server.ts";
+import { type LocalServer, metric, serveHere, UNUSED } from "../support/server.ts";
 import { openSocket } from "../support/sockets.ts";
 import { until } from "../support/until.ts";
 
-type Server = TestServer & RiverServer & { errors: unknown[] };
-
 /** The server is alive, nothing was published, nobody is left over, nothing broke. */
-async function assertUnharmed(server: Server): Promise<void> {
+async function assertUnharmed(server: LocalServer): Promise<void> {
   assertEquals(await metric(server, "river_messages_published_total"), 0);
   assertEquals(server.engine.usage(), UNUSED);
   assertEquals([server.hub.size, server.errors], [0, []]);

@@ -7,7 +7,6 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { WebSocket as NpmWebSocket } from "ws";
-import type { RiverServer } from "../../lib/river.ts";
 import {
   close,
   encodeFrame,
@@ -21,18 +20,16 @@ import {
 import { msg, publish } from "../support/http.ts";
 import {
   descriptorsOf,
+  type LocalServer,
   memoryOf,
   metric,
   serveHere,
   type ServerProcess,
   spawnServer,
   subscriberCount,
-  type TestServer,
 } from "../support/server.ts";
 import { openSocket, type SocketLike, SocketReader } from "../support/sockets.ts";
 import { until } from "../support/until.ts";
-
-type Server = TestServer & RiverServer & { errors: unknown[] };
 
 const V1 = "river.v1";
 const MiB = 2 ** 20;
@@ -67,11 +64,11 @@ const KINDS = [
 
 /** A client with a hand of its own and a bystander, both on the channel `x`. */
 class Pair implements AsyncDisposable {
-  readonly server: Server;
+  readonly server: LocalServer;
   readonly client: FrameClient;
   readonly other: SocketReader;
 
-  private constructor(server: Server, client: FrameClient, other: SocketReader) {
+  private constructor(server: LocalServer, client: FrameClient, other: SocketReader) {
     this.server = server;
     this.client = client;
     this.other = other;

@@ -250,7 +250,7 @@ for (const Kind of [MemoryEngine, LateEngine]) {
       batches.map((batch) => publishAll(batch).catch((error) => error.name)),
     );
     assertEquals(outcomes, [60, ...Array(3).fill("EngineFullError")]);
-    assertEquals(engine.usage().published, 60);
+    assertEquals((await engine.usage()).published, 60);
   });
 }
 
@@ -426,4 +426,20 @@ Deno.test("Channel splits a turn in which it was reset", async () => {
   const batches = sink.frames.filter((frame) => frame instanceof Batch);
   assertEquals(batches.map(({ first, last }) => [first, last]), [[1, 2], [1, 1]]);
   assertEquals(sink.gaps.map(({ reason }) => reason), ["restart"]);
+});
+
+Deno.test("Hub tells its engine every change of a channel's subscribers", async () => {
+  const counts: [string, number][] = [];
+  const engine = Object.assign(new MemoryEngine(memoryLimits()), {
+    count: (channel: string, subscribers: number) => void counts.push([channel, subscribers]),
+  });
+  await using river = makeHub(engine);
+  const { hub } = river;
+  const [one, other] = [hub.connect(new RecordingSink()), hub.connect(new RecordingSink())];
+  hub.subscribe(one, [{ channel: "a" }, { channel: "b" }]);
+  hub.subscribe(other, [{ channel: "a" }]);
+  one.remove("b");
+  one.close("gone");
+  other.close("gone");
+  assertEquals(counts, [["a", 1], ["b", 1], ["a", 2], ["b", 0], ["a", 1], ["a", 0]]);
 });

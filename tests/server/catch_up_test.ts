@@ -5,10 +5,9 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
-import type { RiverServer } from "../../lib/river.ts";
 import { River as Client } from "../../static/client.js";
 import { ask, msg, subscribe } from "../support/http.ts";
-import { serveHere, type TestServer } from "../support/server.ts";
+import { type LocalServer, serveHere } from "../support/server.ts";
 import { openSocket } from "../support/sockets.ts";
 import { until } from "../support/until.ts";
 
@@ -22,7 +21,7 @@ const FROM_START = `${NAMES}&seq=${CHANNELS.map(() => "0").join()}`;
 /** A server with full histories. They are 1.3 MB, several times what a queue holds. */
 async function filled(
   ...flags: string[]
-): Promise<TestServer & RiverServer & { errors: unknown[] }> {
+): Promise<LocalServer> {
   const server = await serveHere("--max-queue", "256KiB", ...flags);
   for (const channel of CHANNELS) {
     for (let i = 0; i < LENGTH; i++) server.hub.publish({ channel, data: DATA });

@@ -7,12 +7,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { createParser } from "eventsource-parser";
 import fc from "fast-check";
-import type { RiverServer } from "../../lib/river.ts";
 import { afterRetry, subscribe } from "../support/http.ts";
-import { serveHere, type TestServer } from "../support/server.ts";
+import { type LocalServer, serveHere } from "../support/server.ts";
 import { until } from "../support/until.ts";
-
-type Server = TestServer & RiverServer & { errors: unknown[] };
 
 /** What the parser told, in order. */
 type Told =
@@ -70,7 +67,7 @@ function parseCutAnywhere(bytes: Uint8Array): Told[] {
 }
 
 /** The bytes of an event stream that ends by itself. */
-async function stream(server: Server, query: string): Promise<Uint8Array> {
+async function stream(server: LocalServer, query: string): Promise<Uint8Array> {
   const response = await fetch(`${server.url}/subscribe?format=sse&${query}`);
   assertEquals(response.headers.get("content-type"), "text/event-stream");
   return new TextEncoder().encode(afterRetry(await response.text()));
@@ -78,7 +75,7 @@ async function stream(server: Server, query: string): Promise<Uint8Array> {
 
 /** Publishes one after the other; gives the epoch. */
 async function publishAll(
-  server: Server,
+  server: LocalServer,
   channel: string,
   data: readonly string[],
 ): Promise<string> {

@@ -289,7 +289,7 @@ Deno.test("Hub refuses publications after it began to drain, and a late engine k
   assertThrows(() => hub.publishAll([late, late]), ShuttingDownError);
   assertEquals((await before).seq, 1);
   await engine.idle();
-  assertEquals(engine.usage().published, 1);
+  assertEquals((await engine.usage()).published, 1);
   await hub.close();
 });
 

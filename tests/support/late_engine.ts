@@ -80,7 +80,7 @@ export class LateEngine implements Engine {
     return this.#memory.ready();
   }
   usage() {
-    return this.#memory.usage();
+    return this.#questions.add(() => this.#memory.usage());
   }
   async close() {
     await this.idle();

@@ -9,6 +9,7 @@ import { readOptions } from "../../lib/cli/config.ts";
 import { SERVER_OPTIONS, type ServerConfig } from "../../lib/cli/options.ts";
 import type { Usage } from "../../lib/core/engine.ts";
 import { BodyReader } from "../../lib/http/body.ts";
+import type { MemoryEngine } from "../../lib/engines/memory.ts";
 import type { RiverServer } from "../../lib/river.ts";
 import { ask } from "./http.ts";
 
@@ -59,10 +60,15 @@ export function bodiesOf({ maxBody }: { maxBody: number }): BodyReader {
   return new BodyReader(new TimerWheel(), { maxBody, maxBodies: Infinity, bodyTimeout: 60_000 });
 }
 
-/** A server in this process. Its errors come up in `errors`. */
-export async function serveHere(
-  ...flags: string[]
-): Promise<TestServer & RiverServer & { errors: unknown[] }> {
+/** A server in this process. */
+export interface LocalServer extends TestServer, RiverServer {
+  readonly engine: MemoryEngine;
+  /** What it reported. */
+  readonly errors: unknown[];
+}
+
+/** Starts a server in this process. */
+export async function serveHere(...flags: string[]): Promise<LocalServer> {
   const errors: unknown[] = [];
   const river = riverOf(configOf(...flags), { report: (error) => void errors.push(error) });
   await river.start();
@@ -75,6 +81,7 @@ export async function serveHere(
   const { port } = server.addr;
   return {
     ...river,
+    engine: river.engine as MemoryEngine,
     url: `http://127.0.0.1:${port}`,
     port,
     errors,
