@@ -36,6 +36,11 @@ export interface Receipt {
 export interface Replay {
   /** The current epoch of the channel. */
   readonly epoch: string;
+  /**
+   * The asked position in `epoch`, if `epoch` continues the asked epoch and both share that position. The
+   * subscription then resumes from it without a gap. Left out if the asked epoch is the present one.
+   */
+  readonly from?: Position;
   /** Seq of the last message that was numbered, 0 before the first. */
   readonly head: number;
   /** Messages after the position, oldest first, without holes. There may be more of them. */
@@ -101,6 +106,11 @@ export interface Local {
  * Where messages are numbered and kept. `tests/support/engine_suite.ts` holds every engine to these
  * rules.
  *
+ * **Epochs.** An epoch is the promise that a position names one message for ever. An engine that may have
+ * forgotten a message that it acknowledged MUST NOT go on in that epoch. It MAY continue the epoch by another:
+ * the two share all positions up to a fork, and the later one goes on from there. A position beyond the fork
+ * names nothing any more.
+ *
  * An engine MAY answer at once or with a promise. If it answers at once, the hot path creates no
  * promise. A promise MUST settle soon, whatever happens. Calls about one channel MUST take effect
  * in the order in which they were made. An error MUST leave the channel as it was.
@@ -139,7 +149,9 @@ export interface Engine {
   /**
    * Numbers and keeps a message.
    *
-   * - MUST number the messages of each channel and epoch from 1, without holes.
+   * - MUST number the messages of each channel and epoch from 1, or from the fork if the epoch continues
+   *   another, without holes.
+   * - MUST set `continues` on the first message after a fork, and on no other.
    * - A channel that starts over MUST get an epoch that it never had before. Epochs consist of
    *   `0-9a-z`, and a later epoch of a channel sorts after its earlier ones.
    * - MUST store the message before it answers. From then on `since` finds it, within the limits.
@@ -174,7 +186,9 @@ export interface Engine {
    * The messages after a position.
    *
    * - Without a cursor: MUST answer with the head and no messages.
-   * - With a cursor in another epoch than the channel's: MUST answer as for `{seq: 0}`.
+   * - With a cursor in an epoch that the channel's epoch continues, at or before the fork: MUST answer as for
+   *   the same seq in the channel's epoch, with `from`.
+   * - With a cursor in any other epoch: MUST answer as for `{seq: 0}`.
    * - MUST answer with the oldest kept messages after the cursor: at least one if there is any, and
    *   roughly `maxBytes` at most. MUST NOT leave out a message in between.
    * - With a cursor beyond the head: MUST answer without messages.

@@ -20,6 +20,8 @@ export interface Message {
   readonly type?: string;
   /** UTF-8 bytes of `data`. */
   readonly bytes: number;
+  /** The epoch that its epoch continues, if it is the first message after the fork. */
+  readonly continues?: string;
   /** When it was accepted, in milliseconds of the engine's clock. */
   readonly time: number;
 }
@@ -98,6 +100,11 @@ export class Batch implements Frame {
   /** The epoch of all the messages. */
   get epoch(): string {
     return this.messages[0].epoch;
+  }
+
+  /** The epoch that the first message continues, if a fork lies before it. */
+  get continues(): string | undefined {
+    return this.messages[0].continues;
   }
 
   /** Seq of the first message. */

@@ -77,15 +77,13 @@ export class Subscription {
    */
   open(): Promise<void> | void {
     if (this.#cursor === undefined) return this.#last > 0 ? this.#openAtLast() : this.catchUp();
-    const { epoch, seq } = this.#cursor;
-    if (epoch !== undefined) return this.#open({ epoch, seq });
+    const { epoch: given, seq } = this.#cursor;
+    // The present epoch may continue the given one, and give the position another name.
+    const opened = ({ epoch, from }: Replay) => this.#open(from ?? { epoch: given ?? epoch, seq });
     try {
-      const replay = this.#feed.since(undefined, 0);
-      if (!(replay instanceof Promise)) return this.#open({ epoch: replay.epoch, seq });
-      return replay.then(
-        ({ epoch }) => this.#open({ epoch, seq }),
-        (error) => this.#fail(error),
-      );
+      const replay = this.#feed.since(this.#cursor, 0);
+      if (!(replay instanceof Promise)) return opened(replay);
+      return replay.then(opened, (error) => this.#fail(error));
     } catch (error) {
       this.#fail(error);
     }
@@ -168,7 +166,7 @@ export class Subscription {
   }
 
   /** Takes a piece of history, and goes live if it is the last one. */
-  #takeReplay({ epoch, head, messages }: Replay): void {
+  #takeReplay({ epoch, from, head, messages }: Replay): void {
     const meanwhile = this.#meanwhile;
     this.#meanwhile = undefined;
     if (this.#ended) return;
@@ -178,7 +176,7 @@ export class Subscription {
       messages = messages.slice(0, subscriber.maxPerWrite);
     }
     const next = messages.length > 0 ? messages[0].seq : head + 1;
-    const asked = this.#cursor ?? { epoch, seq: head };
+    const asked = from ?? this.#cursor ?? { epoch, seq: head };
     this.#open({ epoch: asked.epoch ?? epoch, seq: asked.seq });
     const reason = gapReason(asked, { epoch, head, next }, this.#replayed);
     if (reason !== undefined && this.#resumes) {
@@ -206,6 +204,12 @@ export class Subscription {
   #realign(batch: Batch): void {
     // The batch is older than a reset that this subscription knows of: epochs sort by age.
     if (batch.epoch < this.#epoch) return;
+    if (batch.continues === this.#epoch && batch.first === this.#seq + 1) {
+      this.#epoch = batch.epoch;
+      // What comes from here on is resumed in the new epoch.
+      this.#subscriber.open(this.channel, { epoch: batch.epoch, seq: this.#seq });
+      return this.deliver(batch);
+    }
     if (batch.epoch === this.#epoch && batch.last <= this.#seq) return;
     if (batch.epoch === this.#epoch && batch.first <= this.#seq) {
       return this.deliver(batch.slice(this.#seq + 1 - batch.first));
