@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Histogram } from "../base/histogram.ts";
 import type { Cursor, Position } from "./cursor.ts";
 import type { Message } from "./message.ts";
 import { Refusal, RETRY_AFTER } from "./refusal.ts";
@@ -84,6 +85,24 @@ export interface Usage {
   readonly bytes?: number;
   /** Bytes of memory that history takes. */
   readonly held?: number;
+  /** Left out if it keeps nothing on a disk. */
+  readonly storage?: StorageUsage;
+}
+
+/** What an engine has done with its disk. */
+export interface StorageUsage {
+  /** How long its transactions took, as the publishers wait for them. */
+  readonly commitSeconds: Histogram;
+  /** Messages in its file. */
+  readonly rows: number;
+  /** Size of its file, in bytes. */
+  readonly bytes: number;
+  /** Bytes of messages that wait to be written. */
+  readonly unwritten: number;
+  /** How often the disk failed. */
+  readonly failures: number;
+  /** When the last transaction was written, in milliseconds since 1970. Undefined before the first. */
+  readonly lastCommit: number | undefined;
 }
 
 /** Why an engine cannot do its work at the moment. */
@@ -246,7 +265,7 @@ export class EngineFullError extends Refusal {
   /** Names the error in logs and stack traces. */
   override name = "EngineFullError";
 
-  /** @param message Says which room is lacking. */
+  /** An error that says which room is lacking. */
   constructor(message: string) {
     super(503, "too_many_channels", `${message} (--max-channels)`, { "retry-after": RETRY_AFTER });
   }
@@ -257,7 +276,7 @@ export class BatchTooLargeError extends Refusal {
   /** Names the error in logs and stack traces. */
   override name = "BatchTooLargeError";
 
-  /** @param message Says how much they would take. */
+  /** An error that says how much they would take. */
   constructor(message: string) {
     super(413, "batch_too_large", `${message} (--max-memory)`);
   }
@@ -269,6 +288,8 @@ export class EngineUnavailableError extends Refusal {
   override name = "EngineUnavailableError";
 
   /**
+   * An error that clients take as a reason to come back later.
+   *
    * @param message Says what is wrong, and whether the message may have been published.
    * @param code A stable identifier in snake_case.
    */

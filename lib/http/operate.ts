@@ -9,7 +9,7 @@ import { checkName } from "../core/names.ts";
 import { quote, Refusal, RETRY_AFTER } from "../core/refusal.ts";
 import { type Call, granted, json, parseUrl, type Parts, PRIVATE } from "./call.ts";
 import { Params, wholeNumber } from "./params.ts";
-import type { Reading } from "./prometheus.ts";
+import { histogramText, type Reading } from "./prometheus.ts";
 
 const CHANNELS = "/channels";
 
@@ -102,7 +102,8 @@ export function showMetrics(parts: Parts, call: Call): Response | Promise<Respon
 function metricsText(parts: Parts, usage: Usage): Response {
   const { metrics } = parts;
   const readings = [...engineReadings(usage), ...hubReadings(parts), ...processReadings(parts)];
-  return new Response(metrics.text(readings) + limitsText(parts), {
+  const text = metrics.text(readings) + storageText(usage) + limitsText(parts);
+  return new Response(text, {
     headers: { ...PRIVATE, "content-type": "text/plain; version=0.0.4; charset=utf-8" },
   });
 }
@@ -110,6 +111,7 @@ function metricsText(parts: Parts, usage: Usage): Response {
 /** What the engine did and holds. What it does not know is left out. */
 function engineReadings(usage: Usage): Reading[] {
   const { published, publishedBytes, channels, onlyWatched, messages, bytes, held } = usage;
+  const { rows, bytes: fileBytes, unwritten, failures, lastCommit } = usage.storage ?? {};
   const readings: [...Parameters<typeof known>][] = [
     ["river_messages_published_total", "counter", "Messages numbered and stored.", published],
     [
@@ -133,8 +135,33 @@ function engineReadings(usage: Usage): Reading[] {
       "Bytes of memory that count against --max-memory.",
       held,
     ],
+    ["river_storage_messages", "gauge", "Messages in the file of --data.", rows],
+    ["river_storage_bytes", "gauge", "Size of the file of --data in bytes.", fileBytes],
+    [
+      "river_storage_unwritten_bytes",
+      "gauge",
+      "Bytes of messages that wait to be written to the file of --data.",
+      unwritten,
+    ],
+    ["river_storage_failures_total", "counter", "Times that the disk of --data failed.", failures],
+    [
+      "river_storage_last_commit_seconds",
+      "gauge",
+      "When something was last written to the file of --data, in seconds since 1970.",
+      lastCommit === undefined ? undefined : lastCommit / 1000,
+    ],
   ];
   return readings.flatMap((reading) => known(...reading));
+}
+
+/** How long the engine's transactions took, if it has any. */
+function storageText({ storage }: Usage): string {
+  if (storage === undefined) return "";
+  return histogramText(
+    "river_storage_commit_seconds",
+    "Seconds that a transaction of --data took. Publishers wait for it.",
+    [["", storage.commitSeconds]],
+  );
 }
 
 /** A reading, if there is a value. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Histogram } from "../base/histogram.ts";
 import type { GapReason } from "../core/gap.ts";
 import type { Metrics } from "../core/metrics.ts";
 
@@ -14,26 +15,14 @@ export type Reading = readonly [
   value: number,
 ];
 
-/** Upper bounds of the buckets of a histogram, in seconds. */
-const BOUNDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
-
-/** Counts the answers of one route. */
+/** The answers of one route. */
 class Answers {
   readonly statuses = new Map<number, number>();
-  /**
-   * The number of answers per bucket. A bucket counts answers that took at most its bound, but
-   * longer than the bound before it. The last bucket counts answers that took longer than all
-   * bounds.
-   */
-  readonly buckets = new Float64Array(BOUNDS.length + 1);
-  seconds = 0;
+  readonly seconds = new Histogram();
 
   add(status: number, seconds: number): void {
     this.statuses.set(status, (this.statuses.get(status) ?? 0) + 1);
-    let at = 0;
-    while (at < BOUNDS.length && seconds > BOUNDS[at]) at++;
-    this.buckets[at]++;
-    this.seconds += seconds;
+    this.seconds.add(seconds);
   }
 }
 
@@ -143,20 +132,39 @@ export class PrometheusMetrics implements Metrics {
 
   /** The durations of requests, as one histogram per route. */
   #durations(): string {
-    const name = "river_request_seconds";
-    let text = `# HELP ${name} Seconds until a request was answered, or its stream began.\n` +
-      `# TYPE ${name} histogram\n`;
-    for (const [route, { buckets, seconds }] of this.#answers) {
-      let count = 0;
-      buckets.forEach((n, i) => {
-        count += n;
-        text += `${name}_bucket{route="${route}",le="${BOUNDS[i] ?? "+Inf"}"} ${count}\n`;
-      });
-      text +=
-        `${name}_sum{route="${route}"} ${seconds}\n${name}_count{route="${route}"} ${count}\n`;
-    }
-    return text;
+    const histograms = Array.from(
+      this.#answers,
+      ([route, { seconds }]) => [`route="${route}"`, seconds] as const,
+    );
+    return histogramText(
+      "river_request_seconds",
+      "Seconds until a request was answered, or its stream began.",
+      histograms,
+    );
   }
+}
+
+/**
+ * A histogram in the text format of Prometheus.
+ *
+ * @param histograms Each with its labels: `route="publish"`, or none: ``.
+ */
+export function histogramText(
+  name: string,
+  help: string,
+  histograms: readonly (readonly [labels: string, histogram: Histogram])[],
+): string {
+  let text = `# HELP ${name} ${help}\n# TYPE ${name} histogram\n`;
+  for (const [labels, histogram] of histograms) {
+    const buckets = histogram.cumulative();
+    const before = labels === "" ? "" : `${labels},`;
+    for (const [bound, count] of buckets) {
+      text += `${name}_bucket{${before}le="${bound === Infinity ? "+Inf" : bound}"} ${count}\n`;
+    }
+    const own = labels === "" ? "" : `{${labels}}`;
+    text += `${name}_sum${own} ${histogram.sum}\n${name}_count${own} ${buckets.at(-1)![1]}\n`;
+  }
+  return text;
 }
 
 function zeros(label: string, values: readonly string[]): Map<string, number> {
