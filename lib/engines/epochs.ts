@@ -4,6 +4,8 @@
  * @module
  */
 
+/** Number of digits of the time in the name of an epoch. It is enough until the year 2059. */
+const TIME_DIGITS = 8;
 /** Number of random digits in the name of an epoch. */
 const RANDOM_DIGITS = 5;
 
@@ -29,4 +31,12 @@ export function epochs(start: number = Date.now()): () => string {
     const digits = count.toString(36);
     return own + digits.length.toString(36) + digits;
   };
+}
+
+/**
+ * When to start so that all names sort after an epoch that another process made, though the clock may have
+ * been set back: now, or just after that process, in milliseconds since 1970.
+ */
+export function afterEpoch(epoch: string): number {
+  return Math.max(Date.now(), parseInt(epoch.slice(0, TIME_DIGITS), 36) + 1 || 0);
 }

@@ -109,12 +109,19 @@ export class Evictable {
   /**
    * Forgets messages until the rest fits into memory.
    *
-   * @param log The channel that was just published to. It gives way last.
+   * @param log The channel that was just published to. It gives way last. Undefined if there is none.
    * @param drop Called with each channel that has no messages left. It must no longer count afterwards.
+   * @param most Maximum bytes of memory that the rest may take.
    */
-  makeRoom(log: ChannelLog, now: number, drop: (log: ChannelLog) => void): void {
-    while (this.#holdings.held > this.#limits.maxMemory) {
-      const longestIdle = this.#chain.oldest!;
+  makeRoom(
+    log: ChannelLog | undefined,
+    now: number,
+    drop: (log: ChannelLog) => void,
+    most: number = this.#limits.maxMemory,
+  ): void {
+    while (this.#holdings.held > most) {
+      const longestIdle = this.#chain.oldest;
+      if (longestIdle === undefined) break;
       if (this.#isBusy(longestIdle, log)) {
         this.touch(longestIdle, now);
         continue;
@@ -132,7 +139,7 @@ export class Evictable {
    * Whether the channel that was touched longest ago has been published to since. If so, other
    * channels have been idle for longer. If it is `log`, it was published to just now.
    */
-  #isBusy(longestIdle: ChannelLog, log: ChannelLog): boolean {
+  #isBusy(longestIdle: ChannelLog, log: ChannelLog | undefined): boolean {
     if (longestIdle === log) return this.#chain.size > 1;
     return longestIdle.newest !== undefined && longestIdle.newest.time > longestIdle.touched;
   }

@@ -15,6 +15,8 @@ export interface KeptMessage extends Message {
    * field.
    */
   readonly shared?: SharedText;
+  /** Its row, if the engine also keeps it in a file. */
+  readonly row?: number;
 }
 
 /** A ring of at most this many slots keeps its size until it is empty. */
@@ -115,7 +117,8 @@ export class History {
 
   /** Forgets the oldest message. There must be one. */
   #drop(holdings: Holdings): void {
-    const { bytes, cost, shared } = this.oldest!;
+    const oldest = this.oldest!;
+    const { bytes, cost, shared } = oldest;
     this.#bytes -= bytes;
     holdings.messages--;
     holdings.bytes -= bytes;
@@ -125,6 +128,7 @@ export class History {
     else this.#slots[this.#slotOf(this.#first)] = undefined;
     this.#first++;
     this.#length--;
+    holdings.onEvict?.(oldest);
   }
 
   #shrink(): void {

@@ -4,9 +4,9 @@
  * @module
  */
 import { sinceStart } from "../base/clock.ts";
-import { type Key, keyOf } from "../base/key.ts";
+import type { Key } from "../base/key.ts";
 import { afterOthers } from "../base/event_loop.ts";
-import type { Cursor } from "../core/cursor.ts";
+import type { Cursor, Position } from "../core/cursor.ts";
 import {
   type ChannelInfo,
   type ChannelPage,
@@ -20,55 +20,56 @@ import {
   type Usage,
 } from "../core/engine.ts";
 import { utf8Length } from "../core/message.ts";
-import { ChannelLog, nextMessage, withType } from "./channel_log.ts";
-import { checkShare, heldBytes, Holdings, SharedText } from "./cost.ts";
+import { checkRoom, checkShare } from "./batch.ts";
+import { type ChannelLog, nextMessage, withType } from "./channel_log.ts";
+import { heldBytes, Holdings, MESSAGE_OVERHEAD, SharedText } from "./cost.ts";
+import { Directory } from "./directory.ts";
 import { epochs } from "./epochs.ts";
-import { Evictable } from "./eviction.ts";
+import { Evictable, type EvictionLimits } from "./eviction.ts";
+import { type Fork, Forks } from "./forks.ts";
 import type { KeptMessage } from "./history.ts";
 import { idKey, type ReceiptLimits, Receipts } from "./receipts.ts";
 
 /** The limits of the memory engine. */
-export interface MemoryLimits extends ReceiptLimits {
-  /** Maximum number of messages kept per channel. */
-  readonly history: number;
-  /** Milliseconds that a message is kept. */
-  readonly historyTtl: number;
-  /** Maximum bytes of memory that history may take, including the channels. */
-  readonly maxMemory: number;
+export interface MemoryLimits extends EvictionLimits, ReceiptLimits {
   /** Maximum number of channels published to, at a time. As many more may be only watched. */
   readonly maxChannels: number;
 }
 
-/** The share of all memory that the messages of one request may take. */
-const BATCH_SHARE = 1 / 4;
+/** A message that has its number. */
+export type NumberedMessage = Pick<
+  KeptMessage,
+  "channel" | "epoch" | "seq" | "data" | "type" | "row"
+>;
+
 /** How often expired channels are dropped, in milliseconds. */
 const SWEEP_MS = 1000;
 /** Maximum number of channels dropped and keys forgotten per turn of the event loop. */
 const SWEEP_COUNT = 1000;
-/** How many channels `list` visits before other work gets a turn. */
-const LIST_COUNT = 10_000;
 
 /** Keeps everything in this process. Answers at once. */
 export class MemoryEngine implements Engine {
-  readonly #limits: MemoryLimits;
-  readonly #now: () => number;
-  readonly #newEpoch: () => string;
-  /** All channels, whether published to or only watched. */
-  readonly #logs = new Map<Key, ChannelLog>();
-  readonly #counted: Evictable;
-  readonly #receipts: Receipts;
-  readonly #holdings = new Holdings();
-  #local!: Local;
-  #created = 0;
-  #published = 0;
-  #publishedBytes = 0;
   /**
    * The epoch of new channels. It changes when a channel is reset, or when a channel that had
    * messages is dropped. Only then could a channel of the same name use a number again. So a
    * position in a channel that never had a message stays valid when the channel is dropped and
    * created again.
    */
-  #epoch: string;
+  epoch: string;
+  readonly #limits: MemoryLimits;
+  readonly #now: () => number;
+  readonly #newEpoch: () => string;
+  readonly #channels = new Directory();
+  readonly #counted: Evictable;
+  readonly #receipts: Receipts;
+  readonly #holdings: Holdings;
+  #local!: Local;
+  #published = 0;
+  #publishedBytes = 0;
+  /** Channels that must not be dropped, as their next messages have numbers already. */
+  readonly #reserved = new Set<ChannelLog>();
+  readonly #forks = new Forks();
+  readonly #onDrop: (channel: string) => void;
   #timer: ReturnType<typeof setInterval> | undefined;
   #sweeping: ReturnType<typeof setTimeout> | undefined;
 
@@ -76,21 +77,26 @@ export class MemoryEngine implements Engine {
    * An engine without channels that keeps to `limits`.
    *
    * @param options `now` returns milliseconds that never decrease. `newEpoch` returns a name that
-   * sorts after all names before it.
+   * sorts after all names before it. `onEvict` gets every kept message that is forgotten, `onDrop` every
+   * channel that had messages.
    */
   constructor(
     limits: MemoryLimits,
-    { now = sinceStart, newEpoch = epochs() }: {
+    { now = sinceStart, newEpoch = epochs(), onEvict, onDrop = () => {} }: {
       now?: () => number;
       newEpoch?: () => string;
+      onEvict?: (message: KeptMessage) => void;
+      onDrop?: (channel: string) => void;
     } = {},
   ) {
     this.#limits = limits;
+    this.#holdings = new Holdings(onEvict);
+    this.#onDrop = onDrop;
     this.#counted = new Evictable(limits, this.#holdings);
     this.#receipts = new Receipts(limits);
     this.#now = now;
     this.#newEpoch = newEpoch;
-    this.#epoch = newEpoch();
+    this.epoch = newEpoch();
   }
 
   start(local: Local): void {
@@ -103,9 +109,7 @@ export class MemoryEngine implements Engine {
   }
 
   publishAll(publications: readonly Publication[]): Receipt[] {
-    const share = this.#limits.maxMemory * BATCH_SHARE;
-    checkShare(publications, share, (channel) => this.#isCounted(channel));
-    this.#checkRoom(publications);
+    this.#check(publications);
     // Nothing below may fail, because the messages published before the failure would stay.
     const now = this.#now();
     let last: string | undefined;
@@ -122,32 +126,39 @@ export class MemoryEngine implements Engine {
   }
 
   since(channel: string, cursor: Cursor | undefined, maxBytes: number): Replay {
-    const log = this.#logs.get(keyOf(channel));
-    if (log === undefined) return { epoch: this.#epoch, head: 0, messages: [] };
+    const log = this.#channels.get(channel);
+    if (log === undefined) return { epoch: this.epoch, head: 0, messages: [] };
     const { epoch, seq: head } = log;
     if (cursor === undefined) return { epoch, head, messages: [] };
-    const seq = cursor.epoch === undefined || cursor.epoch === epoch ? cursor.seq : 0;
+    let { seq } = cursor;
+    if (cursor.epoch !== undefined && cursor.epoch !== epoch) {
+      if (this.#forks.isShared(channel, cursor.epoch, seq)) {
+        const replay = this.since(channel, { epoch, seq }, maxBytes);
+        return { ...replay, from: { epoch, seq } };
+      }
+      seq = 0;
+    }
     if (seq >= head) return { epoch, head, messages: [] };
     this.#expire(log);
     return { epoch, head, messages: log.after(seq, maxBytes) };
   }
 
   watch(channel: string): void {
-    let log = this.#logs.get(keyOf(channel));
+    let log = this.#channels.get(channel);
     if (log === undefined) {
       if (this.#onlyWatched >= this.#limits.maxChannels) {
         throw new EngineFullError(
           `Cannot watch another channel: ${this.#onlyWatched} are only watched, which is the limit`,
         );
       }
-      log = this.#create(channel);
+      log = this.#channels.create(channel, this.epoch);
     }
     log.watched = true;
     if (log.length === 0 && this.#counted.has(log)) this.#counted.remove(log);
   }
 
   unwatch(channel: string): void {
-    const log = this.#logs.get(keyOf(channel));
+    const log = this.#channels.get(channel);
     if (log === undefined) return;
     log.watched = false;
     if (this.#counted.has(log)) this.#counted.touch(log, this.#now());
@@ -157,46 +168,36 @@ export class MemoryEngine implements Engine {
   }
 
   info(channel: string): ChannelInfo | undefined {
-    const log = this.#logs.get(keyOf(channel));
+    const log = this.#channels.get(channel);
     return log && this.#describe(log);
   }
 
-  async list(prefix: string, limit: number, after = "0"): Promise<ChannelPage> {
-    if (!/^[0-9]{1,15}$/.test(after)) {
-      throw new RangeError(`Cannot continue the list after ${JSON.stringify(after)}`);
-    }
-    // A Map is iterated in the order of insertion, even if it changes meanwhile.
-    const channels: ChannelInfo[] = [];
-    let visited = 0;
-    let last = Number(after);
-    for (const log of this.#logs.values()) {
-      if (++visited % LIST_COUNT === 0) await new Promise<void>(afterOthers);
-      if (log.order <= last || !log.channel.startsWith(prefix)) continue;
-      if (channels.length === limit) return { channels, next: String(last) };
-      channels.push(this.#describe(log));
-      last = log.order;
-    }
-    return { channels, next: null };
+  list(prefix: string, limit: number, after?: string): Promise<ChannelPage> {
+    return this.#channels.page(prefix, limit, (log) => this.#describe(log), after);
   }
 
-  reset(channel: string): ChannelInfo | undefined {
-    const log = this.#logs.get(keyOf(channel));
+  /** Starts a channel over. `epoch` is its new epoch, if that is known already. */
+  reset(channel: string, epoch: string = this.#newEpoch()): ChannelInfo | undefined {
+    const log = this.#channels.get(channel);
     if (log === undefined) return undefined;
     log.trim(0, Infinity, this.#holdings);
     log.seq = 0;
     // From here on it is like any other channel without messages.
-    log.epoch = this.#epoch = this.#newEpoch();
+    log.epoch = this.epoch = epoch;
+    this.#forks.set(channel, []);
     this.#dropUnlessWatched(log);
     return this.#describe(log);
   }
 
-  usage(): Required<Usage> {
+  usage(): Required<Omit<Usage, "storage">> {
     return {
       published: this.#published,
       publishedBytes: this.#publishedBytes,
-      channels: this.#logs.size,
+      channels: this.#channels.size,
       onlyWatched: this.#onlyWatched,
-      ...this.#holdings,
+      messages: this.#holdings.messages,
+      bytes: this.#holdings.bytes,
+      held: this.#holdings.held,
     };
   }
 
@@ -215,17 +216,77 @@ export class MemoryEngine implements Engine {
    */
   sweep(): void {
     const now = this.#now();
-    const budget = this.#counted.expire(
-      now,
-      this.#receipts.expire(now, SWEEP_COUNT),
-      (expired) => this.#dropUnlessWatched(expired),
-    );
-    if (budget < 0) this.#sweeping = afterOthers(() => this.sweep());
+    const budget = this.#receipts.expire(now, SWEEP_COUNT);
+    const left = this.#counted.expire(now, budget, (log) => this.#dropUnlessWatched(log));
+    if (left < 0) this.#sweeping = afterOthers(() => this.sweep());
+  }
+
+  /**
+   * Makes room for messages that get their numbers elsewhere first, and keeps their channels until
+   * `release`. All of them or none.
+   *
+   * @throws {EngineFullError} If there is no room for all of the channels.
+   * @throws {BatchTooLargeError} If several messages would take more than their share of memory.
+   */
+  reserve(publications: readonly Publication[]): void {
+    if (publications.length > 1) this.#check(publications);
+    for (const { channel } of publications) this.#reserved.add(this.#admit(channel));
+  }
+
+  /** Lets go of all channels that `reserve` keeps. */
+  release(): void {
+    this.#reserved.clear();
+  }
+
+  /** The receipt of an id that was used lately. */
+  receiptOf(channel: string, id: string): Receipt | undefined {
+    return this.#receipts.get(idKey(channel, id), this.#now());
+  }
+
+  /**
+   * Keeps and relays a message that has its number: the next of its channel, or one that the engine held
+   * before. A channel that is not known begins with it.
+   *
+   * @param age How long ago it was accepted, in milliseconds.
+   */
+  take(message: NumberedMessage, id?: string, age = 0): Receipt {
+    const { channel, epoch, data, type } = message;
+    const log = this.#countedLog(channel);
+    log.epoch = epoch;
+    const bytes = utf8Length(data);
+    const kept: KeptMessage = {
+      ...message,
+      // All messages share the log's string.
+      channel: log.channel,
+      bytes,
+      time: this.#now() - age,
+      cost: MESSAGE_OVERHEAD + heldBytes(data, bytes),
+    };
+    const key = id === undefined ? undefined : idKey(channel, id);
+    return this.#take(log, type === undefined ? kept : withType(kept, type), key);
+  }
+
+  /** Remembers the receipt of an id. */
+  remember(id: string, receipt: Receipt, age: number): void {
+    this.#receipts.set(idKey(receipt.channel, id), receipt, this.#now() - age);
+  }
+
+  /** Sets the position of a channel that keeps nothing, and the epochs that its own continues, oldest first. */
+  place(channel: string, { epoch, seq }: Position, forks: readonly Fork[] = []): void {
+    const log = this.#countedLog(channel);
+    log.epoch = epoch;
+    log.seq = seq;
+    this.#forks.set(channel, forks);
+  }
+
+  /** Forgets messages, as when memory is full, until they and their channels take at most so many bytes. */
+  shed(bytes: number): void {
+    this.#counted.makeRoom(undefined, this.#now(), (log) => this.#dropUnlessWatched(log), bytes);
   }
 
   /** How many channels are watched and keep nothing. */
   get #onlyWatched(): number {
-    return this.#logs.size - this.#counted.size;
+    return this.#channels.size - this.#counted.size;
   }
 
   #publish(
@@ -239,30 +300,33 @@ export class MemoryEngine implements Engine {
     const key = id === undefined ? undefined : idKey(channel, id);
     const earlier = key && this.#receipts.get(key, now);
     if (earlier !== undefined) return earlier;
-    const bytes = utf8Length(data);
     const log = this.#admit(channel);
     // Nothing below may fail: the number would be used, but the publisher would get no receipt.
-    const message = type === undefined
-      ? nextMessage(log, data, bytes, now, shared)
-      : withType(nextMessage(log, data, bytes, now, shared), type);
+    const message = nextMessage(log, data, utf8Length(data), now, shared);
+    return this.#take(log, type === undefined ? message : withType(message, type), key);
+  }
+
+  /** Keeps and relays a message that has its number. */
+  #take(log: ChannelLog, message: KeptMessage, key: Key | undefined): Receipt {
+    const { channel } = log;
     log.seq = message.seq;
     this.#published++;
-    this.#publishedBytes += bytes;
+    this.#publishedBytes += message.bytes;
     this.#store(log, message);
     const receipt: Receipt = {
-      channel: log.channel,
+      channel,
       seq: message.seq,
       epoch: message.epoch,
       subscribers: log.watched ? this.#local.subscribers(channel) : 0,
     };
-    if (key !== undefined) this.#receipts.set(key, receipt, now);
+    if (key !== undefined) this.#receipts.set(key, receipt, message.time);
     if (log.watched) this.#local.deliver(message);
     return receipt;
   }
 
   /** The channel of a publication. From now on it counts against the limits. */
   #admit(channel: string): ChannelLog {
-    const log = this.#logs.get(keyOf(channel));
+    const log = this.#channels.get(channel);
     if (log !== undefined && this.#counted.has(log)) return log;
     const { size } = this.#counted;
     if (size >= this.#limits.maxChannels) {
@@ -270,46 +334,43 @@ export class MemoryEngine implements Engine {
         `Cannot publish to another channel: there are ${size} already, which is the limit`,
       );
     }
-    const admitted = log ?? this.#create(channel);
+    const admitted = log ?? this.#channels.create(channel, this.epoch);
     this.#counted.add(admitted, this.#now());
     return admitted;
   }
 
-  /** Checks that there is room for all these channels, so that no publication fails halfway. */
-  #checkRoom(publications: readonly Publication[]): void {
-    const room = this.#limits.maxChannels - this.#counted.size;
-    if (publications.length <= room) return;
-    const unknown = new Set<Key>();
-    // Publications that repeat an id count too, because the id may be forgotten before their turn.
-    for (const { channel } of publications) {
-      if (!this.#isCounted(channel)) unknown.add(keyOf(channel));
-    }
-    if (unknown.size <= room) return;
-    throw new EngineFullError(
-      `Cannot publish to ${unknown.size} more channels: there is room for ${room}`,
-    );
+  /** Checks that all of these can be published. */
+  #check(publications: readonly Publication[]): void {
+    const { maxMemory, maxChannels } = this.#limits;
+    const isCounted = (channel: string) => this.#isCounted(channel);
+    checkShare(publications, maxMemory, isCounted);
+    checkRoom(publications, maxChannels - this.#counted.size, isCounted);
   }
 
-  #isCounted(channel: string): boolean {
-    const log = this.#logs.get(keyOf(channel));
-    return log !== undefined && this.#counted.has(log);
-  }
-
-  #create(channel: string): ChannelLog {
-    const log = new ChannelLog(channel, this.#epoch, ++this.#created);
-    this.#logs.set(keyOf(channel), log);
+  /** A channel that counts against the limits from now on, even if there is no room for it. */
+  #countedLog(channel: string): ChannelLog {
+    const log = this.#channels.get(channel) ?? this.#channels.create(channel, this.epoch);
+    if (!this.#counted.has(log)) this.#counted.add(log, this.#now());
     return log;
   }
 
+  #isCounted(channel: string): boolean {
+    const log = this.#channels.get(channel);
+    return log !== undefined && this.#counted.has(log);
+  }
+
   #drop(log: ChannelLog): void {
-    this.#logs.delete(keyOf(log.channel));
+    this.#channels.delete(log.channel);
+    this.#forks.set(log.channel, []);
     if (this.#counted.has(log)) this.#counted.remove(log);
-    if (log.seq > 0) this.#epoch = this.#newEpoch();
+    if (log.seq === 0) return;
+    this.epoch = this.#newEpoch();
+    this.#onDrop(log.channel);
   }
 
   /** Drops a channel that keeps nothing. If it is watched, it stays but no longer counts. */
   #dropUnlessWatched(log: ChannelLog): void {
-    if (!log.watched) this.#drop(log);
+    if (!log.watched && !this.#reserved.has(log)) this.#drop(log);
     else if (this.#counted.has(log)) this.#counted.remove(log);
   }
 

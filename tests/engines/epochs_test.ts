@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
-import { epochs } from "../../lib/engines/epochs.ts";
+import { afterEpoch, epochs } from "../../lib/engines/epochs.ts";
 
 Deno.test("epochs() never gives a name twice, and each sorts after those before it", () => {
   const newEpoch = epochs();
@@ -25,4 +25,14 @@ Deno.test("epochs() does not run ahead of the clock, however many it gives", () 
   const newEpoch = epochs(start);
   for (let i = 0; i < 500_000; i++) newEpoch();
   assertEquals(parseInt(newEpoch().slice(0, 8), 36), start);
+});
+
+Deno.test("afterEpoch() lets names sort after those of a process whose clock was ahead", () => {
+  const ahead = epochs(Date.now() + 1e9);
+  const last = [ahead(), ahead()][1];
+  assert(epochs(afterEpoch(last))() > last);
+  const now = Date.now();
+  for (const epoch of ["", epochs(now - 1000)()]) {
+    assert(Math.abs(afterEpoch(epoch) - now) < 1000, `${afterEpoch(epoch)} at ${now}`);
+  }
 });

@@ -7,7 +7,6 @@ import { TimerWheel } from "../../lib/base/timer_wheel.ts";
 import { checkServer, riverOf } from "../../lib/cli/commands/serve.ts";
 import { readOptions } from "../../lib/cli/config.ts";
 import { SERVER_OPTIONS, type ServerConfig } from "../../lib/cli/options.ts";
-import type { Usage } from "../../lib/core/engine.ts";
 import { BodyReader } from "../../lib/http/body.ts";
 import type { MemoryEngine } from "../../lib/engines/memory.ts";
 import type { RiverServer } from "../../lib/river.ts";
@@ -45,7 +44,7 @@ export function memoryLimits(changes: Record<string, number> = {}) {
 }
 
 /** What an engine tells of itself before anything has happened. */
-export const UNUSED: Usage = {
+export const UNUSED: ReturnType<MemoryEngine["usage"]> = {
   published: 0,
   publishedBytes: 0,
   channels: 0,
