@@ -9,12 +9,18 @@ import { Access } from "./access/access.ts";
 import { TimerWheel } from "./base/timer_wheel.ts";
 import type { Engine } from "./core/engine.ts";
 import { Hub } from "./core/hub.ts";
+import { JournalEngine, type JournalSettings } from "./engines/journal.ts";
 import { MemoryEngine } from "./engines/memory.ts";
 import { createApp } from "./http/app.ts";
 import { BodyReader } from "./http/body.ts";
 import type { Connection } from "./http/call.ts";
 import { PrometheusMetrics } from "./http/prometheus.ts";
 import { type Facts, Warnings } from "./http/warnings.ts";
+
+/** Copies of the file of `RiverOptions.data`. */
+export { backupJournal, restoreJournal } from "./engines/journal/backup.ts";
+/** A file of `RiverOptions.data` that cannot be used. */
+export { JournalError } from "./engines/journal/rows.ts";
 
 /** The limits of a river server. Each is a maximum, except `heartbeat`. */
 export interface RiverLimits {
@@ -77,8 +83,10 @@ export interface RiverOptions extends Partial<RiverLimits> {
   readonly origins?: readonly string[];
   /** Whether the last item of `X-Forwarded-For` counts as the client's address. */
   readonly trustProxy?: boolean;
-  /** Numbers and keeps the messages. The default is an engine in memory. */
+  /** Numbers and keeps the messages. The default is an engine in memory, or one with a file. */
   readonly engine?: Engine;
+  /** A file in which history survives. Without one, history is in memory only. */
+  readonly data?: JournalSettings;
   /** The version for the metrics. */
   readonly version?: string;
   /** Takes errors that only river itself can cause. */
@@ -188,7 +196,8 @@ const NO_CONNECTION: Connection = {
 export function createRiver(options: RiverOptions = {}): RiverServer {
   const limits = { ...DEFAULTS, ...limitsIn(options) };
   const access = new Access(options);
-  const { engine = new MemoryEngine(limits), report = () => {}, warn = () => {} } = options;
+  const { data, report = () => {}, warn = () => {} } = options;
+  const { engine = data ? new JournalEngine(limits, data) : new MemoryEngine(limits) } = options;
   const metrics = new PrometheusMetrics();
   const wheel = new TimerWheel();
   const warnings = new Warnings(wheel, warn);

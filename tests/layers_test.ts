@@ -7,7 +7,7 @@ import { assert, assertEquals } from "@std/assert";
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   base: ["@std/text", "node:buffer"],
   core: ["base", "node:buffer"],
-  engines: ["base", "core"],
+  engines: ["base", "core", "node:sqlite"],
   access: ["base", "core", "node:crypto", "jose"],
   http: ["base", "core", "access", "static", "chat-demo", "node:process", "@std/http", "uplot"],
   "river.ts": ["base", "core", "engines", "access", "http"],

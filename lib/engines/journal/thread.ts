@@ -1,0 +1,102 @@
+/**
+ * The journal's thread as the engine sees it.
+ *
+ * @module
+ */
+import { FileLock } from "./lock.ts";
+import {
+  type Figures,
+  type FileOptions,
+  JournalError,
+  type MessageRow,
+  type Opened,
+  type Transaction,
+} from "./rows.ts";
+import { type Answer, JOURNAL_THREAD, JOURNAL_WORKER, type Order } from "./worker.ts";
+
+/** SQLite failed. */
+export class StorageError extends Error {
+  /** Names the error in logs and stack traces. */
+  override name = "StorageError";
+  /** Whether there is no room. */
+  readonly full: boolean;
+
+  /** A failure that SQLite describes like this. */
+  constructor(message: string, full: boolean) {
+    super(message);
+    this.full = full;
+  }
+}
+
+/** Gives orders to the thread, one after the other. */
+export class JournalThread {
+  #worker: Worker | undefined;
+  #lock: FileLock | undefined;
+  #opened = false;
+  readonly #answers: ((answer: Answer) => void)[] = [];
+
+  /**
+   * Opens the file, for this process alone.
+   *
+   * @throws {JournalError} If it cannot be used. Nothing in it was changed then.
+   */
+  async open(options: Omit<FileOptions, "start" | "lastStarts">): Promise<Opened> {
+    this.#lock = await FileLock.acquire(options.path);
+    const lastStarts = await this.#lock.lastStarts();
+    const start = crypto.randomUUID();
+    // A kill may come before the file names this start, or after.
+    await this.#lock.write([...lastStarts, start]);
+    this.#worker = new Worker(JOURNAL_WORKER, { type: "module", name: JOURNAL_THREAD });
+    this.#worker.onmessage = ({ data }: MessageEvent<Answer>) => this.#answers.shift()!(data);
+    const opened = await this.#order<Opened>({
+      method: "open",
+      args: [{ ...options, start, lastStarts }],
+    });
+    await this.#lock.write([start]);
+    this.#opened = true;
+    return opened;
+  }
+
+  /** The messages after a row. */
+  messages(after: number, count: number): Promise<readonly MessageRow[]> {
+    return this.#order({ method: "messages", args: [after, count] });
+  }
+
+  /** Writes a transaction. */
+  commit(transaction: Transaction): Promise<Figures> {
+    return this.#order({ method: "commit", args: [transaction] });
+  }
+
+  /** Fails unless there is room for a message. */
+  probe(): Promise<void> {
+    return this.#order({ method: "probe", args: [] });
+  }
+
+  /** Forgets receipts, and gives free pages back. Returns whether there is more to do. */
+  tidy(receiptsUpTo: number, mostReceipts: number, mostPages: number): Promise<boolean> {
+    return this.#order({ method: "tidy", args: [receiptsUpTo, mostReceipts, mostPages] });
+  }
+
+  /** Closes the file, ends the thread, and lets other processes have the file. */
+  async close(): Promise<void> {
+    if (this.#opened) {
+      const end = crypto.randomUUID();
+      // If the disk fails, the next start finds that the file was not closed.
+      await this.#order({ method: "close", args: [end] }).then(() => this.#lock!.write([end]))
+        .catch(() => {});
+    }
+    this.#worker?.terminate();
+    this.#lock?.release();
+  }
+
+  #order<T>(order: Order): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#answers.push((answer) => {
+        if ("value" in answer) resolve(answer.value as T);
+        else if (answer.refused) reject(new JournalError(answer.error));
+        else reject(new StorageError(answer.error, answer.full));
+      });
+      this.#worker!.postMessage(order);
+    });
+  }
+}
