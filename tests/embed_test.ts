@@ -217,6 +217,23 @@ Deno.test("what is compiled reads no file of its source tree: it serves from an 
   }
 });
 
+Deno.test("what is compiled holds the thread that writes the file of --data", async () => {
+  await using program = await compiled();
+  const cwd = await Deno.makeTempDir();
+  try {
+    const main = `${cwd}/river.js`;
+    await Deno.rename(`${program.folder}/dist/river.js`, main);
+    const start = () => spawnServer(["--data", `${cwd}/river.db`], { main, cwd });
+    for (const seq of [1, 2]) {
+      const server = await start();
+      assertEquals((await publish(server, "a", "hi")).seq, seq);
+      await server.end("SIGKILL");
+    }
+  } finally {
+    await Deno.remove(cwd, { recursive: true });
+  }
+});
+
 Deno.test("deno task compile makes an executable, or says how to get the base runtime", async () => {
   const { code, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["task", "--quiet", "compile"],

@@ -90,7 +90,7 @@ export function readOptions<O extends Options>(
 
 /** The keys of those options that the environment and the file may contain. */
 export function sharedKeys(options: Options): string[] {
-  return Object.keys(options).filter((key) => !options[key].flagOnly);
+  return Object.keys(options).filter((key) => !options[key].flagOnly && !options[key].operand);
 }
 
 /** Reads the value of an option from a file of its own. A list has one item per line. */
@@ -164,24 +164,30 @@ function readFlags(
   options: Options,
   args: readonly string[],
 ): Map<string, unknown> | "help" | "version" {
-  const keys = new Map(Object.keys(options).map((key) => [nameOf(key), key]));
+  const flagged = Object.keys(options).filter((key) => !options[key].operand);
+  const keys = new Map(flagged.map((key) => [nameOf(key), key]));
   const names = [...keys.keys()];
   const isSwitch = (name: string) => options[keys.get(name)!]?.kind === "boolean";
   const texts = names.filter((name) => !isSwitch(name));
   const booleans = names.filter(isSwitch);
   const { plain, switches } = takeSwitches(args, booleans, texts);
   refuseLostSecrets(keys, options, plain);
+  // The parser would take it for the list of words without a flag.
+  const underscore = plain.find((arg) => /^--?_/.test(arg));
+  if (underscore !== undefined) {
+    throw new ConfigError(`Unknown flag ${nameIn(underscore)}; try --help`);
+  }
   const unknown: string[] = [];
   const parsed = parseArgs(plain, {
     boolean: [...booleans, "help", "version"],
-    string: texts,
+    // Words without a flag, too, or they could become numbers.
+    string: [...texts, "_"],
     // Collect the values, to notice a flag that is given twice.
     collect: texts,
     alias: { h: "help", V: "version" },
     unknown: (arg: string, key?: string) => {
       if (key === undefined) return true;
       unknown.push(arg);
-      // Leave it out of the result: `-_` would replace the list of words in `_`.
       return false;
     },
   });
@@ -193,12 +199,15 @@ function readFlags(
     const meant = hint(flag, [...names, "help", "version"].map((name) => `--${name}`));
     throw new ConfigError(`Unknown flag ${flag}${meant || "; try --help"}`);
   }
-  if (parsed._.length > 0) {
-    throw new ConfigError(`Unknown argument ${quote(String(parsed._[0]))}; try --help`);
+  const operand = Object.keys(options).find((key) => options[key].operand);
+  const surplus = parsed._[operand === undefined ? 0 : 1];
+  if (surplus !== undefined) {
+    throw new ConfigError(`Unknown argument ${quote(String(surplus))}; try --help`);
   }
   if (parsed.help) return "help";
   if (parsed.version) return "version";
   const flags = new Map<string, unknown>();
+  if (operand !== undefined && parsed._.length > 0) flags.set(operand, String(parsed._[0]));
   for (const [name, key] of keys) {
     const values = isSwitch(name) ? switches.get(name) ?? [] : parsed[name] as string[];
     if (values.length > 0) flags.set(key, single(name, options[key], values));

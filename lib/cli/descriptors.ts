@@ -9,12 +9,19 @@ const RESERVED = 64;
 /** The usual limit. It counts if the limit cannot be read. */
 const USUAL_LIMIT = 1024;
 
+let budget: number | undefined;
+
 /**
- * The most subscribers that the limit of file descriptors allows. The runtime does not reveal the
+ * The most subscribers that the limit of file descriptors allows. It is read once, at the first call, because
+ * the server gives up the permission to run other programs. The runtime does not reveal the
  * limit. But a child process inherits it, and `prlimit` (util-linux) prints the limit of its own
  * process.
  */
 export function connectionBudget(): number {
+  return budget ??= readBudget();
+}
+
+function readBudget(): number {
   let descriptors = USUAL_LIMIT;
   try {
     const { stdout } = new Deno.Command("prlimit", {

@@ -62,7 +62,7 @@ function flagRows(options: Options): string[] {
     const value = placeholderOf(option);
     const text = defaultText(option);
     const help = text === undefined ? option.help : `${option.help} (default ${text})`;
-    return row(`--${nameOf(key)}${value && ` ${value}`}`, help);
+    return row(option.operand ? value : `--${nameOf(key)}${value && ` ${value}`}`, help);
   });
   return [...own, row("--help", "show this help"), row("--version", "show the version")];
 }

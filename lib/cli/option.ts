@@ -29,6 +29,8 @@ export interface Option {
   readonly auto?: boolean;
   /** Whether only a flag can set it, and neither the environment nor the file. */
   readonly flagOnly?: boolean;
+  /** Whether it is the word after the command's name, without a flag. A command has at most one. */
+  readonly operand?: boolean;
   /**
    * Checks a text, or an item of a list. Returns the expected form for the error message, or
    * undefined if the item is valid.
@@ -119,7 +121,8 @@ export function valueText({ kind }: Option, value: unknown): string {
 }
 
 /** The word that stands for the value in `--help`. Empty for a boolean. */
-export function placeholderOf({ kind, choices }: Option): string {
+export function placeholderOf({ kind, choices, operand }: Option): string {
+  if (operand) return "FILE";
   switch (kind) {
     case "boolean":
       return "";

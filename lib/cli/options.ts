@@ -169,6 +169,33 @@ export const SERVER_OPTIONS = {
     min: 100,
     help: "silence after which a heartbeat is sent; client.js reconnects after 60s of silence",
   },
+  data: {
+    kind: "text",
+    help:
+      "file that keeps history over a restart or a crash; without it, history is in memory only",
+  },
+  dataSync: {
+    kind: "choice",
+    choices: ["normal", "full"],
+    default: "normal",
+    help:
+      "what a receipt means with --data: the operating system has the message (normal), or the " +
+      "disk has it (full)",
+  },
+  maxData: {
+    kind: "bytes",
+    default: 2 ** 30,
+    min: 16 * 2 ** 20,
+    help: "size of the file of --data",
+    whenExceeded: "the oldest messages are forgotten",
+  },
+  maxUnwritten: {
+    kind: "bytes",
+    default: 64 * 2 ** 20,
+    min: 2 ** 20,
+    help: "messages that wait to be written to the file of --data",
+    whenExceeded: "503",
+  },
   origin: {
     kind: "list",
     help: "web origin to allow in addition to the server's own: https://example.com, " +

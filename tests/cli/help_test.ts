@@ -8,11 +8,13 @@ import { configOf, kebab, ways } from "../support/options.ts";
 
 Deno.test("overview() shows every command, and every option of the server", () => {
   const rows = overview("9.8.7", COMMANDS).split("\n");
-  assertEquals(rows.slice(0, 5), [
+  assertEquals(rows.slice(0, 7), [
     "river 9.8.7: a publish/subscribe push server",
     "",
     "Usage: river [serve] [flags]",
     "       river token [--publish CHANNEL] [--subscribe CHANNEL] [--operate] [flags]",
+    "       river backup FILE [--data FILE] [flags]",
+    "       river restore FILE [--data FILE] [flags]",
     "       river help COMMAND",
   ]);
   for (const { name, about } of COMMANDS) {
@@ -28,9 +30,9 @@ Deno.test("helpText() shows every option with its placeholder, meaning and defau
     assert(text.split("\n").every((line) => line.length <= 100), "no line is too wide");
     const rows = text.replaceAll(/\n {38}/g, " ").split("\n");
     assertStringIncludes(rows[0], `river ${name}: `);
-    const shown = new Map(rows.map((row) => [/^ {2}--([a-z-]+)/.exec(row)?.[1], row]));
+    const shown = new Map(rows.map((row) => [/^ {2}(?:--)?([A-Za-z-]+) /.exec(row)?.[1], row]));
     for (const [key, option] of Object.entries<Option>(options)) {
-      const row = shown.get(kebab(key)) ?? "";
+      const row = shown.get(option.operand ? "FILE" : kebab(key)) ?? "";
       assertStringIncludes(row, option.help);
       assertEquals(/ \(default [^ ]+\)$/.test(row), option.default !== undefined, row);
     }

@@ -1,8 +1,22 @@
 import { assert, assertEquals } from "@std/assert";
 import { ask, publish } from "../support/http.ts";
-import { serveHere } from "../support/server.ts";
+import { spawnServer } from "../support/server.ts";
 
 const PACKAGING = new URL("../../packaging/", import.meta.url);
+
+/** The metrics of a server with every option that adds some. */
+async function metrics(): Promise<string> {
+  const folder = await Deno.makeTempDir();
+  try {
+    const flags = ["--max-connections", "1000", "--data", `${folder}/river.db`];
+    await using server = await spawnServer(flags);
+    await publish(server, "x", "a");
+    await ask(`${server.url}/publish`);
+    return (await ask(`${server.url}/metrics`)).text;
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
 
 /** Names of metrics in a query, without functions, labels and Prometheus' own. */
 function metricsIn(query: string): string[] {
@@ -31,10 +45,7 @@ async function queries(): Promise<string[]> {
 }
 
 Deno.test("every query of the dashboard and the alerts names metrics and labels that exist", async () => {
-  await using server = await serveHere("--max-connections", "1000");
-  await publish(server, "x", "a");
-  await ask(`${server.url}/publish`);
-  const { text } = await ask(`${server.url}/metrics`);
+  const text = await metrics();
   const all = await queries();
   assert(all.length >= 25, `only ${all.length} queries are found`);
   for (const query of all) {
@@ -50,10 +61,12 @@ Deno.test("every query of the dashboard and the alerts names metrics and labels 
   }
 });
 
-Deno.test("every metric is described in docs/operate.md", async () => {
-  await using server = await serveHere();
-  const { text } = await ask(`${server.url}/metrics`);
-  const docs = await Deno.readTextFile(new URL("../docs/operate.md", PACKAGING));
+Deno.test("every metric is described in docs/operate.md or docs/history.md", async () => {
+  const text = await metrics();
+  const pages = ["operate.md", "history.md"].map((page) =>
+    Deno.readTextFileSync(new URL(`../docs/${page}`, PACKAGING))
+  );
+  const docs = pages.join("\n");
   const families = [...text.matchAll(/^# TYPE (\S+) /gm)].map(([, name]) => name);
   assertEquals(families.filter((name) => !docs.includes(`\`${name}\``)), []);
 });

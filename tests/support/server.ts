@@ -107,7 +107,8 @@ export const RUN: readonly string[] = [
   "--allow-net",
   "--allow-env",
   "--allow-read",
-  "--allow-run=prlimit",
+  "--allow-write",
+  "--allow-run=prlimit,cat",
 ];
 
 /** A port that was free a moment ago. */

@@ -5,8 +5,9 @@
  */
 import { isLoopback } from "../../access/local.ts";
 import { MAX_TIMER_MS } from "../../base/clock.ts";
-import { createRiver, type RiverOptions, type RiverServer } from "../../river.ts";
+import { createRiver, JournalError, type RiverOptions, type RiverServer } from "../../river.ts";
 import type { Command } from "../command.ts";
+import { bootId } from "../boot.ts";
 import { connectionBudget } from "../descriptors.ts";
 import { optionsInForce, tomlOf } from "../in_force.ts";
 import { LineWriter } from "../line_writer.ts";
@@ -19,6 +20,9 @@ import { SERVER_OPTIONS, type ServerConfig } from "../options.ts";
  * The least time that the listener gets to shut down, even after the grace period. Milliseconds.
  */
 const MIN_LISTENER_MS = 50;
+
+/** The least time that the engine gets to close its file, even after the grace period. Milliseconds. */
+const MIN_CLOSE_MS = 1000;
 
 /** The time in which a second signal counts as an echo of the first, in milliseconds. */
 const ECHO_MS = 100;
@@ -53,13 +57,20 @@ export const serve: Command<typeof SERVER_OPTIONS> = {
     }
     const report = (error: unknown) => log.error("internal error", errorFields(error));
     surviveErrors(report);
-    const river = riverOf(config, { report, warn: log.warn, version });
-    await river.start();
+    const river = riverOf(config, { report, warn: log.warn, version }, log);
+    giveUpPermissions(config);
+    // Whoever comes while a long history is read hears that the server is starting.
+    const started = startOf(river);
     const listener = listen(config, river, log);
     const url = urlOf(config, listener);
     // Handle signals before the line below is printed: a program that reads it may send one at
     // once.
     const end = terminated(log);
+    await started.catch((error) => {
+      if (error instanceof ConfigError) throw error;
+      report(error);
+      Deno.exit(1);
+    });
     reloadOnSignal(config, () => reread() as ServerConfig, river, log);
     stdout.write(`river ${version} listening on ${url}\n`);
     log.info("started", { version, url, ...optionsInForce(config) });
@@ -112,13 +123,53 @@ export function checkServer(config: ServerConfig): void {
 export function riverOf(
   config: ServerConfig,
   reports: Pick<RiverOptions, "report" | "warn" | "version"> = {},
+  log?: Log,
 ): RiverServer {
-  return createRiver({ ...riverOptions(config), ...reports });
+  return createRiver({ ...riverOptions(config), data: dataOf(config, log), ...reports });
+}
+
+/** The settings of the file that keeps history. Undefined if there is none. */
+function dataOf(
+  { data, dataSync, maxData, maxUnwritten }: ServerConfig,
+  log?: Log,
+): RiverOptions["data"] {
+  if (data === undefined) return undefined;
+  return {
+    path: data,
+    sync: dataSync as "normal" | "full",
+    maxData,
+    maxUnwritten,
+    boot: bootId(),
+    onState(error) {
+      if (error === undefined) log?.info("the disk works again", { data });
+      else log?.error("the disk does not take messages", { data, error });
+    },
+  };
+}
+
+/**
+ * Gives up what the server needs no more, or never with these options. It still reads files: after SIGHUP, the
+ * options.
+ */
+function giveUpPermissions({ data }: ServerConfig): void {
+  Deno.permissions.revokeSync({ name: "run" });
+  if (data === undefined) Deno.permissions.revokeSync({ name: "write" });
+}
+
+/** Starts a river. A file that cannot be used is a mistake of the operator. */
+async function startOf(river: RiverServer): Promise<void> {
+  try {
+    await river.start();
+  } catch (error) {
+    if (error instanceof JournalError) throw new ConfigError(`${error.message} (--data)`);
+    throw error;
+  }
 }
 
 function riverOptions(config: ServerConfig): RiverOptions {
+  const { data: _, ...limits } = config;
   return {
-    ...config,
+    ...limits,
     maxConnections: config.maxConnections || connectionBudget(),
     tokenSecrets: config.tokenSecret,
     origins: config.origin,
@@ -134,6 +185,10 @@ const NEED_RESTART = [
   "maxQueue",
   "maxUnsent",
   "maxInbox",
+  "data",
+  "dataSync",
+  "maxData",
+  "maxUnwritten",
   "heartbeat",
   "drainDelay",
   "grace",
@@ -241,7 +296,10 @@ async function shutDown(
   if (!await within(Math.max(MIN_LISTENER_MS, deadline - performance.now()), listener.shutdown())) {
     log.error("dropped connections at the end of the grace period (--grace)");
   }
-  await river.close();
+  // The engine may wait for a disk that does not answer.
+  if (!await within(Math.max(MIN_CLOSE_MS, deadline - performance.now()), river.close())) {
+    log.error("left the file of --data as after a crash, at the end of the grace period (--grace)");
+  }
 }
 
 function delay(ms: number): Promise<void> {
