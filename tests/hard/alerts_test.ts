@@ -52,6 +52,8 @@ const CASES: [alert: string, fires: boolean, ...series: [name: string, values: s
     ["river_connections", `${count}x30`],
     ['river_limit{option="max-connections"}', "1000x30"],
   ]),
+  ["RiverStorageFails", true, ["river_storage_failures_total", "0x25 1x5"]],
+  ["RiverStorageFails", false, ["river_storage_failures_total", "1x30"]],
   ["RiverErrors", true, [
     'river_refusals_total{status="500",code="internal_error"}',
     "0x25 1x5",
