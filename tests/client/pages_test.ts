@@ -49,6 +49,42 @@ for (const [name, path] of Object.entries(PAGES)) {
   }
 }
 
+for (const width of [390, 1280]) {
+  for (const colorScheme of ["light", "dark"] as const) {
+    const what = `${colorScheme}, ${width} pixels wide`;
+    inBrowser(`no page scrolls beyond its content when it is busy, ${what}`, async () => {
+      await using server = await serveGuarded();
+      await using opened = await open({ colorScheme, viewport: { width, height: 844 } });
+      const { page } = opened;
+      await page.goto(`${server.url}/chat-demo/`);
+      await signIn(page, await tokenFor());
+      await page.fill("#name", "ليلى".repeat(6));
+      for (const text of ["مرحبا", "x".repeat(300), "hello"]) await say(page, text);
+      await page.locator(".own.more").nth(1).waitFor();
+      assertEquals(await farthest(page), { x: 0, y: 0 }, "the chat");
+      await page.goto(server.url);
+      await page.locator("#list li").nth(10).waitFor();
+      await page.locator("#plot canvas").waitFor();
+      const end = await page.evaluate<number>(
+        `document.querySelector(".page").getBoundingClientRect().bottom - innerHeight`,
+      );
+      const { x, y } = await farthest(page);
+      assertEquals(x, 0, "the front page");
+      assert(y <= Math.max(0, end) + 1, `the front page scrolls to ${y}, but ends at ${end}`);
+    });
+  }
+}
+
+/** Where the page itself is once it is scrolled as far as it can be. */
+function farthest(page: Page): Promise<{ x: number; y: number }> {
+  return page.evaluate(`(() => {
+    scrollTo(99999, 99999);
+    const [x, y] = [scrollX, scrollY];
+    scrollTo(0, 0);
+    return { x, y };
+  })()`);
+}
+
 interface Fault {
   readonly id: string;
   readonly nodes: { html: string; failureSummary: string }[];
