@@ -752,8 +752,13 @@ const isWhole = (value) => Number.isSafeInteger(value) && Number(value) >= 0;
 /** @param {unknown} value */
 const isPosition = (value) => typeof value === "string" && /^[0-9a-z]+-[0-9]{1,16}$/.test(value);
 
-/** Checks the fields of each kind of line. @type {Record<string, (fields: any) => boolean>} */
+/**
+ * Checks the fields of each kind of line. Other kinds are skipped, whatever their name.
+ *
+ * @type {Record<string, ((fields: any) => boolean) | null>}
+ */
 const LINES = {
+  __proto__: null,
   open: ({ cursor }) => isPosition(cursor),
   msg: ({ seq, data, type = "" }) =>
     isWhole(seq) && typeof data === "string" && typeof type === "string",

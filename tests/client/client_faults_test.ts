@@ -339,6 +339,9 @@ const HARMLESS = [
   '["msg", {"channel": "__proto__", "seq": 1, "data": "a"}]',
   '["error", {"message": "no channel"}]',
   '["msg", {"channel": "x", "seq": 0, "data": "old"}]',
+  '["constructor", {"channel": "x"}]',
+  '["hasOwnProperty", {"channel": "x"}]',
+  '["__proto__", {"channel": "x"}]',
   "",
 ];
 
