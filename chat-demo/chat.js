@@ -11,6 +11,7 @@ import { element, input, make, recall, remember } from "../page.js";
 // @ts-types="../static/session.js"
 import * as session from "../session.js";
 import { belongTogether, parse, Room } from "./rooms.js";
+import { newMark } from "./sent.js";
 
 /** @typedef {import("./rooms.js").Item} Item */
 
@@ -57,7 +58,7 @@ function colourOf(name) {
  * @param {Item} [before] The one above it.
  */
 function nodeOf(item, before) {
-  const { name, text, by, at } = item;
+  const { name, text, own, at } = item;
   if (name === "") return make("li", { className: "event", dir: "auto" }, text);
   const time = make("time");
   const date = new Date(at);
@@ -66,7 +67,7 @@ function nodeOf(item, before) {
     time.textContent = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
   }
   const kinds = ["message", colourOf(name)];
-  if (by === me) kinds.push("own");
+  if (own) kinds.push("own");
   if (belongTogether(before, item)) kinds.push("more");
   const avatar = make("span", { className: "avatar" }, [...name][0].toUpperCase());
   avatar.ariaHidden = "true";
@@ -98,13 +99,12 @@ function showRoom() {
  * @param {number} [seq]
  */
 function add(where, item, seq) {
-  const own = item.by === me;
   const before = where.items.at(-1);
-  where.add(item, { seq, own });
+  where.add(item, seq);
   if (item.name !== "") forget(item.name);
   if (where === room) {
     const box = element("messages");
-    const atEnd = own || box.scrollHeight - box.scrollTop - box.clientHeight < END_PX;
+    const atEnd = item.own || box.scrollHeight - box.scrollTop - box.clientHeight < END_PX;
     element("list").append(nodeOf(item, before));
     while (element("list").children.length > MAX_SHOWN) element("list").firstElementChild?.remove();
     if (atEnd) box.scrollTop = box.scrollHeight;
@@ -118,7 +118,7 @@ function add(where, item, seq) {
  * @param {string} text
  */
 function addEvent(where, text) {
-  add(where, { name: "", by: "", text, at: NaN });
+  add(where, { name: "", by: "", text, at: NaN, mark: "", own: false });
 }
 
 /** Shows which rooms are unread, and what stands in an empty one. */
@@ -275,7 +275,9 @@ element("say").addEventListener("submit", async (event) => {
   element("note").textContent = "";
   lastTyped = 0;
   try {
-    await river.publish(room.channel, JSON.stringify({ name, text, at: Date.now(), by: me }));
+    const { channel } = room;
+    const mark = newMark(channel);
+    await river.publish(channel, JSON.stringify({ name, text, at: Date.now(), by: me, mark }));
   } catch (error) {
     element("note").textContent = `Not sent: ${/** @type {Error} */ (error).message}`;
     input("text").value ||= text;

@@ -5,6 +5,7 @@
  */
 // @ts-types="../static/page.js"
 import { recall, remember } from "../page.js";
+import { isSent } from "./sent.js";
 
 /** Messages that a room keeps in this page. */
 const MAX_ITEMS = 200;
@@ -13,20 +14,21 @@ const TOGETHER_MS = 300_000;
 const READ = "river:read";
 
 /**
- * A message, or with an empty `by` and `name` a notice. `by` marks who wrote it. Like the name, it proves
- * nothing: this chat knows nobody.
- * @typedef {{ name: string, by: string, text: string, at: number }} Item
+ * A message, or with an empty `name` a notice. `by` tells people of the same name apart. Like the
+ * name, it proves nothing: this chat knows nobody. `mark` is unique. `own`: this browser sent it.
+ * @typedef {{ name: string, by: string, text: string, at: number, mark: string, own: boolean }} Item
  */
 
-/** The position up to which each room was read, by room. @type {Record<string, string>} */
-const read = readMarks();
+/** The position up to which each room was read, by room. */
+const read = readPositions();
 
-/** @returns {Record<string, string>} */
-function readMarks() {
+/** @returns {Map<string, string>} What is stored. Anything but text is left out. */
+function readPositions() {
   try {
-    return Object.assign({}, JSON.parse(recall(() => localStorage, READ)));
+    const stored = Object.entries(JSON.parse(recall(() => localStorage, READ)));
+    return new Map(stored.filter(([, position]) => typeof position === "string"));
   } catch {
-    return {};
+    return new Map();
   }
 }
 
@@ -57,15 +59,16 @@ export class Room {
 
   /**
    * @param {Item} item
-   * @param {{ seq?: number, own?: boolean }} [where] `seq` of a message. `own`: it needs no reading.
+   * @param {number} [seq] The number of a message.
    */
-  add(item, { seq, own = false } = {}) {
+  add(item, seq) {
     this.items.push(item);
     if (this.items.length > MAX_ITEMS) this.items.shift();
     if (seq === undefined) return;
     this.#seq = seq;
-    const [epoch, last] = (read[this.name] ?? "").split("-");
-    if (own) this.unread = 0;
+    item.own = isSent(item.mark, this.channel, `${this.#epoch}-${seq}`);
+    const [epoch, last] = (read.get(this.name) ?? "").split("-");
+    if (item.own) this.unread = 0;
     else if (epoch !== this.#epoch || seq > Number(last)) this.unread++;
   }
 
@@ -74,9 +77,9 @@ export class Room {
     this.unread = 0;
     if (this.#epoch === "") return;
     const position = `${this.#epoch}-${this.#seq}`;
-    if (read[this.name] === position) return;
-    read[this.name] = position;
-    remember(() => localStorage, READ, JSON.stringify(read));
+    if (read.get(this.name) === position) return;
+    read.set(this.name, position);
+    remember(() => localStorage, READ, JSON.stringify(Object.fromEntries(read)));
   }
 }
 
@@ -88,7 +91,7 @@ export class Room {
  */
 export function belongTogether(before, item) {
   return before !== undefined && before.name !== "" && before.name === item.name &&
-    before.by === item.by && !(item.at - before.at > TOGETHER_MS);
+    before.by === item.by && before.own === item.own && !(item.at - before.at > TOGETHER_MS);
 }
 
 /**
@@ -99,12 +102,12 @@ export function belongTogether(before, item) {
  */
 export function parse(data) {
   try {
-    const { name, text, at, by } = JSON.parse(data);
+    const { name, text, at, by, mark } = JSON.parse(data);
     if (typeof name === "string" && name !== "" && typeof text === "string") {
-      return { name, text, at: Number(at), by: typeof by === "string" ? by : "" };
+      return { name, text, at: Number(at), by: String(by), mark: String(mark), own: false };
     }
   } catch {
     // This is not JSON: show it as plain text.
   }
-  return { name: "somebody", text: data, at: NaN, by: "" };
+  return { name: "somebody", text: data, at: NaN, by: "", mark: "", own: false };
 }

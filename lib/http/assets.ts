@@ -11,6 +11,7 @@ import chatCss from "../../chat-demo/chat.css" with { type: "text" };
 import chatJs from "../../chat-demo/chat.js" with { type: "text" };
 import chatHtml from "../../chat-demo/index.html" with { type: "text" };
 import roomsJs from "../../chat-demo/rooms.js" with { type: "text" };
+import sentJs from "../../chat-demo/sent.js" with { type: "text" };
 import clientJs from "../../static/client.js" with { type: "text" };
 import faviconSvg from "../../static/favicon.svg" with { type: "text" };
 import figuresJs from "../../static/figures.js" with { type: "text" };
@@ -55,6 +56,7 @@ export const ASSETS: ReadonlyMap<string, Asset> = new Map<string, Asset>([
   ["/chat-demo/chat.css", { type: CSS, text: chatCss }],
   ["/chat-demo/chat.js", { type: SCRIPT, text: chatJs }],
   ["/chat-demo/rooms.js", { type: SCRIPT, text: roomsJs }],
+  ["/chat-demo/sent.js", { type: SCRIPT, text: sentJs }],
 ]);
 
 /**

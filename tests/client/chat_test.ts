@@ -1,7 +1,7 @@
 /** The chat, in a real Chromium. */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { browserTests, type TestPage } from "../support/browser.ts";
-import { publish } from "../support/http.ts";
+import { ask, publish } from "../support/http.ts";
 import {
   directionOf,
   live,
@@ -83,6 +83,13 @@ inBrowser(
   },
 );
 
+/** Whether each message is one's own, and whether it continues the one above. */
+function kinds({ page }: Pick<TestPage, "page">): Promise<string[]> {
+  return page.locator(".message").evaluateAll((items) =>
+    items.map(({ classList }) => ["own", "more"].filter((kind) => classList.contains(kind)).join())
+  );
+}
+
 for (const attack of ATTACKS) {
   inBrowser(`${attack} is text as a message, a name and a room`, async () => {
     await using server = await serveHere();
@@ -130,18 +137,34 @@ inBrowser("one author's messages stand together, and one's own apart", async () 
   await using other = await openChat(server, { name: "Bob" });
   await say(other.page, "4");
   await shown(ada.page, "Bob", "4");
-  const kinds = ({ page }: TestPage) =>
-    page.locator(".message").evaluateAll((items) =>
-      items.map(({ classList }) =>
-        ["own", "more"].filter((kind) => classList.contains(kind)).join()
-      )
-    );
   assertEquals(await kinds(ada), ["own", "own,more", "", ""]);
   await shown(bob.page, "Bob", "4");
   assertEquals(await kinds(bob), ["", "more", "own", ""]);
   await bob.page.reload();
   await shown(bob.page, "Bob", "4");
   assertEquals(await kinds(bob), ["", "more", "own", ""]);
+});
+
+inBrowser("a message is not one's own because it claims to be", async () => {
+  await using server = await serveHere();
+  await using ada = await openChat(server, { name: "Ada" });
+  await say(ada.page, "I agree");
+  await shown(ada.page, "Ada", "I agree");
+  const { text } = await ask(`${server.url}/subscribe?name=chat.lobby&seq=0&keep=0&format=raw`);
+  const forged = text.trim().replace("I agree", "I disagree");
+  await publish(server, "chat.lobby", forged);
+  await publish(server, "chat.help", forged);
+  await shown(ada.page, "Ada", "I disagree");
+  assertEquals(await kinds(ada), ["own", ""]);
+  await ada.page.getByRole("link", { name: "help" }).getByText("1 unread").waitFor();
+  // Other tabs of the same browser agree.
+  const tab = await ada.context.newPage();
+  await tab.goto(`${server.url}/chat-demo/`);
+  await shown(tab, "Ada", "I disagree");
+  assertEquals(await kinds({ page: tab }), ["own", ""]);
+  await say(ada.page, "Still");
+  await shown(tab, "Ada", "Still");
+  assertEquals(await kinds({ page: tab }), ["own", "", "own"]);
 });
 
 inBrowser(
@@ -172,6 +195,68 @@ inBrowser(
     assertEquals(ada.problems, []);
   },
 );
+
+for (const room of ["__proto__", "constructor"]) {
+  inBrowser(`a room named ${room} is a room as any other`, async () => {
+    await using server = await serveHere();
+    await using ada = await openChat(server, { room, name: "Ada" });
+    const { page } = ada;
+    await say(page, "hello");
+    await shown(page, "Ada", "hello");
+    await page.getByRole("link", { name: "lobby" }).click();
+    await publish(server, `chat.${room}`, "back");
+    const link = page.getByRole("link", { name: room });
+    await link.getByText("1 unread").waitFor();
+    await link.click();
+    await shown(page, "somebody", "back");
+    await page.getByRole("link", { name: "lobby" }).click();
+    await publish(server, `chat.${room}`, "again");
+    await link.getByText("1 unread").waitFor();
+    await link.click();
+    await page.locator(".new + .message .text", { hasText: "again" }).waitFor();
+    const read = await page.evaluate<string>("localStorage['river:read']");
+    assertMatch(read, new RegExp(`"${room}":"[0-9a-z]+-3"`));
+    assertEquals(ada.problems, []);
+  });
+}
+
+for (
+  const damaged of [
+    '{"lobby":5,"help":null}',
+    '"text"',
+    "[[5]]",
+    '{"lobby":',
+  ]
+) {
+  inBrowser(`the chat works if its storage holds ${damaged}`, async () => {
+    await using server = await serveHere();
+    await using opened = await open();
+    const { page } = opened;
+    await page.addInitScript(`
+      if (!sessionStorage.damaged) {
+        for (const key of ["me", "name", "read", "sent"]) {
+          localStorage.setItem("river:" + key, ${JSON.stringify(damaged)});
+        }
+        sessionStorage.damaged = "yes";
+      }`);
+    await publish(server, "chat.lobby", "before");
+    await page.goto(`${server.url}/chat-demo/`);
+    await shown(page, "somebody", "before");
+    await page.fill("#name", "Ada");
+    await say(page, "hello");
+    await shown(page, "Ada", "hello");
+    await publish(server, "chat.help", "elsewhere");
+    const link = page.getByRole("link", { name: "help" });
+    await link.getByText("1 unread").waitFor();
+    await link.click();
+    // What it stores replaces what was damaged.
+    await page.reload();
+    await shown(page, "somebody", "elsewhere");
+    await live(page);
+    assertEquals(await page.title(), "#help · river chat");
+    assertEquals(opened.problems, []);
+  });
+}
 
 inBrowser(
   "a chat whose token is for some rooms shows those, and says why not the others",

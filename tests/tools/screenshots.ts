@@ -25,8 +25,11 @@ const talk = [
   ["Grace", "<img src=x onerror=alert(1)> stays text, by the way"],
 ];
 let at = Date.now() - 290_000;
+/** The messages that are shown as one's own, by their marks. */
+const sent: Record<string, string> = {};
 for (const [name, text] of talk) {
-  const message = { name, text, at: at += 41_000, by: name };
+  const message = { name, text, at: at += 41_000, by: name, mark: `${at}` };
+  if (name === "Grace") sent[message.mark] = "chat.lobby";
   await publish(server, "chat.lobby", JSON.stringify(message));
 }
 for (const text of ["a question", "and another"]) await publish(server, "chat.help", text);
@@ -62,7 +65,8 @@ for (const colorScheme of ["light", "dark"] as const) {
   for (const [size, viewport] of Object.entries(SIZES)) {
     const page = await browser.newPage({ colorScheme, viewport });
     await page.addInitScript(
-      `localStorage.setItem("river:me", "Grace"); localStorage.setItem("river:name", "Grace");`,
+      `localStorage.setItem("river:name", "Grace");
+      localStorage.setItem("river:sent", ${JSON.stringify(JSON.stringify(sent))});`,
     );
     await page.goto(`${server.url}/`);
     await page.locator("#state[data-state=open]").waitFor();
