@@ -316,6 +316,23 @@ inBrowser("on a phone everything is in reach, and long words break", async () =>
       assert(x >= 0 && x + width <= 390, `${path} ${await button.innerText()}: ${x} ${width}`);
     }
   }
+  // With its keyboard open.
+  await page.setViewportSize({ width: 390, height: 420 });
+  await page.goto(`${server.url}/chat-demo/#${"long-room-".repeat(4)}`);
+  await page.locator("#empty code").waitFor();
+  for (const end of [0, 9999]) {
+    await page.locator("#empty").evaluate((box, end) => box.scrollTop = end, end);
+    const log = (await page.locator(".log").boundingBox())!;
+    const part = page.locator(end === 0 ? "#empty b" : "#empty code");
+    const { y, height } = (await part.boundingBox())!;
+    if (end === 0) assert(y >= log.y, `the title begins above its place: ${y}, ${log.y}`);
+    else assert(y + height <= log.y + log.height, `the command ends below its place: ${y}`);
+  }
+  // With its line break, without which a shell would not take it.
+  assertMatch(await page.locator("#empty code").innerText(), /\\\n/);
+  await page.setViewportSize({ width: 390, height: 844 });
+  await page.goto(server.url);
+  await page.locator("#list li").nth(10).waitFor();
   const top = async (id: string) => (await page.locator(id).boundingBox())!.y;
   assert(await top("#live") < await top("#try"), "the live channel comes first");
   assert(await top("#live") < 844);

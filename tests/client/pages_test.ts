@@ -20,11 +20,7 @@ for (const [name, path] of Object.entries(PAGES)) {
     for (const colorScheme of ["light", "dark"] as const) {
       inBrowser(`axe finds nothing in ${name}, ${colorScheme}, ${width} pixels wide`, async () => {
         await using server = await serveGuarded();
-        await using opened = await open({
-          colorScheme,
-          viewport: { width, height: 844 },
-          reducedMotion: "reduce",
-        });
+        await using opened = await open({ colorScheme, viewport: { width, height: 844 } });
         const { page } = opened;
         await page.goto(server.url + path);
         await page.locator("#state[data-state=closed]").waitFor();
@@ -43,10 +39,26 @@ for (const [name, path] of Object.entries(PAGES)) {
         await using empty = await serveHere();
         await page.goto(empty.url + path);
         await page.locator("#empty").waitFor();
+        await appearAgain(page, "empty");
         assertEquals(await faults(page), [], "empty");
       });
     }
   }
+}
+
+/** Makes an element appear again, and stops its animations in the middle. */
+async function appearAgain(page: Page, id: string): Promise<void> {
+  await page.evaluate(`(() => {
+    const element = document.getElementById("${id}");
+    element.hidden = true;
+    element.getBoundingClientRect();
+    element.hidden = false;
+    for (const animation of element.getAnimations()) {
+      const { delay, duration } = animation.effect.getComputedTiming();
+      animation.pause();
+      animation.currentTime = delay + duration / 4;
+    }
+  })()`);
 }
 
 for (const width of [390, 1280]) {
