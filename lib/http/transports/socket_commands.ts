@@ -4,7 +4,7 @@
  * @module
  */
 import { parseCursor } from "../../core/cursor.ts";
-import type { Receipt } from "../../core/engine.ts";
+import { EngineUnavailableError, type Receipt } from "../../core/engine.ts";
 import type { Join } from "../../core/hub.ts";
 import { line } from "../../core/message.ts";
 import { checkData, checkName, checkType } from "../../core/names.ts";
@@ -98,7 +98,21 @@ export class LineSession extends SocketSession {
           "are allowed (--max-channels-per-client)",
       );
     }
-    return hub.subscribe(subscriber, [join]);
+    try {
+      return hub.subscribe(subscriber, [join])?.catch((error) => this.#comeBack(error));
+    } catch (error) {
+      this.#comeBack(error);
+    }
+  }
+
+  /**
+   * Closes the socket if the engine is not available: a client takes an error line for the end of its
+   * subscription, and a close for a reason to come back.
+   */
+  #comeBack(error: unknown): void {
+    if (!(error instanceof EngineUnavailableError)) throw error;
+    this.context.onRefused(error);
+    this.context.subscriber.close("unavailable");
   }
 
   #unsubscribe(channel: string): void {
