@@ -50,10 +50,9 @@ const SWEEP_COUNT = 1000;
 /** Keeps everything in this process. Answers at once. */
 export class MemoryEngine implements Engine {
   /**
-   * The epoch of new channels. It changes when a channel is reset, or when a channel that had
-   * messages is dropped. Only then could a channel of the same name use a number again. So a
-   * position in a channel that never had a message stays valid when the channel is dropped and
-   * created again.
+   * The epoch of new channels. It changes when a channel is reset, or when one that had messages is dropped:
+   * only then could a channel of the same name use a number again. So a position in a channel that never had
+   * a message stays valid when the channel is dropped and created again.
    */
   epoch: string;
   readonly #limits: MemoryLimits;
@@ -164,7 +163,7 @@ export class MemoryEngine implements Engine {
     if (this.#counted.has(log)) this.#counted.touch(log, this.#now());
     else if (log.seq > 0 && this.#counted.size < this.#limits.maxChannels) {
       this.#counted.add(log, this.#now());
-    } else this.#drop(log);
+    } else this.#dropUnlessWatched(log);
   }
 
   info(channel: string): ChannelInfo | undefined {
@@ -210,10 +209,7 @@ export class MemoryEngine implements Engine {
     clearTimeout(this.#sweeping);
   }
 
-  /**
-   * Drops expired channels and keys, at most `SWEEP_COUNT` per turn. The list is sorted by the last
-   * touch, so only the channels that are dropped and one more are visited.
-   */
+  /** Drops expired channels and keys, at most `SWEEP_COUNT` per turn. */
   sweep(): void {
     const now = this.#now();
     const budget = this.#receipts.expire(now, SWEEP_COUNT);
@@ -233,9 +229,11 @@ export class MemoryEngine implements Engine {
     for (const { channel } of publications) this.#reserved.add(this.#admit(channel));
   }
 
-  /** Lets go of all channels that `reserve` keeps. */
+  /** Lets go of the channels that `reserve` and `place` keep. */
   release(): void {
+    const reserved = [...this.#reserved];
     this.#reserved.clear();
+    for (const log of reserved) if (!this.#counted.has(log)) this.#dropUnlessWatched(log);
   }
 
   /** The receipt of an id that was used lately. */
@@ -271,12 +269,13 @@ export class MemoryEngine implements Engine {
     this.#receipts.set(idKey(receipt.channel, id), receipt, this.#now() - age);
   }
 
-  /** Sets the position of a channel that keeps nothing, and the epochs that its own continues, oldest first. */
+  /** Sets the position of a channel and the epochs that its own continues, and keeps it until `release`. */
   place(channel: string, { epoch, seq }: Position, forks: readonly Fork[] = []): void {
     const log = this.#countedLog(channel);
     log.epoch = epoch;
     log.seq = seq;
     this.#forks.set(channel, forks);
+    this.#reserved.add(log);
   }
 
   /** Forgets messages, as when memory is full, until they and their channels take at most so many bytes. */

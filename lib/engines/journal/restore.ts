@@ -47,6 +47,7 @@ export async function restore(
     }
     rows = await following;
   }
+  memory.release();
   return Math.max(last, read) + 1;
 }
 
