@@ -35,19 +35,36 @@ function engineOn(
   });
 }
 
-/** An engine whose file goes with it. */
-function withOwnFile(limits: MemoryLimits): Engine {
+/** All that an engine keeps: positions and messages of channels that had any. */
+async function keptBy(engine: JournalEngine): Promise<unknown[]> {
+  const { channels } = await engine.list("", 1e6);
+  return channels.filter(({ seq }) => seq > 0).map(({ channel }) => {
+    const { epoch, head, messages } = engine.since(channel, { seq: 0 }, 1e9);
+    return [channel, epoch, head, messages.map(({ seq, data, type }) => [seq, data, type])];
+  }).sort();
+}
+
+/**
+ * An engine with a file of its own, which is removed with it. At its end, another engine on the same file
+ * must keep the same.
+ */
+function reopened(limits: MemoryLimits): Engine {
   const file = new TempFile();
   const engine = engineOn(file.path, limits);
   const { close } = engine;
   engine.close = async () => {
-    await close.call(engine);
-    file[Symbol.dispose]();
+    try {
+      const before = await keptBy(engine);
+      await close.call(engine);
+      assertEquals(await run(engineOn(file.path, limits), keptBy), before);
+    } finally {
+      file[Symbol.dispose]();
+    }
   };
   return engine;
 }
 
-engineSuite("JournalEngine", withOwnFile);
+engineSuite("JournalEngine, closed and opened again,", reopened);
 
 /** Starts an engine, does something with it, and closes it. */
 async function run<T>(
@@ -344,6 +361,27 @@ Deno.test("a channel that was reset or dropped does not come back with its old m
   });
   const rows = await run(engineOn(file.path, limits), (engine) => engine.usage().storage!.rows);
   assert(rows <= 20_002, `${rows} rows`);
+});
+
+Deno.test("with less memory than before, a channel that gives way while others are read stays the same channel", async () => {
+  using file = new TempFile();
+  const epoch = await run(engineOn(file.path), async (engine) => {
+    const publish = async (channel: string, count: number) => {
+      for (let i = 0; i < count; i++) await engine.publish(channel, "x".repeat(1000));
+    };
+    await publish("a", 5);
+    await publish("b", 60);
+    await publish("a", 5);
+    return engine.since("a", undefined, 0).epoch;
+  });
+  // There is room for fewer messages than those of b.
+  const limits = { maxMemory: 30_000 };
+  for (let i = 0; i < 2; i++) {
+    await run(engineOn(file.path, limits), (engine) => {
+      const { head, messages, ...at } = engine.since("a", { seq: 0 }, 1e9);
+      assertEquals([at.epoch, head, messages.map(({ seq }) => seq)], [epoch, 10, [6, 7, 8, 9, 10]]);
+    });
+  }
 });
 
 Deno.test("any text survives as it is", async () => {

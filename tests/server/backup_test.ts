@@ -3,9 +3,10 @@
  *
  * @module
  */
+import { DatabaseSync } from "node:sqlite";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { ask, publish, subscribe } from "../support/http.ts";
-import { MAIN, RUN, spawnServer } from "../support/server.ts";
+import { MAIN, metric, RUN, spawnServer } from "../support/server.ts";
 
 /** Runs an action with the path of a folder that is removed afterwards. */
 async function withFolder(action: (folder: string) => Promise<void>): Promise<void> {
@@ -135,3 +136,31 @@ for (
     });
   });
 }
+
+Deno.test("a program that copies the file all the time, as Litestream does, disturbs nobody", async () => {
+  await withFolder(async (folder) => {
+    const data = `${folder}/river.db`;
+    await using server = await spawnServer(["--data", data, "--history", "100000"]);
+    await publish(server, "x", "1");
+    // It keeps tables of its own in the file, holds a read transaction, and copies the log of changes itself.
+    const beside = new DatabaseSync(data);
+    beside.exec("PRAGMA busy_timeout = 5000; CREATE TABLE _beside (id INTEGER PRIMARY KEY)");
+    let last = 1;
+    for (let round = 0; round < 20; round++) {
+      beside.exec("BEGIN; SELECT count(*) FROM message");
+      const receipts = Array.from(
+        { length: 20 },
+        (_, i) => publish(server, "x", `${last + i + 1}`),
+      );
+      await Promise.all(receipts);
+      last += receipts.length;
+      beside.exec("COMMIT; INSERT INTO _beside DEFAULT VALUES");
+      beside.exec(`PRAGMA wal_checkpoint(${round % 2 === 0 ? "PASSIVE" : "TRUNCATE"})`);
+    }
+    beside.close();
+    assertEquals(await metric(server, "river_storage_failures_total"), 0);
+    await server.end("SIGKILL");
+    await using other = await spawnServer(["--data", data, "--history", "100000"]);
+    assertEquals((await publish(other, "x", "next")).seq, last + 1);
+  });
+});
