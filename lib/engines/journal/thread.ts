@@ -14,6 +14,12 @@ import {
 } from "./rows.ts";
 import { type Answer, JOURNAL_THREAD, JOURNAL_WORKER, type Order } from "./worker.ts";
 
+/**
+ * The most starts that did not finish, one after the other, whose names are kept. With more, the file may
+ * count as a copy.
+ */
+const MOST_STARTS = 16;
+
 /** SQLite failed. */
 export class StorageError extends Error {
   /** Names the error in logs and stack traces. */
@@ -45,7 +51,7 @@ export class JournalThread {
     const lastStarts = await this.#lock.lastStarts();
     const start = crypto.randomUUID();
     // A kill may come before the file names this start, or after.
-    await this.#lock.write([...lastStarts, start]);
+    await this.#lock.write([...lastStarts.slice(-MOST_STARTS), start]);
     this.#worker = new Worker(JOURNAL_WORKER, { type: "module", name: JOURNAL_THREAD });
     this.#worker.onmessage = ({ data }: MessageEvent<Answer>) => this.#answers.shift()!(data);
     const opened = await this.#order<Opened>({

@@ -46,7 +46,8 @@ function answer(order: Order): Answer {
     return {
       error: message,
       refused: error instanceof JournalError,
-      full: errcode === SQLITE_FULL,
+      // The errors of `exec` have no code, and a COMMIT is what meets a full disk.
+      full: errcode === SQLITE_FULL || message === "database or disk is full",
     };
   }
 }
