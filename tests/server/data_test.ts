@@ -24,8 +24,8 @@ async function withFile(action: (path: string) => Promise<void>): Promise<void> 
 for (const sync of ["normal", "full"]) {
   Deno.test(`--data-sync ${sync}: what was answered with 200 is there after kill -9`, async () => {
     await withFile(async (path) => {
-      const count = await killRounds(path, 3, ["--data-sync", sync]);
-      console.log(`${count} messages acknowledged in 3 rounds`);
+      const { acknowledged } = await killRounds(path, 3, ["--data-sync", sync]);
+      console.log(`${acknowledged} messages acknowledged in 3 rounds`);
     });
   });
 }

@@ -4,75 +4,100 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
-import { ask } from "./http.ts";
+import { DatabaseSync } from "node:sqlite";
+import { Follower, Ledger, publishersOf } from "./publishers.ts";
 import { freePort, type ServerProcess, spawnServer } from "./server.ts";
 
-/** Publishers at a time, each with a channel of its own. */
-const PUBLISHERS = 20;
-
-interface Acked {
-  readonly seq: number;
-  readonly epoch: string;
-  readonly data: string;
+/** How servers are killed. */
+export interface Killer {
+  /** The variables that the server needs for it. */
+  readonly env?: Record<string, string>;
+  /** Called before a server starts. Returns whether it is to die before it serves. */
+  prepare(round: number): boolean;
+  /** Called when a server serves. Kills it with SIGKILL within a moment, or lets it die so. */
+  kill(server: ServerProcess, round: number): Promise<void>;
+  /** Called after each death. */
+  killed?(round: number): void;
 }
 
-/** Publishes one message after the other, until the server is gone. Returns what was acknowledged. */
-async function publishOn(server: { url: string }, name: string, round: number): Promise<Acked[]> {
-  const acked: Acked[] = [];
-  for (let i = 0;; i++) {
-    const data = `${round}.${i}`;
-    try {
-      const response = await fetch(`${server.url}/publish?name=${name}&data=${data}`);
-      const { seq, epoch } = await response.json();
-      if (response.status === 200) acked.push({ seq, epoch, data });
-    } catch {
-      return acked;
-    }
-  }
-}
+/** Kills at any moment of the first third of a second. */
+export const atRandom: Killer = {
+  prepare: () => false,
+  async kill(server) {
+    await new Promise((resolve) => setTimeout(resolve, 20 + Math.random() * 300));
+    await server.end("SIGKILL");
+  },
+};
 
-/** Checks that everything that was acknowledged is there, and that the numbers have no hole. */
-async function check(server: ServerProcess, name: string, acked: readonly Acked[]): Promise<void> {
-  if (acked.length === 0) return;
-  const { text } = await ask(`${server.url}/subscribe?name=${name}&seq=0&keep=0`);
-  const found = text.trimEnd().split("\n").map((line) => JSON.parse(line));
-  assertEquals(found.map(([kind]) => kind), found.map(() => "msg"), "no gap");
-  const bySeq = new Map(found.map(([, { seq, data }]) => [seq, data]));
-  assertEquals([...bySeq.keys()], Array.from({ length: bySeq.size }, (_, i) => i + 1));
-  for (const { seq, data } of acked) assertEquals(bySeq.get(seq), data, `${name} ${seq}`);
-}
-
-/** Kills a server at random moments, so many times. Returns how many messages were acknowledged. */
-export async function killRounds(path: string, rounds: number, flags: string[]): Promise<number> {
+/**
+ * Kills a server so many times under 20 publishers and a subscriber that comes back. After each round all
+ * that was acknowledged is there, the numbers have no hole, and no position had two data.
+ */
+export async function killRounds(
+  path: string,
+  rounds: number,
+  flags: string[],
+  killer: Killer = atRandom,
+): Promise<{ acknowledged: number; followed: number }> {
   const port = freePort();
+  const url = `http://127.0.0.1:${port}`;
   const start = () =>
     spawnServer(["--data", path, "--history", "1000000", "--max-memory", "1GiB", ...flags], {
       port,
+      env: killer.env,
     });
-  const names = Array.from({ length: PUBLISHERS }, (_, i) => `channel.${i}`);
-  const acked = new Map<string, Acked[]>(names.map((name) => [name, []]));
-  const epochs = new Map<string, string>();
-  for (let round = 0; round <= rounds; round++) {
-    const server = await start();
+  const ledger = new Ledger();
+  const publishers = publishersOf(ledger);
+  const follower = new Follower(ledger);
+  for (let round = 0; round < rounds; round++) {
+    let over = false;
+    let working: Promise<unknown> = Promise.resolve();
+    const isDoomed = killer.prepare(round);
+    if (isDoomed) working = publishers.run(url, () => over);
+    let server: ServerProcess | undefined;
     try {
-      for (const name of names) await check(server, name, acked.get(name)!);
-      if (round === rounds) break;
-      const publishing = names.map((name) => publishOn(server, name, round));
-      await new Promise((resolve) => setTimeout(resolve, 20 + Math.random() * 300));
-      await server.end("SIGKILL");
-      for (const [i, more] of (await Promise.all(publishing)).entries()) {
-        acked.get(names[i])!.push(...more);
-        for (const { epoch } of more) {
-          // A process that is killed loses nothing, so the positions go on.
-          assertEquals(epoch, epochs.get(names[i]) ?? epoch);
-          epochs.set(names[i], epoch);
+      server = await start().catch((error) => {
+        if (!isDoomed) throw error;
+        return undefined;
+      });
+      if (server !== undefined) {
+        if (!isDoomed) {
+          await ledger.check(server);
+          working = publishers.run(url, () => over);
         }
+        working = Promise.all([working, follower.follow(url)]);
+        // What it finds shows when the round is over.
+        working.catch(() => {});
+        await killer.kill(server, round);
       }
+      killer.killed?.(round);
     } finally {
-      await server.end("SIGKILL");
+      over = true;
+      await server?.end("SIGKILL");
     }
+    await working;
+    await quickCheck(path);
   }
-  const count = [...acked.values()].reduce((sum, { length }) => sum + length, 0);
-  assert(count > 0);
-  return count;
+  await using server = await start();
+  await ledger.check(server);
+  assert(ledger.count > 0 && follower.count > 0);
+  assertEquals(ledger.forks, 0, "channels that went on in another epoch");
+  return { acknowledged: ledger.count, followed: follower.count };
+}
+
+/** SQLite finds no damage in a copy of the file: to open the file itself would mend it. */
+async function quickCheck(path: string): Promise<void> {
+  const copy = `${path}.copy`;
+  for (const part of ["", "-wal"]) {
+    await Deno.copyFile(path + part, copy + part).catch((error) => {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    });
+  }
+  const db = new DatabaseSync(copy);
+  try {
+    assertEquals({ ...db.prepare("PRAGMA quick_check").get() }, { quick_check: "ok" });
+  } finally {
+    db.close();
+    for (const part of ["", "-wal", "-shm"]) await Deno.remove(copy + part).catch(() => {});
+  }
 }

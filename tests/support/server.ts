@@ -130,19 +130,24 @@ export interface ServerProcess extends TestServer {
   log(): string;
 }
 
-/** Starts `main.ts`, on a free port unless one is given; `nofile` limits its file descriptors. */
+/**
+ * Starts `main.ts`, on a free port unless one is given; `nofile` limits its file descriptors, `under` is a
+ * command that becomes the server in the end.
+ */
 export async function spawnServer(
   flags: string[] = [],
-  { main = MAIN, port = 0, cwd, env, nofile, run = RUN }: {
+  { main = MAIN, port = 0, cwd, env, nofile, run = RUN, under = [] }: {
     main?: string;
     port?: number;
     cwd?: string;
     env?: Record<string, string>;
     nofile?: number;
     run?: readonly string[];
+    under?: readonly string[];
   } = {},
 ): Promise<ServerProcess> {
   const [command, ...args] = [
+    ...under,
     ...(nofile === undefined ? [] : ["prlimit", `--nofile=${nofile}`]),
     Deno.execPath(),
     ...run,
@@ -173,7 +178,12 @@ export async function spawnServer(
   async function end(signal: Deno.Signal = "SIGTERM"): Promise<Deno.CommandStatus> {
     if (!ended) {
       ended = true;
-      process.kill(signal);
+      try {
+        process.kill(signal);
+      } catch (error) {
+        // It has ended by itself.
+        if (!(error instanceof TypeError)) throw error;
+      }
     }
     const status = await process.status;
     await Promise.all([drained, stderr]);

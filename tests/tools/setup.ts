@@ -61,6 +61,10 @@ if (Deno.args.includes("--hard")) {
     })),
     // Checks queries and alert rules.
     { name: "promtool", path: "promtool", args: ["--version"], packages: ["prometheus"] },
+    // Shows what a process asks of the kernel.
+    { name: "strace", path: "strace", args: ["--version"], packages: ["strace"] },
+    // Builds the disk that tests make slow, break, and watch.
+    { name: "gcc", path: "gcc", args: ["--version"], packages: ["gcc", "libc6-dev"] },
     // Sets the clock of a process.
     { name: "faketime", path: "faketime", args: ["--version"], packages: ["faketime"] },
     {
