@@ -4,27 +4,21 @@
  *
  * @module
  */
-import { openAll, Requester, within } from "./lib/connection.ts";
+import { openAll, Requester } from "./lib/connection.ts";
+import { DATA_OF_ANY, fill, LINE_OF_ANY, ZEROS } from "./lib/fill.ts";
 import type { Server } from "./lib/servers.ts";
 import { Trial } from "./lib/trial.ts";
-import { dataOf, post, requestTemplate } from "./lib/wire.ts";
+import { post, requestTemplate } from "./lib/wire.ts";
 import type { Options, Sample, Workload } from "./lib/workload.ts";
 
 const COUNTS = [1_000_000, 1, 1000, 100_000];
 /** Messages per batch. */
 const BATCH = 100;
-/** Messages per request that creates channels. */
-const FILL = 1000;
-/** Time limit for creating the channels, in milliseconds. */
-const FILL_MS = 120_000;
 /**
  * Each channel keeps one message, so every publish evicts one, however many channels there are. The
  * comparison is then about the number of channels, not about the growth of their histories.
  */
 const FLAGS = ["--max-channels", "2000000", "--max-memory", "16GiB", "--history", "1"];
-/** Eight digits. The number of a channel is written over them. */
-const ZEROS = "00000000";
-const LINE = `{"name":"${ZEROS}","data":"${dataOf(0).replace(ZEROS, "0000-000")}"}\n`;
 
 /** `deno task bench channels` */
 export const channels: Workload = {
@@ -52,26 +46,6 @@ export const channels: Workload = {
   }],
 };
 
-/** Publishes once to every channel. */
-function fill({ port }: Server, count: number): Promise<void> {
-  return Trial.run(async (trial) => {
-    const size = Math.min(FILL, count);
-    const template = requestTemplate(post("/publish", "application/x-ndjson", LINE.repeat(size)));
-    const done = Promise.withResolvers<void>();
-    let made = 0;
-    const [requester] = trial.keep([
-      await Requester.open(port, () => made < count ? next() : done.resolve(), trial.fail),
-    ]);
-    next();
-    await trial.watch(within(done.promise, `${count} channels`, FILL_MS));
-
-    function next(): void {
-      for (let i = 0; i < size; i++) template.set(i, made++);
-      requester.send(template.bytes);
-    }
-  });
-}
-
 /** Publishes to channels picked at random. Measures microseconds per message. */
 function random(
   server: Server,
@@ -81,8 +55,8 @@ function random(
 ): Promise<Sample> {
   return Trial.run(async (trial) => {
     const text = batch === 1
-      ? post(`/publish?name=${ZEROS}`, "text/plain", dataOf(0).replace(ZEROS, "0000-000"))
-      : post("/publish", "application/x-ndjson", LINE.repeat(batch));
+      ? post(`/publish?name=${ZEROS}`, "text/plain", DATA_OF_ANY)
+      : post("/publish", "application/x-ndjson", LINE_OF_ANY.repeat(batch));
     let answers = 0;
     let dice = 1;
     const senders = await openAll(connections, async () => {

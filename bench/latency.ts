@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { openAll, Requester, sleep, subscribe } from "./lib/connection.ts";
+import { openAll, Requester, subscribe } from "./lib/connection.ts";
 import type { Transport } from "./lib/dialect.ts";
 import { Checker } from "./lib/scanner.ts";
 import { type Kind, NAMES, type Server } from "./lib/servers.ts";
@@ -85,14 +85,12 @@ function run(server: Server, transport: Transport, options: Options): Promise<Sa
     const publisher = await Requester.open(port, () => {}, trial.fail);
     trial.keep([publisher]);
     const busy = watchBusy(server);
-    started = performance.now();
-    for (const [message, template] of templates.entries()) {
-      const early = started + message * 1000 / rate - performance.now();
-      if (early > 0) await trial.watch(sleep(early));
-      template.set(0, message);
+    await trial.pace(rate, messages, (message, due) => {
+      if (message === 0) started = due;
+      templates[message].set(0, message);
       window.published++;
-      publisher.send(template.bytes);
-    }
+      publisher.send(templates[message].bytes);
+    });
     const { load, server: used } = busy();
     await trial.watch(window.drained());
     if (checker.checked !== messages) {

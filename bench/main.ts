@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ratiosOf, table } from "./goals.ts";
 import { printSummary, readOptions, runCases, supervised, withPeers } from "./lib/workload.ts";
 import { workloads } from "./workloads.ts";
 
@@ -21,6 +22,9 @@ if (workload === undefined) {
 } else {
   const { rounds, ...options } = readOptions({ ...workload.options, rounds: ROUNDS }, args);
   await supervised(async () => {
-    printSummary(await runCases(workload.name, withPeers(workload.cases(options)), rounds));
+    const results = await runCases(workload.name, withPeers(workload.cases(options)), rounds);
+    printSummary(results);
+    const ratios = ratiosOf(results);
+    if (ratios.length > 0) console.log(`\n${table(ratios)}`);
   });
 }

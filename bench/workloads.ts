@@ -5,6 +5,7 @@
  */
 import { catchup } from "./catchup.ts";
 import { channels } from "./channels.ts";
+import { durable } from "./durable.ts";
 import { idle } from "./idle.ts";
 import { latency } from "./latency.ts";
 import type { Workload } from "./lib/workload.ts";
@@ -21,4 +22,5 @@ export const workloads: readonly Workload[] = [
   idle,
   publish,
   channels,
+  durable,
 ];

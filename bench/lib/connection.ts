@@ -151,28 +151,35 @@ function scannerFor(
   return [new StreamScanner(overhead), (bytes) => dechunker.take(bytes)];
 }
 
+/** Where the answer that starts at `start` ends. Infinity if that is not known yet. */
+export type EndOfAnswer = (bytes: Uint8Array, start: number) => number;
+
 /** A keep-alive connection for requests with short answers. */
 export class Requester {
   #connection!: Connection;
   readonly #onAnswer: () => void;
+  readonly #endOfAnswer: EndOfAnswer;
   /** The beginning of an answer whose end has not arrived. */
   #rest: Uint8Array | undefined;
 
-  private constructor(onAnswer: () => void) {
+  private constructor(onAnswer: () => void, endOfAnswer: EndOfAnswer) {
     this.#onAnswer = onAnswer;
+    this.#endOfAnswer = endOfAnswer;
   }
 
   /**
    * Connects.
    *
    * @param onAnswer Called once for every request, in order.
+   * @param endOfAnswer Finds the end of an answer. By default, of HTTP.
    */
   static async open(
     port: number,
     onAnswer: (requester: Requester) => void,
     fail: (error: Error) => void,
+    endOfAnswer: EndOfAnswer = endOfHttpAnswer,
   ): Promise<Requester> {
-    const requester: Requester = new Requester(() => onAnswer(requester));
+    const requester: Requester = new Requester(() => onAnswer(requester), endOfAnswer);
     const receive: Receive = (bytes, length) => requester.#receive(bytes, length);
     requester.#connection = await Connection.open(port, receive, fail);
     return requester;
@@ -197,7 +204,7 @@ export class Requester {
       this.#rest = undefined;
     }
     for (let start = 0; start < all.length;) {
-      const end = endOfAnswer(all, start);
+      const end = this.#endOfAnswer(all, start);
       if (end > all.length) {
         // Copy the bytes, because all connections share the buffer.
         this.#rest = all.slice(start);
@@ -218,7 +225,7 @@ const STATUS_AT = "HTTP/1.1 ".length;
 const CONTENT_LENGTH = "content-length".length;
 
 /** Where an answer that starts at `start` ends. Infinity if that is not known yet. */
-function endOfAnswer(bytes: Uint8Array, start: number): number {
+function endOfHttpAnswer(bytes: Uint8Array, start: number): number {
   if (bytes.length < start + STATUS_AT + 1) return Infinity;
   if (bytes[start + STATUS_AT] !== TWO) {
     throw new Error(`A request failed: ${ascii.decode(bytes.subarray(start, start + 500))}`);

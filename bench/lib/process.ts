@@ -30,11 +30,13 @@ export class Child {
     return descendants(this.#process.pid);
   }
 
-  /** Ends it, and waits until it is gone. */
-  async stop(): Promise<void> {
-    if (!running.delete(this)) return;
-    this.kill();
+  /** Ends it, and waits until it is gone. With SIGTERM it ends in its own way. */
+  async stop(signal: Deno.Signal = "SIGKILL"): Promise<void> {
+    if (!running.has(this)) return;
+    if (signal === "SIGKILL") this.kill();
+    else this.#process.kill(signal);
     await this.#process.status;
+    running.delete(this);
   }
 
   /** Ends it without waiting. */
@@ -68,17 +70,24 @@ export class Child {
   }
 }
 
-/** Starts a server program on the servers' processor. */
-export function spawn(command: string, args: string[], env: Record<string, string> = {}): Child {
-  const pinned = canPin() ? ["taskset", "-c", SERVER_CPU, command, ...args] : [command, ...args];
+/**
+ * Starts a server program on the servers' processor.
+ *
+ * @param variables Only the program itself gets them, not the one that pins it: a library that is
+ * loaded by `LD_PRELOAD` would be loaded there.
+ */
+export function spawn(
+  command: string,
+  args: string[],
+  variables: Record<string, string> = {},
+): Child {
+  const assignments = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
+  const set = assignments.length > 0 ? ["env", ...assignments] : [];
+  const pin = canPin() ? ["taskset", "-c", SERVER_CPU] : [];
+  const [program, ...rest] = [...pin, ...set, command, ...args];
   return new Child(
-    new Deno.Command(pinned[0], {
-      args: pinned.slice(1),
-      env,
-      stdin: "null",
-      stdout: "piped",
-      stderr: "inherit",
-    }).spawn(),
+    new Deno.Command(program, { args: rest, stdin: "null", stdout: "piped", stderr: "inherit" })
+      .spawn(),
   );
 }
 

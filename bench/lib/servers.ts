@@ -4,18 +4,24 @@
  * @module
  */
 import { connect } from "node:net";
+import { Disk } from "../../tests/support/disk/disk.ts";
 import { sleep } from "./connection.ts";
 import * as dialects from "./dialect.ts";
 import { type Child, has, run, spawn, temporaryDirectory } from "./process.ts";
 
 /** The version of `ws` that the hub on Node uses. */
 const WS_VERSION = "8.23.0";
+/** The package of the reference server of the Durable Streams protocol, and its version. */
+const DURABLE_STREAMS = "@durable-streams/server";
+const DURABLE_STREAMS_VERSION = "0.3.7";
+/** How much longer a slow disk takes for each flush, in microseconds. */
+const SLOW_SYNC_US = 10_000;
 const NCHAN_MODULE = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 
 const PROJECT = new URL("../..", import.meta.url).pathname;
 
 /** A kind of server. */
-export type Kind = "river" | "bare" | "nchan" | "ws";
+export type Kind = "river" | "bare" | "nchan" | "ws" | "nats" | "durableStreams";
 
 /** A server to measure. */
 export interface ServerSpec {
@@ -23,6 +29,10 @@ export interface ServerSpec {
   readonly kind: Kind;
   /** The options of river. */
   readonly flags?: readonly string[];
+  /** Lets river keep its history in a new file, and says what a receipt means. */
+  readonly data?: "normal" | "full";
+  /** Makes the disk slow: each flush takes 10 ms longer. */
+  readonly slowDisk?: boolean;
   /** The folder of the checkout of river to run. By default, this one. */
   readonly tree?: string;
 }
@@ -45,23 +55,29 @@ export const NAMES: Record<Kind, string> = {
   bare: "bare Deno",
   nchan: "nginx + nchan",
   ws: "ws on Node",
+  nats: "NATS JetStream",
+  durableStreams: "Durable Streams",
 };
 
 /** Starts a server. Resolves when it listens. */
-export async function start({ kind, flags = [], tree }: ServerSpec): Promise<Server> {
+export async function start(spec: ServerSpec): Promise<Server> {
+  const { kind } = spec;
   const dialect = kind === "nchan" ? dialects.nchan : dialects.river;
-  const [child, port] = await starters[kind](flags, tree);
+  const [child, port] = await starters[kind](spec);
   return { port, dialect, constant: kind === "bare", child };
 }
 
 /**
- * Installs the parts that a kind of server needs, if possible.
+ * Installs the parts that a server needs, if possible.
  *
  * @returns The name of the missing part. Undefined if nothing is missing.
  */
-export function provide(kind: Kind): string | undefined {
+export function provide({ kind, slowDisk }: ServerSpec): string | undefined {
+  if (slowDisk && !has("gcc")) return "gcc: apt-get install gcc libc6-dev";
   if (kind === "nchan") return provideNchan();
-  if (kind === "ws") return provideWs();
+  if (kind === "ws") return providePackage("ws", WS_VERSION);
+  if (kind === "durableStreams") return providePackage(DURABLE_STREAMS, DURABLE_STREAMS_VERSION);
+  if (kind === "nats") return provideNats();
 }
 
 /** The versions of all programs that take part. */
@@ -73,15 +89,25 @@ export function versions(): Record<string, string> {
     ws: WS_VERSION,
     nginx: run("nginx", ["-v"])?.replace(/^.*\//s, ""),
     nchan: run("dpkg-query", ["-W", "-f", "${Version}", "libnginx-mod-nchan"]),
+    nats: run("nats-server", ["--version"])?.replace(/^.*v/s, ""),
+    "durable-streams": DURABLE_STREAMS_VERSION,
   };
   const entries = Object.entries(found).filter((entry): entry is [string, string] => !!entry[1]);
   return Object.fromEntries(entries);
 }
 
-type Starter = (flags: readonly string[], tree?: string) => Promise<[Child, number]>;
+type Starter = (spec: ServerSpec) => Promise<[Child, number]>;
 
 const starters: Record<Kind, Starter> = {
-  river: (flags, tree) => startDeno("main.ts", ["--port", "0", ...flags], tree),
+  async river({ flags = [], data, slowDisk, tree }) {
+    if (data === undefined) return startDeno("main.ts", ["--port", "0", ...flags], { tree });
+    const file = `${temporaryDirectory()}/history`;
+    const kept = ["--data", file, "--data-sync", data];
+    using disk = slowDisk ? await Disk.of(file) : undefined;
+    disk?.set({ syncUs: SLOW_SYNC_US });
+    const env = disk?.env;
+    return await startDeno("main.ts", ["--port", "0", ...kept, ...flags], { tree, env });
+  },
   bare: () => startDeno("bench/servers/bare.ts", []),
   async nchan() {
     const port = freePort();
@@ -98,16 +124,32 @@ const starters: Record<Kind, Starter> = {
     await listening(port);
     return [child, port];
   },
-  ws() {
-    const hub = `${peersDirectory()}/ws_hub.mjs`;
-    Deno.copyFileSync(new URL("../servers/ws_hub.mjs", import.meta.url), hub);
-    return printsPort(spawn("node", [hub]));
+  ws: () => startNode("ws_hub.mjs"),
+  async nats() {
+    const port = freePort();
+    const directory = temporaryDirectory();
+    await Deno.writeTextFile(`${directory}/nats.conf`, natsConfig(directory, port));
+    const child = spawn("nats-server", ["-c", `${directory}/nats.conf`]);
+    await listening(port);
+    return [child, port];
   },
+  durableStreams: () => startNode("durable_streams.mjs", [temporaryDirectory()]),
 };
 
-function startDeno(program: string, args: string[], tree = PROJECT): Promise<[Child, number]> {
+function startDeno(
+  program: string,
+  args: string[],
+  { tree = PROJECT, env }: { tree?: string; env?: Record<string, string> } = {},
+): Promise<[Child, number]> {
   const run = ["run", "-A", "--config", `${tree}/deno.json`, `${tree}/${program}`, ...args];
-  return printsPort(spawn(Deno.execPath(), run));
+  return printsPort(spawn(Deno.execPath(), run, env));
+}
+
+/** Starts a program next to the packages that it needs. */
+function startNode(program: string, args: string[] = []): Promise<[Child, number]> {
+  const copy = `${peersDirectory()}/${program}`;
+  Deno.copyFileSync(new URL(`../servers/${program}`, import.meta.url), copy);
+  return printsPort(spawn("node", [copy, ...args]));
 }
 
 async function printsPort(child: Child): Promise<[Child, number]> {
@@ -161,6 +203,15 @@ http {
 `;
 }
 
+/** A stream in files on this machine alone, with nothing in its log. */
+function natsConfig(directory: string, port: number): string {
+  return `
+listen: 127.0.0.1:${port}
+log_file: "${directory}/log"
+jetstream { store_dir: "${directory}/store" }
+`;
+}
+
 function freePort(): number {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   listener.close();
@@ -195,22 +246,30 @@ function provideNchan(): string | undefined {
   if (!there()) return "nginx with nchan: apt-get install nginx libnginx-mod-nchan";
 }
 
-function provideWs(): string | undefined {
+function provideNats(): string | undefined {
+  if (has("nats-server")) return;
+  console.log("installing nats-server with apt-get");
+  run("apt-get", ["install", "-y", "--no-install-recommends", "nats-server"]);
+  if (!has("nats-server")) return "nats-server: apt-get install nats-server";
+}
+
+function providePackage(name: string, version: string): string | undefined {
   if (!has("node")) return "Node.js: apt-get install nodejs npm";
   const directory = peersDirectory();
   const there = () => {
     try {
-      const manifest = Deno.readTextFileSync(`${directory}/node_modules/ws/package.json`);
-      return JSON.parse(manifest).version === WS_VERSION;
+      const manifest = Deno.readTextFileSync(`${directory}/node_modules/${name}/package.json`);
+      return JSON.parse(manifest).version === version;
     } catch {
       return false;
     }
   };
   if (there()) return;
-  console.log(`installing ws ${WS_VERSION} with npm`);
+  console.log(`installing ${name} ${version} with npm`);
   Deno.mkdirSync(directory, { recursive: true });
-  run("npm", ["install", "--prefix", directory, "--no-save", `ws@${WS_VERSION}`]);
-  if (!there()) return `ws: npm install --prefix ${directory} ws@${WS_VERSION}`;
+  // Saved, because npm removes packages that no manifest names when it installs another one.
+  run("npm", ["install", "--prefix", directory, `${name}@${version}`]);
+  if (!there()) return `${name}: npm install --prefix ${directory} ${name}@${version}`;
 }
 
 /** The folder for packages that only the benchmarks need. */

@@ -16,6 +16,12 @@ export function percentile(sorted: Float64Array, share: number): number {
   return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)];
 }
 
+/** The median and the 99th percentile. */
+export function quantiles(times: readonly number[]): { p50: number; p99: number } {
+  const sorted = Float64Array.from(times).sort();
+  return { p50: percentile(sorted, 0.5), p99: percentile(sorted, 0.99) };
+}
+
 /**
  * An interval that holds the true median with a probability of at least 95 %, whatever the
  * distribution. The binomial distribution picks its ends from the sorted values (Conover, Practical

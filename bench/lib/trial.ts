@@ -64,6 +64,25 @@ export class Trial {
     const rate = (count() - from) / (performance.now() - started) * 1000;
     return { values: { [metric]: rate }, ...busy() };
   }
+
+  /**
+   * Sends by the clock, `rate` times per second, and does not wait for answers.
+   *
+   * @param send Takes when its message is due, as `performance.now()` counts.
+   */
+  async pace(
+    rate: number,
+    times: number,
+    send: (index: number, due: number) => void,
+  ): Promise<void> {
+    const started = performance.now();
+    for (let index = 0; index < times; index++) {
+      const due = started + index * 1000 / rate;
+      const early = due - performance.now();
+      if (early > 0) await this.watch(sleep(early));
+      send(index, due);
+    }
+  }
 }
 
 /**

@@ -6,7 +6,7 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { cleanUp, cleanUpOnSignals, cpuSeconds, pinLoad } from "./process.ts";
-import { type Kind, NAMES, provide, type Server, type ServerSpec, start } from "./servers.ts";
+import { provide, type Server, type ServerSpec, start } from "./servers.ts";
 import { median } from "./stats.ts";
 
 /** The figures of one run, by metric, and how busy both sides were (1 is a whole processor). */
@@ -106,16 +106,17 @@ export async function supervised(action: () => Promise<void>): Promise<void> {
  * Installs the servers of the cases. Reports those that cannot be installed, and leaves them out.
  */
 export function withPeers(cases: Case[]): Case[] {
-  const missing = new Map<Kind, string | undefined>();
+  const missing = new Map<string, string | undefined>();
   return cases.map((one) => ({
     ...one,
-    contestants: one.contestants.filter(({ spec: { kind } }) => {
-      if (!missing.has(kind)) {
-        const what = provide(kind);
-        missing.set(kind, what);
-        if (what !== undefined) console.log(`left out: ${NAMES[kind]} (missing: ${what})`);
+    contestants: one.contestants.filter(({ name, spec }) => {
+      const key = `${spec.kind} ${spec.slowDisk}`;
+      if (!missing.has(key)) {
+        const what = provide(spec);
+        missing.set(key, what);
+        if (what !== undefined) console.log(`left out: ${name} (missing: ${what})`);
       }
-      return missing.get(kind) === undefined;
+      return missing.get(key) === undefined;
     }),
   }));
 }
@@ -128,7 +129,8 @@ export async function runCases(
 ): Promise<CaseResult[]> {
   const results: CaseResult[] = [];
   const servers = new Map<string, Server>();
-  const keyOf = ({ kind, flags = [], tree }: ServerSpec) => [tree, kind, ...flags].join(" ");
+  const keyOf = ({ kind, flags = [], data, slowDisk, tree }: ServerSpec) =>
+    [tree, kind, data, slowDisk, ...flags].join(" ");
   try {
     for (const { name, units, contestants } of cases) {
       const samples = new Map(contestants.map(({ name }) => [name, [] as Sample[]]));
