@@ -18,6 +18,8 @@ import type {
 import { openDatabase, pragma } from "./tables.ts";
 import { type Stored, stored, textOf } from "./text.ts";
 
+/** Messages that one statement inserts: a call into SQLite costs more than a row does. */
+const INSERTED = 16;
 /** What must fit into a file that was full before it counts as having room again. */
 const PROBE_BYTES = 256 * 1024;
 /** The most receipts that are forgotten at once. */
@@ -28,9 +30,10 @@ export class JournalFile {
   readonly #db: DatabaseSync;
   readonly #pageSize: number;
   readonly #insertMessage: StatementSync;
+  readonly #insertMessages: StatementSync;
   readonly #insertChannel: StatementSync;
   readonly #insertReceipt: StatementSync;
-  readonly #deleteMessage: StatementSync;
+  readonly #deleteMessages: StatementSync;
   readonly #deleteChannel: StatementSync;
   readonly #deleteForks: StatementSync;
   readonly #pages: StatementSync;
@@ -55,10 +58,13 @@ export class JournalFile {
     this.#db = db;
     this.#pageSize = pragma(db, "page_size");
     this.#options = options;
-    this.#insertMessage = db.prepare("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)");
+    this.#insertMessage = db.prepare(insertOf(1));
+    this.#insertMessages = db.prepare(insertOf(INSERTED));
     this.#insertChannel = db.prepare("INSERT OR REPLACE INTO channel VALUES (?, ?, ?, ?)");
     this.#insertReceipt = db.prepare("INSERT INTO receipt VALUES (?, ?, ?, ?, ?, ?)");
-    this.#deleteMessage = db.prepare("DELETE FROM message WHERE row = ?");
+    this.#deleteMessages = db.prepare(
+      "DELETE FROM message WHERE row IN (SELECT value FROM json_each(?))",
+    );
     this.#deleteChannel = db.prepare("DELETE FROM channel WHERE id = ?");
     this.#deleteForks = db.prepare("DELETE FROM fork WHERE channel = ?");
     this.#oldReceipts = db.prepare(`
@@ -153,8 +159,9 @@ export class JournalFile {
 
   /** Writes what a transaction changes. Returns how many messages it deletes. */
   #change({ first, time, messages, receipts, channels, deleted, dropped }: Transaction): number {
-    let gone = 0;
-    for (const row of deleted) gone += Number(this.#deleteMessage.run(row).changes);
+    const gone = deleted.length === 0
+      ? 0
+      : Number(this.#deleteMessages.run(JSON.stringify(deleted)).changes);
     for (const id of dropped) {
       this.#deleteChannel.run(id);
       this.#deleteForks.run(id);
@@ -162,10 +169,19 @@ export class JournalFile {
     for (const [id, name, epoch, seq] of channels) {
       this.#insertChannel.run(id, stored(name), epoch, seq);
     }
-    let next = first;
-    for (const [channel, seq, type, data] of messages) {
-      this.#insertMessage.run(next++, channel, seq, time, type && stored(type), stored(data));
+    const rows = messages.map(([channel, seq, type, data], i) => [
+      first + i,
+      channel,
+      seq,
+      time,
+      type && stored(type),
+      stored(data),
+    ]);
+    const whole = rows.length - rows.length % INSERTED;
+    for (let at = 0; at < whole; at += INSERTED) {
+      this.#insertMessages.run(...rows.slice(at, at + INSERTED).flat());
     }
+    for (const row of rows.slice(whole)) this.#insertMessage.run(...row);
     for (const [row, channel, id, seq, epoch] of receipts) {
       this.#insertReceipt.run(row, stored(channel), stored(id), seq, epoch, time);
     }
@@ -201,4 +217,9 @@ export class JournalFile {
     }
     return rows as T[];
   }
+}
+
+/** The statement that inserts so many messages. */
+function insertOf(messages: number): string {
+  return `INSERT INTO message VALUES ${Array(messages).fill("(?, ?, ?, ?, ?, ?)").join(", ")}`;
 }
