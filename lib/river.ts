@@ -114,6 +114,7 @@ export interface RiverServer {
   start(): Promise<void>;
   /**
    * Replaces the key, the secrets, the origins, `trustProxy` and the limits without a restart.
+   * Subscribers whose key or secret is no longer among them end, as when a token expires.
    * `maxIds`, `maxQueue`, `maxUnsent`, `maxInbox` and `heartbeat` stay as they are.
    */
   reload(options: RiverOptions): void;
@@ -236,6 +237,7 @@ export function createRiver(options: RiverOptions = {}): RiverServer {
       // The engine, the body reader and the routes all use this object.
       Object.assign(limits, changed);
       app.reload();
+      hub.revoke((voucher) => access.vouches(voucher));
     },
     leave: () => app.leave(),
     refuse: () => app.drain(),

@@ -24,6 +24,8 @@ export interface Grant {
   readonly mayOperate: boolean;
   /** When the grant expires, in milliseconds since 1970. `Infinity`: never. */
   readonly expires: number;
+  /** What the grant rests on: a key, a secret, or that none is needed. See `Access.vouches`. */
+  readonly voucher: string;
   /**
    * The refusal of an action that the grant does not allow.
    *
@@ -33,16 +35,8 @@ export interface Grant {
   refusal(action: string, channel?: string): Refusal;
 }
 
-/** The grant of a client that holds the key, or needs no credential. */
-const FULL_GRANT: Grant = {
-  valid: true,
-  trusted: true,
-  mayPublish: () => true,
-  maySubscribe: () => true,
-  mayOperate: true,
-  expires: Infinity,
-  refusal: (action) => unauthorized(action),
-};
+/** The voucher of clients that show nothing valid, on a server where anybody may subscribe. */
+const ANYBODY = "anybody";
 
 /** The grant of a valid token. */
 class TokenGrant implements Grant {
@@ -68,6 +62,10 @@ class TokenGrant implements Grant {
 
   get expires(): number {
     return this.#rights.expires;
+  }
+
+  get voucher(): string {
+    return this.#rights.voucher;
   }
 
   refusal(action: string, channel?: string): Refusal {
@@ -104,6 +102,13 @@ export interface AccessOptions {
 export class Access {
   #keyDigest: Uint8Array | undefined;
   #tokens: Tokens | undefined;
+  /** The grant of a client that holds the key. */
+  #keyGrant = fullGrant("");
+  /**
+   * The grant of every client while there is neither a key nor a secret. A socket may keep it for
+   * longer, so it allows nothing but reading once there is one of them.
+   */
+  readonly #openGrant: Grant = { ...fullGrant(ANYBODY), mayPublish: () => this.open };
   /** Which web pages may talk to the server. */
   origins: Origins = new Origins([]);
 
@@ -117,8 +122,8 @@ export class Access {
   }
 
   /**
-   * Replaces the key, the secrets and the origins. Requests that are already being handled keep
-   * their grant.
+   * Replaces the key, the secrets and the origins. Whoever keeps a grant for longer must ask
+   * `vouches` afterwards.
    *
    * @throws {TypeError} If a key or secret is empty, or a secret is too short.
    */
@@ -131,6 +136,14 @@ export class Access {
     this.origins = new Origins(origins);
     this.#tokens = tokens;
     this.#keyDigest = publishKey === undefined ? undefined : digest(publishKey);
+    this.#keyGrant = fullGrant(`key ${publishKey}`);
+  }
+
+  /** Whether a grant that rests on this is still good: the key or secret has not been replaced. */
+  vouches(voucher: string): boolean {
+    if (voucher === ANYBODY) return this.#tokens === undefined;
+    if (this.#tokens?.vouchers.includes(voucher)) return true;
+    return this.#keyDigest !== undefined && voucher === this.#keyGrant.voucher;
   }
 
   /** Whether anybody may publish and subscribe, because there is neither a key nor a secret. */
@@ -166,18 +179,24 @@ export class Access {
    * browser states that the page is trusted.
    */
   grant(headers: Headers, token: string | undefined, embeddable = false): Grant | Promise<Grant> {
-    if (this.open) return FULL_GRANT;
+    if (this.open) return this.#openGrant;
     const credential = credentialOf(headers, token, this.origins, embeddable);
     if (credential === undefined) return this.#untrustedGrant();
     if (this.#keyDigest !== undefined && timingSafeEqual(digest(credential), this.#keyDigest)) {
-      return FULL_GRANT;
+      return this.#keyGrant;
     }
-    if (this.#tokens === undefined) {
+    const tokens = this.#tokens;
+    if (tokens === undefined) {
       return this.#untrustedGrant(new BadTokenError("this is not the key"));
     }
-    const rights = this.#tokens.read(credential);
+    const rights = tokens.read(credential);
     if (!(rights instanceof Promise)) return new TokenGrant(rights);
-    return rights.then((rights) => new TokenGrant(rights), (error) => {
+    return rights.then((rights) => {
+      // The secrets may have been replaced meanwhile.
+      return tokens === this.#tokens
+        ? new TokenGrant(rights)
+        : this.grant(headers, token, embeddable);
+    }, (error) => {
       if (!(error instanceof BadTokenError)) throw error;
       return this.#untrustedGrant(error);
     });
@@ -193,9 +212,24 @@ export class Access {
       maySubscribe: () => maySubscribe,
       mayOperate: false,
       expires: Infinity,
+      voucher: ANYBODY,
       refusal: (action) => unauthorized(action, reason),
     };
   }
+}
+
+/** A grant that allows everything. */
+function fullGrant(voucher: string): Grant {
+  return {
+    valid: true,
+    trusted: true,
+    mayPublish: () => true,
+    maySubscribe: () => true,
+    mayOperate: true,
+    expires: Infinity,
+    voucher,
+    refusal: (action) => unauthorized(action),
+  };
 }
 
 /** The refusal for a client without a credential, or with an invalid one. */

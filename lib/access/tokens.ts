@@ -33,6 +33,8 @@ export interface Rights {
   readonly operate: boolean;
   /** When it expires, including the leeway, in milliseconds since 1970. `Infinity`: never. */
   readonly expires: number;
+  /** Which secret it is signed with: one of `Tokens.vouchers`. */
+  readonly voucher: string;
 }
 
 /** A token that is not valid. The message says why, and quotes no part of the token. */
@@ -67,6 +69,8 @@ const utf8 = new TextEncoder();
  * both are valid.
  */
 export class Tokens {
+  /** One text per secret. All tokens that are signed with a secret share its text. */
+  readonly vouchers: readonly string[];
   readonly #secrets: readonly Uint8Array[];
   /** The rights of tokens that were verified. */
   readonly #verified = new Recents<string, Rights>(MAX_VERIFIED);
@@ -77,6 +81,7 @@ export class Tokens {
    * @throws {TypeError} If a secret is shorter than `MIN_SECRET` bytes.
    */
   constructor(secrets: readonly string[]) {
+    this.vouchers = secrets.map((secret) => `secret ${secret}`);
     this.#secrets = secrets.map((secret) => utf8.encode(secret));
     if (this.#secrets.some(({ length }) => length < MIN_SECRET)) {
       throw new TypeError(`Bad token secret: expected ${MIN_SECRET} bytes or more`);
@@ -104,11 +109,11 @@ export class Tokens {
   async #signedRights(token: string): Promise<Rights> {
     const options = { algorithms: ["HS256"], clockTolerance: LEEWAY_S };
     let failure: unknown;
-    for (const secret of this.#secrets) {
+    for (const [i, secret] of this.#secrets.entries()) {
       try {
         // The crypto API compares the signature in constant time.
         const { payload } = await jwtVerify(token, secret, options);
-        return rightsOf(payload.river, payload.exp);
+        return { ...rightsOf(payload.river, payload.exp), voucher: this.vouchers[i] };
       } catch (error) {
         failure = error;
         if (!(error instanceof errors.JWSSignatureVerificationFailed)) break;
@@ -151,7 +156,7 @@ function checkCount(patterns: number): void {
 }
 
 /** Reads the claims. A malformed claim is an error, so that it never allows more than was meant. */
-function rightsOf(river: unknown, exp: number | undefined): Rights {
+function rightsOf(river: unknown, exp: number | undefined): Omit<Rights, "voucher"> {
   if (typeof river !== "object" || river === null) {
     throw new BadTokenError('the claim "river" of the token is not an object');
   }

@@ -187,6 +187,14 @@ export class Hub implements ChannelOwner, Local {
     });
   }
 
+  /** Closes every subscriber whose rights rest on something that no longer holds. */
+  revoke(holds: (voucher: string) => boolean): void {
+    for (const subscriber of this.#subscribers) {
+      const { voucher } = subscriber;
+      if (voucher !== undefined && !holds(voucher)) subscriber.close("expired");
+    }
+  }
+
   /** Number of connected subscribers. */
   get size(): number {
     return this.#subscribers.size;

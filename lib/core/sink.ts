@@ -17,7 +17,7 @@ export type CloseReason =
   | "refused"
   /** Its lifetime was over. */
   | "timeout"
-  /** Its token expired. */
+  /** Its token expired, or the key or secret behind its rights was replaced. */
   | "expired"
   /** It had more unsent bytes than allowed. */
   | "slow"

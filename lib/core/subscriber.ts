@@ -42,6 +42,8 @@ export interface SubscriberOptions {
   readonly lifetime?: number;
   /** Why it is closed at the end of its lifetime. */
   readonly endReason?: "timeout" | "expired";
+  /** What its client's rights rest on. `Hub.revoke` closes it if that no longer holds. */
+  readonly voucher?: string;
 }
 
 /** Maximum bytes of history per write, also as a share of `maxQueue`. The smaller limit counts. */
@@ -66,6 +68,8 @@ const RUNTIME_HISTORY_BYTES = 1024 * 1024;
 export class Subscriber implements Timed {
   /** The label under which the metrics count it. */
   readonly transport: string;
+  /** What its client's rights rest on. Undefined if they cannot be revoked. */
+  readonly voucher: string | undefined;
   /** Maximum number of messages per write. The queue is checked before each write. */
   readonly maxPerWrite: number;
   readonly #sink: Sink;
@@ -100,6 +104,7 @@ export class Subscriber implements Timed {
     const { transport = "", limit = Infinity, lifetime = Infinity, endReason = "timeout" } =
       options;
     this.transport = transport;
+    this.voucher = options.voucher;
     this.#sink = sink;
     this.maxPerWrite = sink.maxPerWrite;
     this.#context = context;

@@ -156,19 +156,20 @@ export class Admission {
   }
 
   /**
-   * The longest lifetime of a subscriber, in milliseconds, and the reason why it ends then.
+   * The longest lifetime of a subscriber, in milliseconds, the reason why it ends then, and what
+   * vouches for it until then.
    *
    * @param timeout The lifetime that the client asked for, in milliseconds.
    */
   lifeOf(
-    { expires }: Grant,
+    { expires, voucher }: Grant,
     timeout = Infinity,
-  ): { lifetime: number; endReason: "expired" | "timeout" } {
+  ): { lifetime: number; endReason: "expired" | "timeout"; voucher: string } {
     const most = Math.min(timeout, this.#limits.clientTimeout || Infinity);
     const granted = expires - Date.now();
     return granted < most
-      ? { lifetime: Math.max(0, granted), endReason: "expired" }
-      : { lifetime: most, endReason: "timeout" };
+      ? { lifetime: Math.max(0, granted), endReason: "expired", voucher }
+      : { lifetime: most, endReason: "timeout", voucher };
   }
 
   /** The limit of the client's publish rate. Undefined if there is none. */

@@ -38,9 +38,10 @@ export function publish(parts: Parts, call: Call): Response | Promise<Response> 
     const unauthorized = grant.trusted ? undefined : grant.refusal("publish");
     const read = readPublications(request, params, limits, bodies, unauthorized);
     if (!(read instanceof Promise)) return all(grant, read);
-    // The body may contain another token, and the grant may have expired while the body was read.
+    // The body may contain another token. While it was read, the grant may have expired, or the
+    // key or secret behind it may have been replaced.
     return read.then((publications) =>
-      params.get("token") === token && grant.expires > Date.now()
+      params.get("token") === token && grant.expires > Date.now() && access.vouches(grant.voucher)
         ? all(grant, publications)
         : granted(parts, request, params, (grant) => all(grant, publications))
     );
