@@ -175,7 +175,12 @@ export class Admission {
   /** The limit of the client's publish rate. Undefined if there is none. */
   publishRateOf(incoming: Incoming): ClientRate | undefined {
     if (!this.#publishLimit.enabled) return undefined;
-    return { limit: this.#publishLimit, address: this.addressOf(incoming) };
+    return this.publishRateAt(this.addressOf(incoming));
+  }
+
+  /** The limit of the publish rate of an address, which may be switched on and off meanwhile. */
+  publishRateAt(address: string): ClientRate {
+    return { limit: this.#publishLimit, address };
   }
 
   #leave(client: Key | undefined): void {

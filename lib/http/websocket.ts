@@ -64,7 +64,6 @@ function upgrade(
   const client = admission.addressOf(call);
   const { path } = call;
   checkMaySubscribe(grant, joins);
-  const publishRate = admission.publishRateOf(call);
   // Upgrade in the same turn as the request. If the client disconnects in between, Deno 2.9.6 leaks
   // the descriptor and fires neither open nor close.
   const onClose = admission.enter(call);
@@ -95,7 +94,7 @@ function upgrade(
     grant,
     limits,
     inboxes,
-    publishRate,
+    publishRate: admission.publishRateAt(client),
     report,
     onRefused: (refusal) => noteRefusal(parts, { client, path }, refusal),
     onClose,

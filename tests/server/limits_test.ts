@@ -12,7 +12,7 @@ import {
 } from "../support/http.ts";
 import { RawConnection, requestHead } from "../support/raw.ts";
 import { metric, serveHere } from "../support/server.ts";
-import { openSocket } from "../support/sockets.ts";
+import { openPlain, openSocket } from "../support/sockets.ts";
 import { until } from "../support/until.ts";
 
 const HEAD = requestHead("POST /publish?name=x HTTP/1.1", { "Content-Length": "100" });
@@ -128,6 +128,20 @@ Deno.test("--publish-rate holds for sockets: an error line, and the end of a pla
   plain.send("a");
   assertEquals((await plain.closed).code, 1013);
   assertEquals(server.engine.usage().published, 1);
+});
+
+Deno.test("--publish-rate that is set later holds for the sockets that are there, too", async () => {
+  await using server = await serveHere();
+  await using plain = await openPlain(server, "x");
+  server.reload({ publishRate: 1 });
+  plain.send("a");
+  plain.send("b");
+  assertEquals((await plain.closed).code, 1013);
+  await using other = await openPlain(server, "y");
+  server.reload({ publishRate: 0 });
+  other.send("c");
+  other.send("d");
+  await until(() => server.engine.usage().published === 3);
 });
 
 Deno.test("--connection-rate refuses with 429 what one address opens beyond it", async () => {

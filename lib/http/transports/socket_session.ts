@@ -40,8 +40,8 @@ export interface SessionContext {
   readonly report: (error: unknown) => void;
   /** Called for every refusal of something that the client sent. */
   readonly onRefused: (refusal: Refusal) => void;
-  /** The limit of the client's publish rate. Without it there is no limit. */
-  readonly publishRate?: ClientRate;
+  /** The limit of the client's publish rate. */
+  readonly publishRate: ClientRate;
   /** Called once, when the socket is closed. */
   readonly onClose: () => void;
   /** Called with 1 if the runtime has leaked the socket, and with -1 if it closes after all. */
@@ -118,10 +118,10 @@ export abstract class SocketSession implements EventListenerObject, InboxOwner {
 
   /** Whether the client publishes too fast. If not, counts one message. */
   protected get tooFast(): boolean {
-    const { publishRate } = this.context;
-    if (publishRate === undefined) return false;
-    if (publishRate.limit.wait(publishRate.address) > 0) return true;
-    publishRate.limit.spend(publishRate.address, 1);
+    const { limit, address } = this.context.publishRate;
+    if (!limit.enabled) return false;
+    if (limit.wait(address) > 0) return true;
+    limit.spend(address, 1);
     return false;
   }
 
