@@ -15,6 +15,8 @@ import type { Holdings } from "./cost.ts";
  */
 const TOUCH_SHARE = 1 / 64;
 const MAX_TOUCH_MS = 60_000;
+/** Maximum number of messages and channels visited per turn, if the limit has become less. */
+const SETTLE_STEPS = 10_000;
 
 /** The limits of eviction. */
 export interface EvictionLimits {
@@ -112,14 +114,18 @@ export class Evictable {
    * @param log The channel that was just published to. It gives way last. Undefined if there is none.
    * @param drop Called with each channel that has no messages left. It must no longer count afterwards.
    * @param most Maximum bytes of memory that the rest may take.
+   * @param steps Maximum number of messages and channels to visit.
+   * @returns Whether the rest fits. Always true without `steps`.
    */
   makeRoom(
     log: ChannelLog | undefined,
     now: number,
     drop: (log: ChannelLog) => void,
     most: number = this.#limits.maxMemory,
-  ): void {
+    steps = Infinity,
+  ): boolean {
     while (this.#holdings.held > most) {
+      if (--steps < 0) return false;
       const longestIdle = this.#chain.oldest;
       if (longestIdle === undefined) break;
       if (this.#isBusy(longestIdle, log)) {
@@ -133,6 +139,17 @@ export class Evictable {
       if (longestIdle === log) break;
       drop(longestIdle);
     }
+    return true;
+  }
+
+  /**
+   * Makes some room, if `maxMemory` has become less.
+   *
+   * @param drop See `makeRoom`.
+   * @returns Whether the rest fits.
+   */
+  settle(now: number, drop: (log: ChannelLog) => void): boolean {
+    return this.makeRoom(undefined, now, drop, this.#limits.maxMemory, SETTLE_STEPS);
   }
 
   /**

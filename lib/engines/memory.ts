@@ -211,10 +211,12 @@ export class MemoryEngine implements Engine {
 
   /** Drops expired channels and keys, at most `SWEEP_COUNT` per turn. */
   sweep(): void {
+    clearTimeout(this.#sweeping);
     const now = this.#now();
     const budget = this.#receipts.expire(now, SWEEP_COUNT);
-    const left = this.#counted.expire(now, budget, (log) => this.#dropUnlessWatched(log));
-    if (left < 0) this.#sweeping = afterOthers(() => this.sweep());
+    const left = this.#counted.expire(now, budget, this.#dropUnlessWatched);
+    const fits = this.#counted.settle(now, this.#dropUnlessWatched);
+    if (left < 0 || !fits) this.#sweeping = afterOthers(() => this.sweep());
   }
 
   /**
@@ -280,7 +282,7 @@ export class MemoryEngine implements Engine {
 
   /** Forgets messages, as when memory is full, until they and their channels take at most so many bytes. */
   shed(bytes: number): void {
-    this.#counted.makeRoom(undefined, this.#now(), (log) => this.#dropUnlessWatched(log), bytes);
+    this.#counted.makeRoom(undefined, this.#now(), this.#dropUnlessWatched, bytes);
   }
 
   /** How many channels are watched and keep nothing. */
@@ -329,9 +331,8 @@ export class MemoryEngine implements Engine {
     if (log !== undefined && this.#counted.has(log)) return log;
     const { size } = this.#counted;
     if (size >= this.#limits.maxChannels) {
-      throw new EngineFullError(
-        `Cannot publish to another channel: there are ${size} already, which is the limit`,
-      );
+      const reason = `there are ${size} already, which is the limit`;
+      throw new EngineFullError(`Cannot publish to another channel: ${reason}`);
     }
     const admitted = log ?? this.#channels.create(channel, this.epoch);
     this.#counted.add(admitted, this.#now());
@@ -368,17 +369,17 @@ export class MemoryEngine implements Engine {
   }
 
   /** Drops a channel that keeps nothing. If it is watched, it stays but no longer counts. */
-  #dropUnlessWatched(log: ChannelLog): void {
+  readonly #dropUnlessWatched = (log: ChannelLog): void => {
     if (!log.watched && !this.#reserved.has(log)) this.#drop(log);
     else if (this.#counted.has(log)) this.#counted.remove(log);
-  }
+  };
 
   #store(log: ChannelLog, message: KeptMessage): void {
     log.push(message, this.#limits.history, this.#holdings);
     log.trim(Infinity, message.time - this.#limits.historyTtl, this.#holdings);
     this.#counted.used(log, message.time);
     if (this.#holdings.held <= this.#limits.maxMemory) return;
-    this.#counted.makeRoom(log, message.time, (emptied) => this.#dropUnlessWatched(emptied));
+    this.#counted.makeRoom(log, message.time, this.#dropUnlessWatched);
   }
 
   #expire(log: ChannelLog): void {

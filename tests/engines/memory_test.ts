@@ -4,6 +4,7 @@ import { MemoryEngine, type MemoryLimits } from "../../lib/engines/memory.ts";
 import { engineSuite } from "../support/engine_suite.ts";
 import { LateEngine } from "../support/late_engine.ts";
 import { memoryLimits } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 engineSuite("MemoryEngine", (limits) => new MemoryEngine(limits));
 engineSuite("LateEngine", (limits) => new LateEngine(limits));
@@ -184,6 +185,28 @@ Deno.test("MemoryEngine spares watched channels' numbers when memory is full", (
   engine.publish("c", "x");
   assertEquals(engine.publish("a", "x").seq, 2);
   assertEquals(engine.publish("b", "x").seq, 2);
+});
+
+Deno.test("MemoryEngine makes room soon after max-memory has become less, in several turns", async () => {
+  const limits = memoryLimits({ history: 100_000 }) as { maxMemory: number };
+  const engine = new MemoryEngine(limits as MemoryLimits);
+  engine.start({ deliver() {}, subscribers: () => 0 });
+  try {
+    for (let i = 0; i < 25_000; i++) engine.publish(i < 24_000 ? "a" : "b", "c");
+    engine.watch("a");
+    limits.maxMemory = 100 * messageCost(1) + CHANNEL_COST;
+    engine.sweep();
+    assert(engine.usage().messages > 10_000, "all in one turn");
+    await until(() => engine.usage().held <= limits.maxMemory);
+    assertEquals(engine.since("b", { seq: 0 }, 1e9).messages.map(({ seq }) => seq).at(0), 901);
+    assertHeld(engine, 2, 100, 100);
+    limits.maxMemory = 1;
+    engine.sweep();
+    assertHeld(engine, 1, 0, 0);
+    assertEquals(engine.usage().held, 0);
+  } finally {
+    engine.close();
+  }
 });
 
 Deno.test("MemoryEngine fails no publish when memory is full and what was longest untouched has expired", () => {
