@@ -115,7 +115,7 @@ export interface RiverServer {
   /**
    * Replaces the key, the secrets, the origins, `trustProxy` and the limits without a restart.
    * Subscribers whose key or secret is no longer among them end, as when a token expires.
-   * `maxIds`, `maxQueue`, `maxUnsent`, `maxInbox` and `heartbeat` stay as they are.
+   * `FIXED_LIMITS` stay as they are.
    */
   reload(options: RiverOptions): void;
   /**
@@ -133,6 +133,15 @@ export interface RiverServer {
   /** Closes every subscriber and the engine, and stops the timers. */
   close(): Promise<void>;
 }
+
+/** The limits that stay as they are until a restart. */
+export const FIXED_LIMITS = [
+  "maxIds",
+  "maxQueue",
+  "maxUnsent",
+  "maxInbox",
+  "heartbeat",
+] as const satisfies readonly (keyof RiverLimits)[];
 
 /** The default limits. The options of the command line have the same defaults. */
 export const DEFAULTS: RiverLimits = {
@@ -234,8 +243,8 @@ export function createRiver(options: RiverOptions = {}): RiverServer {
     reload(options) {
       const changed = limitsIn(options);
       access.replace(options);
-      // The engine, the body reader and the routes all use this object.
-      Object.assign(limits, changed);
+      // The engine, the body reader and the routes all use this object. The metrics show it.
+      Object.assign(limits, changed, fixedOf(limits));
       app.reload();
       hub.revoke((voucher) => access.vouches(voucher));
     },
@@ -253,6 +262,11 @@ export function createRiver(options: RiverOptions = {}): RiverServer {
       wheel.stop();
     },
   };
+}
+
+/** Those of the limits that stay as they are until a restart. */
+function fixedOf(limits: RiverLimits): Partial<RiverLimits> {
+  return Object.fromEntries(FIXED_LIMITS.map((key) => [key, limits[key]]));
 }
 
 /**

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { ask, errorCode, msg, publish, subscribe } from "../support/http.ts";
-import { freePort, MAIN, RUN, type ServerProcess, spawnServer } from "../support/server.ts";
+import { freePort, MAIN, metric, RUN, type ServerProcess, spawnServer } from "../support/server.ts";
 import { until } from "../support/until.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
@@ -63,6 +63,37 @@ Deno.test("a mistake in the file changes nothing at SIGHUP, and the log says so"
     const kept = / error kept the old options, because the new ones are wrong error="/g;
     assertEquals(server.log().match(kept)?.length, 3);
     assertMatch(server.log(), / warn some changed options need a restart options="heartbeat"/);
+  });
+});
+
+Deno.test("after SIGHUP the metrics and the log show what is in force, not what needs a restart", async () => {
+  await withFile('heartbeat = "20s"\nmax-message = "1KiB"\n', async (path) => {
+    await using server = await spawnServer(["--config", path]);
+    const needRestart = ["max-ids", "max-queue", "max-unsent", "max-inbox", "heartbeat"];
+    const names = [...needRestart, "max-message"];
+    const limits = () =>
+      Promise.all(names.map((name) => metric(server, `river_limit{option="${name}"}`)));
+    const before = await limits();
+    const file = [
+      'host = "127.0.0.2"\nport = 9\nheartbeat = "3s"\nmax-message = "2KiB"\nmax-ids = 7\n',
+      'max-queue = "2MiB"\nmax-unsent = "9MiB"\nmax-inbox = "8MiB"\n',
+      'drain-delay = "7s"\ngrace = "7s"\nlog-format = "json"\n',
+    ];
+    await Deno.writeTextFile(path, file.join(""));
+    server.process.kill("SIGHUP");
+    await until(() => server.log().includes(" warn some changed options need a restart "));
+    assertEquals(await limits(), [...before.slice(0, -1), 2048]);
+    const [line] = / info reloaded the options .*/.exec(server.log())!;
+    assertEquals(
+      [...line.matchAll(/ ([a-z-]+)=("[^"]*")/g)].map(([, name, value]) => [name, value])
+        .filter(([name]) => name !== "port"),
+      [["config", JSON.stringify(path)], ["max-message", '"2KiB"'], ["heartbeat", '"20s"']],
+    );
+    assert(!line.includes('port="9"'), line);
+    assertMatch(
+      server.log(),
+      /need a restart options="host max-ids max-queue max-unsent max-inbox heartbeat drain-delay grace log-format"/,
+    );
   });
 });
 

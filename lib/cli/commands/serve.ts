@@ -5,7 +5,13 @@
  */
 import { isLoopback } from "../../access/local.ts";
 import { MAX_TIMER_MS } from "../../base/clock.ts";
-import { createRiver, JournalError, type RiverOptions, type RiverServer } from "../../river.ts";
+import {
+  createRiver,
+  FIXED_LIMITS,
+  JournalError,
+  type RiverOptions,
+  type RiverServer,
+} from "../../river.ts";
 import type { Command } from "../command.ts";
 import { bootId } from "../boot.ts";
 import { connectionBudget } from "../descriptors.ts";
@@ -181,15 +187,11 @@ const NEED_RESTART = [
   "host",
   "port",
   "config",
-  "maxIds",
-  "maxQueue",
-  "maxUnsent",
-  "maxInbox",
+  ...FIXED_LIMITS,
   "data",
   "dataSync",
   "maxData",
   "maxUnwritten",
-  "heartbeat",
   "drainDelay",
   "grace",
   "logFormat",
@@ -209,7 +211,8 @@ function reloadOnSignal(
       river.reload(riverOptions(fresh));
       log.level = fresh.logLevel;
       const changed = NEED_RESTART.filter((key) => fresh[key] !== config[key]).map(nameOf);
-      log.info("reloaded the options", optionsInForce(fresh));
+      const kept = Object.fromEntries(NEED_RESTART.map((key) => [key, config[key]]));
+      log.info("reloaded the options", optionsInForce({ ...fresh, ...kept }));
       if (changed.length > 0) {
         log.warn("some changed options need a restart", { options: changed.join(" ") });
       }
