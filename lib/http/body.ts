@@ -70,7 +70,7 @@ export class BodyReader implements Timed {
    * no room for it.
    *
    * @param unauthorized If the client shows no valid credential: the refusal of a body of more than
-   * `SMALL_BODY` bytes.
+   * `SMALL_BODY` bytes, or not in its declared encoding.
    * @throws {Refusal} 400 if `Content-Length` is not a number, 413 if it is too large, 415 if the
    * body is compressed or its character encoding is unknown.
    */
@@ -99,8 +99,14 @@ export class BodyReader implements Timed {
       if (!this.#timing) this.#setTimer(bodyTimeout);
       const take = (bytes: Uint8Array) => {
         if (!this.#pending.delete(pendingBody)) return;
+        let text: string;
         try {
-          const parsed = parse(textOf(bytes, charset), type);
+          text = textOf(bytes, charset);
+        } catch (error) {
+          return reject(unauthorized ?? error);
+        }
+        try {
+          const parsed = parse(text, type);
           resolve(parsed);
           return parsed;
         } catch (error) {

@@ -108,7 +108,7 @@ export function granted(
   answer: (grant: Grant) => Response | Promise<Response>,
   embeddable = false,
 ): Response | Promise<Response> {
-  const grant = access.grant(request.headers, params.get("token"), embeddable);
+  const grant = access.grant(request.headers, params.token, embeddable);
   if (!(grant instanceof Promise)) return answer(grant);
   // Read the signal now, or it would not notice that the client leaves in the meantime. A socket
   // that is upgraded after that would neither open nor close.

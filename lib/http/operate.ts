@@ -255,7 +255,7 @@ function operate(
   const params = new Params().addForm(search);
   return granted(parts, request, params, (grant) => {
     parts.access.checkOperator(grant, request, connection.remoteAddr.hostname);
-    return answer(params);
+    return answer(params.check());
   });
 }
 

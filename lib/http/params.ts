@@ -5,14 +5,14 @@
  * @module
  */
 import { keyOf } from "../base/key.ts";
-import { isNear, plainName } from "../base/spelling.ts";
+import { isNear } from "../base/spelling.ts";
 import { partOf, withSpaces } from "../base/text.ts";
 import { checkName } from "../core/names.ts";
 import { badParameter, quote, Refusal } from "../core/refusal.ts";
-import { mayMean } from "./aliases.ts";
 import type { BodyReader } from "./body.ts";
 import { FORM, JSON_OBJECT, mayHoldToken, NDJSON } from "./content_type.ts";
 import { parseObject } from "./json.ts";
+import { decodedName, mayMean, nameOf, type ParameterName } from "./parameter_names.ts";
 
 /** The most parameters in a query string or form. */
 export const MAX_PARAMETERS = 1000;
@@ -29,42 +29,7 @@ export interface RequestLimits {
   readonly maxChannelsPerClient: number;
 }
 
-/** The parameters of all routes. Others are ignored, because caches and libraries add some. */
-export const KNOWN = [
-  "name",
-  "data",
-  "id",
-  "type",
-  "keep",
-  "seq",
-  "last",
-  "last_event_id",
-  "callback",
-  "jsonp",
-  "format",
-  "limit",
-  "timeout",
-  "token",
-  "prefix",
-  "after",
-  // Stands for other spellings of `last_event_id` that libraries use, in any case, with or without
-  // hyphens and underscores.
-  "lastEventId",
-] as const;
-
-/** The name of a known parameter. */
-export type ParameterName = typeof KNOWN[number];
-
 const EQUALS = "=".charCodeAt(0);
-
-/**
- * An array, because a Set would hash every name that a client chose. Many names with equal hashes
- * would take seconds.
- */
-const knownNames: readonly string[] = KNOWN;
-
-/** The longest encoded name that is decoded, in characters. No parameter has a longer name. */
-const MAX_ENCODED = 64;
 
 /** An unknown parameter. */
 interface Unknown {
@@ -73,17 +38,21 @@ interface Unknown {
   readonly isPiece: boolean;
 }
 
-/** Decoded parameters by name. Each has all values that were given. */
+/**
+ * Decoded parameters by name. Each has all values that were given. What cannot be read is refused
+ * only by `check`, so that a token can be read and judged before.
+ */
 export class Params {
   #values: Map<ParameterName, string[]> | undefined;
   #unknown: Unknown[] | undefined;
+  /** The first mistake in what was added. */
+  #mistake: Refusal | undefined;
 
   /**
    * Adds the parameters of a query string or form.
    *
    * @param text Without the question mark.
    * @param isBody Whether the text is the body. There, an unknown name without `=` is a mistake.
-   * @throws {Refusal} 400 if there are too many parameters, or a value cannot be decoded.
    */
   addForm(text: string, isBody = false): this {
     if (text === "") return this;
@@ -93,15 +62,21 @@ export class Params {
       let end = text.indexOf("&", start);
       if (end < 0) end = text.length;
       if (end > start) {
-        if (++count > MAX_PARAMETERS) throw tooManyParameters();
+        if (++count > MAX_PARAMETERS) {
+          this.#mistake ??= tooManyParameters();
+          break;
+        }
         // Search only within this part. If each part of a long form were searched to the end of the
         // form, it would take seconds.
         let equals = start;
         while (equals < end && text.charCodeAt(equals) !== EQUALS) equals++;
         const name = decodedName(text.slice(start, equals));
         const meant = nameOf(name);
-        if (meant !== undefined) push(found, meant, decode(name, partOf(text, equals + 1, end)));
-        else this.#addUnknown(name, equals === end && (isBody || found.has("data")));
+        if (meant === undefined) {
+          this.#addUnknown(name, equals === end && (isBody || found.has("data")));
+        } else if (this.#mistake === undefined || meant === "token") {
+          this.#add(found, meant, decode(name, partOf(text, equals + 1, end)));
+        }
       }
       start = end + 1;
     }
@@ -110,11 +85,16 @@ export class Params {
 
   /**
    * Adds the members of a JSON object. They replace earlier values of the same parameters.
-   *
-   * @throws {Refusal} 400 if it is not a JSON object, or a value has the wrong type.
    */
   addJson(text: string): this {
-    const object = parseObject(text, "the body");
+    let object: Record<string, unknown>;
+    try {
+      object = parseObject(text, "the body");
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      this.#mistake ??= error;
+      return this;
+    }
     const found = new Map<ParameterName, string[]>();
     for (const name of Object.keys(object)) {
       const meant = nameOf(name);
@@ -124,18 +104,35 @@ export class Params {
       }
       const value = object[name];
       const items: unknown[] = meant === "name" && Array.isArray(value) ? value : [value];
-      found.set(meant, items.map((item) => jsonText(name, item)));
+      // An empty list of names replaces earlier ones, too.
+      if (Array.isArray(value)) found.set(meant, []);
+      else found.delete(meant);
+      for (const item of items) this.#add(found, meant, jsonText(name, item));
     }
     return this.#merge(found);
   }
 
   /**
-   * Refuses unknown parameters that are most likely mistakes. Other unknown parameters are ignored.
+   * Refuses what could not be read. Must be called before anything but the token counts.
+   *
+   * @throws {Refusal} 400 if there are too many parameters, if a value cannot be decoded or has the
+   * wrong type, if a body is not a JSON object, or if there are several tokens.
+   */
+  check(): this {
+    if (this.#mistake !== undefined) throw this.#mistake;
+    this.get("token");
+    return this;
+  }
+
+  /**
+   * Refuses what could not be read, and unknown parameters that are most likely mistakes. Other
+   * unknown parameters are ignored.
    *
    * @param here The optional parameters of this request.
    * @throws {Refusal} 400 if there is a mistake. The message says how to correct it.
    */
   refuseMistakes(here: readonly ParameterName[]): this {
+    this.check();
     if (this.#unknown === undefined) return this;
     for (const { name, isPiece } of this.#unknown) {
       if (/^\s*[{[]\s*["{[]/.test(name)) {
@@ -169,6 +166,12 @@ export class Params {
   /** Sets a parameter to this value, and drops its earlier values. */
   set(name: ParameterName, value: string): this {
     return this.#merge(new Map([[name, [value]]]));
+  }
+
+  /** The token. Undefined if there is none that can be read. */
+  get token(): string | undefined {
+    const values = this.#values?.get("token");
+    return values?.length === 1 ? values[0] : undefined;
   }
 
   /** Whether a parameter was given. */
@@ -234,6 +237,11 @@ export class Params {
     if (name.trim() !== "") (this.#unknown ??= []).push({ name, isPiece });
   }
 
+  #add(found: Map<ParameterName, string[]>, name: ParameterName, value: string | Refusal): void {
+    if (value instanceof Refusal) this.#mistake ??= value;
+    else push(found, name, value);
+  }
+
   #merge(found: Map<ParameterName, string[]>): this {
     if (this.#values === undefined) this.#values = found;
     else for (const [name, values] of found) this.#values.set(name, values);
@@ -247,8 +255,8 @@ export class Params {
  * @param query The parameters of the query string. The parameters of the body are added to it.
  * @param unauthorized The refusal, if the client shows no valid credential. A small body is read
  * nevertheless, because it may contain a token.
- * @throws {Refusal} 400 for malformed input, 413 for a body over the limit, 415 for a type or
- * encoding that is not supported.
+ * @throws {Refusal} 413 for a body over the limit, 415 for a type or encoding that is not
+ * supported. Malformed input is refused by `Params.check`.
  */
 export function readParams(
   request: Request,
@@ -266,7 +274,7 @@ export function readParams(
 /**
  * Adds the parameters of a body. False if a body of its type has no parameters.
  *
- * @throws {Refusal} 400 for malformed input, 415 for a multipart body.
+ * @throws {Refusal} 415 for a multipart body.
  */
 export function addBody(params: Params, text: string, type: string): boolean {
   if (type === FORM) params.addForm(text, true);
@@ -306,14 +314,15 @@ export function wholeNumber(
   return number;
 }
 
-function jsonText(name: string, value: unknown): string {
+/** The text of a member of a JSON object, or the refusal of its type. */
+function jsonText(name: string, value: unknown): string | Refusal {
   if (typeof value === "string") return value;
   const text = !["name", "data", "id", "type"].includes(name);
   if (text && (typeof value === "number" || typeof value === "boolean")) {
     return String(Number(value));
   }
   const type = value === null ? "null" : Array.isArray(value) ? "an array" : `a ${typeof value}`;
-  throw badParameter(name, `expected a string, got ${type.replace("a object", "an object")}`);
+  return badParameter(name, `expected a string, got ${type.replace("a object", "an object")}`);
 }
 
 function tooManyParameters(): Refusal {
@@ -334,33 +343,14 @@ function push(map: Map<ParameterName, string[]>, name: ParameterName, value: str
   else values.push(value);
 }
 
-/** The decoded name. If it cannot be decoded, the encoded name: no parameter has such a name. */
-function decodedName(text: string): string {
-  if (!text.includes("%")) return text;
-  if (text.length > MAX_ENCODED) return text;
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
-}
-
-/** The known parameter that a name stands for. Undefined if there is none. */
-function nameOf(name: string): ParameterName | undefined {
-  if (knownNames.includes(name)) return name as ParameterName;
-  // The first polyfills of EventSource used the prefix `evs_`.
-  return name.length <= MAX_ENCODED && /^(?:evs)?lasteventid$/.test(plainName(name))
-    ? "lastEventId"
-    : undefined;
-}
-
-function decode(name: string, text: string): string {
+/** A decoded value, or the refusal of one that cannot be decoded. */
+function decode(name: string, text: string): string | Refusal {
   if (text.includes("+")) text = withSpaces(text);
   if (!text.includes("%")) return text;
   try {
     return decodeURIComponent(text);
   } catch {
-    throw badParameter(
+    return badParameter(
       name,
       /%(?![0-9a-fA-F]{2})/.test(text)
         ? `a percent sign must be written as %25: ${shown(name, text)}`

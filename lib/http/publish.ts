@@ -14,7 +14,8 @@ import type { BodyReader } from "./body.ts";
 import { type Call, granted, json, JSON_HEADERS, type Parts, RECEIPT_HEADERS } from "./call.ts";
 import { isJson, isJsonLines, mayHoldToken } from "./content_type.ts";
 import { parseJson } from "./json.ts";
-import { addBody, type ParameterName, Params, type RequestLimits } from "./params.ts";
+import type { ParameterName } from "./parameter_names.ts";
+import { addBody, Params, type RequestLimits } from "./params.ts";
 
 /** The optional parameters of `/publish`. */
 const PUBLISH_PARAMETERS: readonly ParameterName[] = ["id", "type", "token"];
@@ -30,18 +31,21 @@ export function publish(parts: Parts, call: Call): Response | Promise<Response> 
   const publishRate = admission.publishRateOf(call);
   checkPublishRate(publishRate);
   const params = new Params().addForm(search);
-  const token = params.get("token");
+  const { token } = params;
   const all = (grant: Grant, publications: readonly Publication[]) =>
     publishAll(parts, request, grant, publications, publishRate);
   // Check the credential before the body, so that a client without one cannot make us read much.
   return granted(parts, request, params, (grant) => {
     const unauthorized = grant.trusted ? undefined : grant.refusal("publish");
-    const read = readPublications(request, params, limits, bodies, unauthorized);
+    const read = readPublications(request, params, limits, bodies, unauthorized, async () => {
+      const again = await access.grant(request.headers, params.token);
+      if (!again.trusted) throw again.refusal("publish");
+    });
     if (!(read instanceof Promise)) return all(grant, read);
     // The body may contain another token. While it was read, the grant may have expired, or the
     // key or secret behind it may have been replaced.
     return read.then((publications) =>
-      params.get("token") === token && grant.expires > Date.now() && access.vouches(grant.voucher)
+      params.token === token && grant.expires > Date.now() && access.vouches(grant.voucher)
         ? all(grant, publications)
         : granted(parts, request, params, (grant) => all(grant, publications))
     );
@@ -73,6 +77,8 @@ function publishAll(
  *
  * @param query The parameters of the query string. The parameters of the body are added to it.
  * @param unauthorized See `readParams`.
+ * @param recheck Checks the credential again, because the body may contain another token. Rejects
+ * if it is not valid. So a client learns that before it learns what else is wrong.
  * @returns At least one publication. All of them are valid.
  * @throws {Refusal} 400 for malformed input, 413 for a message, body or batch over the limit, 415
  * for a type or encoding that is not supported.
@@ -83,25 +89,34 @@ export function readPublications(
   limits: RequestLimits,
   bodies: BodyReader,
   unauthorized?: Refusal,
+  recheck?: () => Promise<void>,
 ): Publication[] | Promise<Publication[]> {
   if (request.method !== "POST") {
     if (unauthorized !== undefined) throw unauthorized;
     return publicationsOf(query, limits);
   }
   if (unauthorized !== undefined && !mayHoldToken(request.headers)) throw unauthorized;
+  const { token } = query;
   return bodies.read(request, (text, type) => {
-    if (isJsonLines(type)) return publicationsOfLines(text, limits);
-    const webhook = isWebhook(query, text, type);
-    const read = !webhook && addBody(query, text, type);
-    // Refuse before the parameters are checked, so that a client without a credential learns that
-    // first.
-    if (unauthorized !== undefined && !query.has("token")) throw unauthorized;
-    if (webhook) return publicationsOf(query.set("data", text), limits);
+    if (isJsonLines(type)) {
+      query.check();
+      return publicationsOfLines(text, limits);
+    }
+    addMessage(query, text, type);
+    return recheck === undefined || unauthorized === undefined && query.token === token
+      ? publicationsOf(query, limits)
+      : recheck().then(() => publicationsOf(query, limits));
+  }, unauthorized);
+}
+
+/** Adds a body: its parameters, or the data if the body is the message itself. */
+function addMessage(query: Params, text: string, type: string): void {
+  if (isWebhook(query, text, type)) query.set("data", text);
+  else if (!addBody(query, text, type)) {
     // An empty body does not replace the data in the query. If the query has no data, an empty body
     // with a type is an empty message.
-    if (!read && (text !== "" || (type !== "" && !query.has("data")))) query.set("data", text);
-    return publicationsOf(query, limits);
-  }, unauthorized);
+    if (text !== "" || (type !== "" && !query.has("data"))) query.set("data", text);
+  }
 }
 
 /**
@@ -139,7 +154,10 @@ function publicationsOf(params: Params, limits: RequestLimits): Publication[] {
  * Parses NDJSON. One body may take a hundred milliseconds, so other work gets a turn every few
  * milliseconds.
  */
-async function publicationsOfLines(text: string, limits: RequestLimits): Promise<Publication[]> {
+async function publicationsOfLines(
+  text: string,
+  limits: RequestLimits,
+): Promise<Publication[]> {
   const publications: Publication[] = [];
   let number = 0;
   let since = performance.now();
@@ -153,7 +171,8 @@ async function publicationsOfLines(text: string, limits: RequestLimits): Promise
     const line = text.slice(start, end);
     if (line.trim() === "") continue;
     try {
-      publications.push(...publicationsOf(new Params().addJson(line), limits));
+      const params = new Params().addJson(line);
+      publications.push(...publicationsOf(params, limits));
       if (publications.length > limits.maxBatch) throw tooMany(limits.maxBatch);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;

@@ -11,14 +11,8 @@ import type { Format } from "../core/message.ts";
 import { badParameter, internalError, quote, Refusal } from "../core/refusal.ts";
 import type { Subscriber } from "../core/subscriber.ts";
 import { type Call, granted, parseUrl, type Parts, STREAM_HEADERS } from "./call.ts";
-import {
-  KNOWN,
-  type ParameterName,
-  Params,
-  readParams,
-  type RequestLimits,
-  wholeNumber,
-} from "./params.ts";
+import { KNOWN, type ParameterName } from "./parameter_names.ts";
+import { Params, readParams, type RequestLimits, wholeNumber } from "./params.ts";
 import {
   acceptsEvents,
   EVENT_STREAM,
@@ -81,8 +75,6 @@ function comeBackLater(error: unknown): Response {
 
 function open(parts: Parts, call: Call): Response | Promise<Response> {
   const { access, bodies } = parts;
-  checkNoBody(call.request);
-  checkNoUpgrade(call.request);
   if (call.origin === undefined) access.origins.checkEmbedding(call.request);
   const { request, search } = call;
   const params = new Params().addForm(search);
@@ -102,6 +94,8 @@ function openStream(parts: Parts, call: Call, params: Params): Response | Promis
   return granted(parts, request, params, (grant) => {
     // Check the credential before the parameters, so that a client without one learns that first.
     if (!grant.valid) throw grant.refusal("subscribe");
+    checkNoBody(request);
+    checkNoUpgrade(request);
     return streamTo(parts, call, grant, subscribeRequest(params, request.headers, parts.limits));
   }, embeddable);
 }

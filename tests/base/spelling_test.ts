@@ -1,6 +1,6 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { isNear, nearest } from "../../lib/base/spelling.ts";
-import { mayMean } from "../../lib/http/aliases.ts";
+import { mayMean } from "../../lib/http/parameter_names.ts";
 import { ask, errorCode, publish, subscribe } from "../support/http.ts";
 import { sendRaw, UPGRADE } from "../support/raw.ts";
 import { serveHere } from "../support/server.ts";

@@ -6,14 +6,13 @@ import { checkData, checkName, MAX_NAME } from "../../lib/core/names.ts";
 import { Refusal } from "../../lib/core/refusal.ts";
 import { parseObject } from "../../lib/http/json.ts";
 import {
-  KNOWN,
   MAX_PARAMETERS,
-  type ParameterName,
   Params,
   readParams,
   type RequestLimits,
   wholeNumber,
 } from "../../lib/http/params.ts";
+import { KNOWN, type ParameterName } from "../../lib/http/parameter_names.ts";
 import { readPublications } from "../../lib/http/publish.ts";
 import { joinsOf, MAX_CALLBACK, MAX_TIMEOUT, subscribeRequest } from "../../lib/http/subscribe.ts";
 import { jsonp, raw, river, riverV1, sse } from "../../lib/http/transports/formats.ts";
@@ -37,11 +36,11 @@ const JSON_TYPE = "application/json";
 const NDJSON = "application/x-ndjson";
 
 function form(text: string): Params {
-  return new Params().addForm(text);
+  return new Params().addForm(text).check();
 }
 
 function json(text: string): Params {
-  return new Params().addJson(text);
+  return new Params().addJson(text).check();
 }
 
 /** How an action is refused: `STATUS CODE: MESSAGE`. */
@@ -148,7 +147,7 @@ for (
 
 /** Holds a form to what the platform finds in it. */
 function assertAsPlatform(text: string): void {
-  const params = form(text);
+  const params = new Params().addForm(text);
   const model = new URLSearchParams(text);
   for (const name of KNOWN) {
     const values = model.getAll(name);
@@ -214,7 +213,7 @@ Deno.test("Params.addForm() finds its parameters among as many as are allowed", 
   );
 });
 
-for (const part of ["a=1&", "%&", "&&token&"]) {
+for (const part of ["a=1&", "%&", "&&seq&"]) {
   Deno.test(`Params.addForm() takes 1,000 times "${part}", and refuses one more`, () => {
     assertEquals(form(part.repeat(MAX_PARAMETERS)).has("data"), false);
     assertEquals(
@@ -633,7 +632,7 @@ Deno.test("readPublications() reads a publication a line", async () => {
     { channel: "c", data: "2", id: "7" },
   ]);
   assertEquals(
-    await publications(post(`${body}\n`, NDJSON), "name=q&data=q").then((all) => all.length),
+    await publications(post(`${body}\n`, NDJSON), "data=q").then((all) => all.length),
     3,
   );
 });
@@ -670,7 +669,7 @@ Deno.test("readPublications() names the line that is wrong, and takes none", asy
   for (const [wrong, expected] of lines) {
     const body = `${good}\n\n${wrong}\n${good}`;
     assertEquals(
-      await rejection(() => publications(post(body, NDJSON), "name=a&data=q")),
+      await rejection(() => publications(post(body, NDJSON), "data=q")),
       expected,
     );
   }

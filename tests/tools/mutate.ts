@@ -35,7 +35,7 @@ const NEAREST: Record<string, string[]> = {
     "server/private",
   ],
   "http/admission": ["server/limits", "server/shutdown", "server/operate"],
-  "http/aliases": ["base/spelling"],
+  "http/parameter_names": ["base/spelling"],
   "http/assets": ["server/operate"],
   "http/call": ["server/publish", "server/subscribe", "access/tokens"],
   "http/operate": ["server/operate", "access/tokens"],

@@ -9,7 +9,7 @@ import type { Join } from "../../core/hub.ts";
 import { line } from "../../core/message.ts";
 import { checkData, checkName, checkType } from "../../core/names.ts";
 import { badParameter, internalError, quote, Refusal } from "../../core/refusal.ts";
-import { mayMean } from "../aliases.ts";
+import { mayMean } from "../parameter_names.ts";
 import { parseJson } from "../json.ts";
 import { MAX_LAST } from "../subscribe.ts";
 import { SocketSession } from "./socket_session.ts";
