@@ -15,6 +15,12 @@ const HARMLESS_LENGTH = 4096;
 const QUOTE = '"'.charCodeAt(0);
 const SPACE = " ".charCodeAt(0);
 const BACKSLASH = "\\".charCodeAt(0);
+const OPENING = "[".charCodeAt(0);
+const CLOSING = "]".charCodeAt(0);
+/** The bit that a brace has and its bracket has not. */
+const BRACE = "{".charCodeAt(0) - OPENING;
+/** Length of a character that is escaped by its number. */
+const ESCAPED_LENGTH = "\\u0000".length;
 
 /**
  * Parses the JSON of one message, or of the parameters of one request.
@@ -57,6 +63,60 @@ function endOfString(text: string, start: number): number {
   return text.length;
 }
 
+/** The text without a byte order mark, which some editors write and JSON does not allow. */
+export function withoutMark(text: string): string {
+  return text.startsWith("\uFEFF") ? text.slice(1) : text;
+}
+
+/**
+ * The first character of the value of a member of an object, found without parsing the text. If there
+ * are several such members, the last one counts, as for the parser. Undefined if there is none.
+ */
+export function startOfMember(text: string, name: string): string | undefined {
+  if (text[next(text, 0)] !== "{") return undefined;
+  let depth = 0;
+  let start: string | undefined;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) {
+      const end = endOfString(text, at);
+      const found = depth === 1 && isName(text, at + 1, end, name);
+      at = end;
+      if (!found) continue;
+      // A string is the name of a member if a colon follows it.
+      const colon = next(text, end + 1);
+      if (text[colon] === ":") start = text[next(text, colon + 1)];
+      at = colon - 1;
+    } else if ((code & ~BRACE) === OPENING) depth++;
+    else if ((code & ~BRACE) === CLOSING) depth--;
+  }
+  return start;
+}
+
+/**
+ * Whether the text from `at` to `end` is this name, which has only letters. Any of them may be
+ * escaped. The runtime's parser would look each text up in a hash table.
+ */
+function isName(text: string, at: number, end: number, name: string): boolean {
+  for (const letter of name) {
+    if (text[at] === letter) at++;
+    else if (escapedAt(text, at) === letter.charCodeAt(0)) at += ESCAPED_LENGTH;
+    else return false;
+  }
+  return at === end;
+}
+
+/** The number of the character that is escaped at this place. Not a number if none is. */
+function escapedAt(text: string, at: number): number {
+  return text.startsWith("\\u", at) ? parseInt(text.slice(at + 2, at + ESCAPED_LENGTH), 16) : NaN;
+}
+
+/** The index of the next character that is not whitespace. */
+function next(text: string, at: number): number {
+  while (text.charCodeAt(at) <= SPACE) at++;
+  return at;
+}
+
 /**
  * Parses a JSON object.
  *
@@ -66,8 +126,7 @@ function endOfString(text: string, start: number): number {
 export function parseObject(text: string, what: string): Record<string, unknown> {
   let value: unknown;
   try {
-    // Some editors write a byte order mark at the start, which JSON does not allow.
-    value = parseJson(text.startsWith("\uFEFF") ? text.slice(1) : text);
+    value = parseJson(withoutMark(text));
   } catch (error) {
     throw new Refusal(400, "bad_json", `Cannot parse ${what} as JSON: ${reasonOf(error as Error)}`);
   }

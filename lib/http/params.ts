@@ -47,6 +47,7 @@ export class Params {
   #unknown: Unknown[] | undefined;
   /** The first mistake in what was added. */
   #mistake: Refusal | undefined;
+  #namedTwice = false;
 
   /**
    * Adds the parameters of a query string or form.
@@ -174,6 +175,11 @@ export class Params {
     return values?.length === 1 ? values[0] : undefined;
   }
 
+  /** Whether the address and the body both name channels. */
+  get namedTwice(): boolean {
+    return this.#namedTwice;
+  }
+
   /** Whether a parameter was given. */
   has(name: ParameterName): boolean {
     return this.#values?.has(name) ?? false;
@@ -244,7 +250,10 @@ export class Params {
 
   #merge(found: Map<ParameterName, string[]>): this {
     if (this.#values === undefined) this.#values = found;
-    else for (const [name, values] of found) this.#values.set(name, values);
+    else {
+      if (found.has("name") && this.#values.has("name")) this.#namedTwice = true;
+      for (const [name, values] of found) this.#values.set(name, values);
+    }
     return this;
   }
 }

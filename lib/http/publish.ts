@@ -8,12 +8,12 @@ import type { ClientRate } from "../access/rate_limit.ts";
 import { SLICE_MS, turn } from "../base/event_loop.ts";
 import type { Publication, Receipt } from "../core/engine.ts";
 import { checkData, checkName, checkType } from "../core/names.ts";
-import { Refusal } from "../core/refusal.ts";
+import { badParameter, Refusal } from "../core/refusal.ts";
 import { checkPublishRate } from "./admission.ts";
 import type { BodyReader } from "./body.ts";
 import { type Call, granted, json, JSON_HEADERS, type Parts, RECEIPT_HEADERS } from "./call.ts";
 import { isJson, isJsonLines, mayHoldToken } from "./content_type.ts";
-import { parseJson } from "./json.ts";
+import { parseJson, startOfMember, withoutMark } from "./json.ts";
 import type { ParameterName } from "./parameter_names.ts";
 import { addBody, Params, type RequestLimits } from "./params.ts";
 
@@ -98,10 +98,7 @@ export function readPublications(
   if (unauthorized !== undefined && !mayHoldToken(request.headers)) throw unauthorized;
   const { token } = query;
   return bodies.read(request, (text, type) => {
-    if (isJsonLines(type)) {
-      query.check();
-      return publicationsOfLines(text, limits);
-    }
+    if (isJsonLines(type)) return publicationsOfLines(query.check(), text, limits);
     addMessage(query, text, type);
     return recheck === undefined || unauthorized === undefined && query.token === token
       ? publicationsOf(query, limits)
@@ -111,7 +108,7 @@ export function readPublications(
 
 /** Adds a body: its parameters, or the data if the body is the message itself. */
 function addMessage(query: Params, text: string, type: string): void {
-  if (isWebhook(query, text, type)) query.set("data", text);
+  if (isWebhook(query, text, type)) query.set("data", withoutMark(text));
   else if (!addBody(query, text, type)) {
     // An empty body does not replace the data in the query. If the query has no data, an empty body
     // with a type is an empty message.
@@ -120,24 +117,29 @@ function addMessage(query: Params, text: string, type: string): void {
 }
 
 /**
- * Whether a body is a message from a webhook: JSON without a member `data`, sent to a channel that
- * the URL names. Nothing in such a body is a parameter, so its sender cannot choose another
- * channel.
+ * Whether a body is a message from a webhook: JSON, sent to a channel that the URL names, whose
+ * member `data`, if any, could not be the data of a message. Nothing in such a body is a parameter,
+ * so its sender cannot choose another channel.
  */
 function isWebhook(query: Params, text: string, type: string): boolean {
   if (!isJson(type) || !query.has("name") || query.has("data")) return false;
+  const json = withoutMark(text);
   try {
-    const value = parseJson(text.startsWith("\uFEFF") ? text.slice(1) : text);
-    return typeof value !== "object" || value === null || !Object.hasOwn(value, "data");
+    const value = parseJson(json);
+    if (typeof value !== "object" || value === null || !Object.hasOwn(value, "data")) return true;
+    return typeof (value as Record<string, unknown>).data === "object";
   } catch (error) {
-    // A `RangeError` means that the text contains too much to parse, so search it for a member
-    // `data`. If the text is not JSON, the parser of parameters reports the mistake.
-    return error instanceof RangeError && !/"data"\s*:/.test(text);
+    // A `RangeError` means that the text contains too much to parse. If the text is not JSON, the
+    // parser of parameters reports the mistake.
+    if (!(error instanceof RangeError)) return false;
+    const start = startOfMember(json, "data");
+    return start === undefined || ["{", "[", "n"].includes(start);
   }
 }
 
 function publicationsOf(params: Params, limits: RequestLimits): Publication[] {
   params.refuseMistakes(PUBLISH_PARAMETERS);
+  if (params.namedTwice) throw namedTwice();
   const names = params.names(limits.maxChannelsPerClient);
   const data = params.get("data");
   if (data === undefined) throw params.missing("data");
@@ -155,6 +157,7 @@ function publicationsOf(params: Params, limits: RequestLimits): Publication[] {
  * milliseconds.
  */
 async function publicationsOfLines(
+  query: Params,
   text: string,
   limits: RequestLimits,
 ): Promise<Publication[]> {
@@ -172,6 +175,7 @@ async function publicationsOfLines(
     if (line.trim() === "") continue;
     try {
       const params = new Params().addJson(line);
+      if (query.has("name") && params.has("name")) throw namedTwice();
       publications.push(...publicationsOf(params, limits));
       if (publications.length > limits.maxBatch) throw tooMany(limits.maxBatch);
     } catch (error) {
@@ -183,6 +187,11 @@ async function publicationsOfLines(
     throw new Refusal(400, "missing_parameter", "The body contains no messages");
   }
   return publications;
+}
+
+/** The sender of a body must not choose another channel than the address does. */
+function namedTwice(): Refusal {
+  return badParameter("name", "it is in the address and in the body");
 }
 
 function tooMany(max: number): Refusal {

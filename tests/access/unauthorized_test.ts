@@ -19,6 +19,7 @@ const PUBLISH: readonly [what: string, query: string, type?: string, body?: stri
     ["JSON whose name is a number", "", JSON_TYPE, '{"name":5}'],
     ["JSON without a name", "", JSON_TYPE, '{"data":"x"}'],
     ["JSON that is not UTF-8", "", JSON_TYPE, Uint8Array.of(0xff)],
+    ["JSON with the name twice", "name=a", JSON_TYPE, '{"name":"b","data":"x"}'],
     ["a form without a name", "", FORM, "data=x"],
     ["a form that cannot be decoded", "name=x", FORM, "data=%ff"],
     ["a form of 1,100 parameters", "", FORM, "a=1&".repeat(1100)],

@@ -118,7 +118,8 @@ for (
 ) {
   Deno.test(`${what} is published as the text that it says`, async () => {
     await using server = await serveHere();
-    const { status, text } = await post(server, `publish?name=x`, type, body);
+    const path = type.includes("ndjson") ? "publish" : "publish?name=x";
+    const { status, text } = await post(server, path, type, body);
     assertEquals([status, JSON.parse(text).seq ?? 1], [200, 1]);
     await using lines = await subscribe(server, "name=x&seq=0&format=raw");
     assertEquals(await lines.next(), data);

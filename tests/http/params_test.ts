@@ -635,6 +635,10 @@ Deno.test("readPublications() reads a publication a line", async () => {
     await publications(post(`${body}\n`, NDJSON), "data=q").then((all) => all.length),
     3,
   );
+  assertEquals(
+    await rejection(() => publications(post(body, NDJSON), "name=a")),
+    '400 bad_parameter: Line 1: Bad parameter "name": it is in the address and in the body',
+  );
 });
 
 Deno.test("readPublications() lets others have their turn while it reads very many lines", async () => {

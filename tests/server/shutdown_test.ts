@@ -257,7 +257,8 @@ for (const [what, type, body, headers] of WAITING) {
     const flags = headers.Authorization === undefined ? [] : [`--token-secret=${SECRET}`];
     await using server = await serveHere(...flags);
     using connection = await RawConnection.open(server);
-    const head = requestHead("POST /publish?name=x HTTP/1.1", {
+    const target = what === "a batch" ? "/publish" : "/publish?name=x";
+    const head = requestHead(`POST ${target} HTTP/1.1`, {
       "Content-Length": String(body.length),
       "Content-Type": type,
       "Expect": "100-continue",

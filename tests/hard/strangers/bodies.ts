@@ -239,7 +239,7 @@ function toOpen(
     name,
     memory: name === OWN_MEMBERS ? SHAPES : undefined,
     hostile: () =>
-      post(type, body, { target: type.startsWith(TEXT) ? "/publish?name=a" : "/publish" }),
+      post(type, body, { target: /^text|to=a/.test(type) ? "/publish?name=a" : "/publish" }),
     honest,
     expected,
   }));
@@ -268,6 +268,20 @@ function pieces(name: string, input: () => Input, expected: number[], times?: nu
 
 const ofJson = toOpen(
   parsed.map(([name, body, expected]) => [name, JSON_TYPE, body, expected]),
+  honestJson,
+);
+/** JSON that is a message itself, or nearly, posted to a channel in the address. */
+const ofWebhooks = toOpen(
+  [
+    [
+      "a webhook with members whose names collide",
+      `{${listed((i) => `"${colliding(i)}":0`, ",")}}`,
+    ],
+    ["a webhook with strings that collide", `[${listed((i) => `"${65_536 * (i + 1)}"`, ",")}]`],
+    ["a webhook with data again and again", filled('"data" : [], ', "{", '"x":0}')],
+    ["a webhook with escaped data", filled('"d\\u0061t\\u0061":{},', "{", '"x":0}')],
+    ["a webhook of arrays in arrays", `{"x":${"[".repeat(500_000)}0${"]".repeat(500_000)}}`],
+  ].map(([name, body]) => [name, `${JSON_TYPE}; to=a`, body, [413]]),
   honestJson,
 );
 const ofForms = toOpen(
@@ -375,6 +389,7 @@ export const bodies: Row[] = [
     // An id is remembered as a channel is.
     channels: 20_000,
   },
+  ...ofWebhooks,
   ...ofJson,
   ...ofForms,
   ...ofTexts,
