@@ -25,6 +25,27 @@ export interface Log {
   level: Level;
 }
 
+/** How the lines of a log are written. */
+export type LogFormat = "text" | "json";
+
+/**
+ * A line of a log, with its line end.
+ *
+ * @param time When the event happened.
+ */
+export function logLine(
+  format: LogFormat,
+  level: Level,
+  message: string,
+  fields: LogFields = {},
+  time: Date = new Date(),
+): string {
+  const at = time.toISOString();
+  if (format === "json") return escaped({ time: at, level, message, ...fields }) + "\n";
+  const facts = Object.entries(fields).map(([key, value]) => ` ${key}=${escaped(value)}`);
+  return `${at} ${level} ${message}${facts.join("")}\n`;
+}
+
 /**
  * A log that writes one line per event.
  *
@@ -32,16 +53,13 @@ export interface Log {
  * @param options Lines below `level` are not written. `now` returns the time of a line.
  */
 export function createLog(
-  format: "text" | "json",
+  format: LogFormat,
   write: (line: string) => void,
   { level = "info", now = () => new Date() }: { level?: Level; now?: () => Date } = {},
 ): Log {
   const line = (level: Level) => (message: string, fields: LogFields = {}) => {
     if (LEVELS.indexOf(level) < LEVELS.indexOf(log.level)) return;
-    const time = now().toISOString();
-    if (format === "json") return write(escaped({ time, level, message, ...fields }) + "\n");
-    const facts = Object.entries(fields).map(([key, value]) => ` ${key}=${escaped(value)}`);
-    write(`${time} ${level} ${message}${facts.join("")}\n`);
+    write(logLine(format, level, message, fields, now()));
   };
   const log: Log = { info: line("info"), warn: line("warn"), error: line("error"), level };
   return log;

@@ -18,7 +18,7 @@ import { connectionBudget } from "../descriptors.ts";
 import { optionsInForce, tomlOf } from "../in_force.ts";
 import { LineWriter } from "../line_writer.ts";
 import { Listener } from "../listener.ts";
-import { createLog, errorFields, type Log } from "../log.ts";
+import { createLog, errorFields, type Log, logLine } from "../log.ts";
 import { ConfigError, nameOf } from "../option.ts";
 import { SERVER_OPTIONS, type ServerConfig } from "../options.ts";
 
@@ -53,8 +53,10 @@ export const serve: Command<typeof SERVER_OPTIONS> = {
     if (config.check) return print("river: the options are valid\n");
     if (config.printConfig) return print(tomlOf(config));
     // Write in the background, because perhaps nobody reads the output.
+    const lost = (lines: number) =>
+      logLine(config.logFormat, "warn", "lost lines that could not be written", { lines });
     const [stdout, stderr] = [Deno.stdout, Deno.stderr]
-      .map((stream) => new LineWriter((bytes) => stream.write(bytes)));
+      .map((stream) => new LineWriter((bytes) => stream.write(bytes), lost));
     const log = createLog(config.logFormat, (line) => stderr.write(line), {
       level: config.logLevel,
     });
