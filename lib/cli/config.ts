@@ -44,6 +44,9 @@ export interface RunOptions<O> {
   readonly ignored: readonly string[];
 }
 
+/** A line of a TOML file that begins with the name of the prototype of objects. */
+const PROTOTYPE = /^\s*(["']?)__proto__\1\s*[.=]/m;
+
 /** Variables that client programs use. They are neither options of the server nor mistakes. */
 const CLIENT_VARIABLES = ["RIVER_URL", "RIVER_TOKEN"];
 
@@ -280,8 +283,10 @@ function readToml(
     throw new ConfigError(`Cannot parse the config file "${path}": ${placeOf(error)}`);
   }
   const keys = new Map(shared.filter((key) => key !== "config").map((key) => [nameOf(key), key]));
+  // The parser loses this name, because an object cannot have a member of its own by it.
+  const lost = PROTOTYPE.test(text) ? [["__proto__", undefined] as const] : [];
   return new Map(
-    Object.entries(values).map(([name, value]) => {
+    [...Object.entries(values), ...lost].map(([name, value]) => {
       const key = keys.get(name);
       if (key !== undefined) return [key, value];
       const meant = hint(name, [...keys.keys()]);

@@ -306,7 +306,11 @@ function keyForm(text: string): string | undefined {
   return fits ? undefined : "a value without line breaks, and without spaces at its ends";
 }
 
-/** The expected form, if this secret is too short to sign with. Undefined if it is long enough. */
+/**
+ * The expected form, if this secret is too short to sign with, or programs that read it from a file
+ * would differ on where it ends. Undefined if it is neither.
+ */
 function secretForm(text: string): string | undefined {
-  return utf8.encode(text).length < MIN_SECRET ? `${MIN_SECRET} bytes or more` : undefined;
+  if (utf8.encode(text).length < MIN_SECRET) return `${MIN_SECRET} bytes or more`;
+  return text === text.trim() ? undefined : "a secret without spaces at its ends";
 }

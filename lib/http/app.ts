@@ -71,7 +71,7 @@ const ROUTES: Record<string, Record<string, Route>> = {
   "/subscribe": { GET: subscribe, POST: subscribe },
   "/websocket": { GET: websocket },
   "/channels": { GET: listChannels, HEAD: listChannels, DELETE: resetChannel },
-  "/chat-demo": { GET: redirectToFolder },
+  "/chat-demo": { GET: redirectToFolder, HEAD: redirectToFolder },
   "/healthz": { GET: healthz, HEAD: healthz },
   "/metrics": { GET: showMetrics, HEAD: showMetrics },
 };

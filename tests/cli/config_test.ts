@@ -330,6 +330,10 @@ for (
     ["[river]\nport = 1", 'Unknown option "river" in river.toml'],
     ['config = "other.toml"', 'Unknown option "config" in river.toml'],
     ["constructor = 1", 'Unknown option "constructor" in river.toml'],
+    ["port = 1\n__proto__ = 1", 'Unknown option "__proto__" in river.toml'],
+    ['"__proto__" = {port = 1}', 'Unknown option "__proto__" in river.toml'],
+    [" '__proto__'.port = 1", 'Unknown option "__proto__" in river.toml'],
+    ["[__proto__]\nport = 1", 'Unknown option "__proto__" in river.toml'],
   ]
 ) {
   Deno.test(`readOptions() refuses a file with ${JSON.stringify(file)}`, () => {
@@ -450,6 +454,20 @@ for (
       { key: "short" },
       ["--token-secret-file=key"],
       "Bad value for --token-secret-file: expected 32 bytes or more",
+    ],
+    ...[` ${"s".repeat(40)}`, `${"s".repeat(40)}\t\n`, `${"r".repeat(40)}\n${"s".repeat(40)} \r\n`]
+      .map(
+        (key) =>
+          [
+            { key },
+            ["--token-secret-file=key"],
+            "Bad value for --token-secret-file: expected a secret without spaces at its ends",
+          ] as const,
+      ),
+    [
+      { key: "key \n" },
+      ["--publish-key-file=key"],
+      "Bad value for --publish-key-file: expected a value without line breaks, and without spaces at its ends",
     ],
     [
       { key: "" },

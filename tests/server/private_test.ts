@@ -27,6 +27,7 @@ const REQUESTS: [line: string, status: number][] = [
   ["HEAD /healthz", 200],
   ["GET /metrics", 200],
   ["GET /chat-demo", 308],
+  ["HEAD /chat-demo", 308],
   ["GET /nothing", 404],
   ["POST /publish?name=", 400],
   ["POST /nothing", 404],
