@@ -205,7 +205,10 @@ class Dispatcher implements App {
   /** Turns an error into a response. No other code does. */
   #errorResponse(error: unknown, call: Call): Response {
     const refusal = this.#toRefusal(error);
-    noteRefusal(this.#parts, refusedClient(this.#parts, call), refusal);
+    // A probe asks whether the server is ready. To tell it that it is not is no refusal.
+    if (refusal.status !== 503 || call.path !== "/healthz") {
+      noteRefusal(this.#parts, refusedClient(this.#parts, call), refusal);
+    }
     return refusalResponse(refusal);
   }
 

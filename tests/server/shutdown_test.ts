@@ -155,6 +155,10 @@ Deno.test("a second signal exits at once, whatever is still open", async () => {
   await until(() => performance.now() - heard > 100);
   const { code } = await within(2000, "the process", server.end("SIGTERM"));
   assertEquals(code, 1);
+  assertMatch(
+    await logOf(server),
+    /\S+ info shutting down signal="SIGTERM"\n(?:\S+ warn refused .*\n)*\S+ warn ended at once by a second signal signal="SIGTERM"\n$/,
+  );
 });
 
 Deno.test("--grace: what is open after that time is dropped, and the exit code is 0", async () => {

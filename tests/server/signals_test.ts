@@ -1,6 +1,14 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { ask, errorCode, msg, publish, subscribe } from "../support/http.ts";
-import { freePort, MAIN, metric, RUN, type ServerProcess, spawnServer } from "../support/server.ts";
+import {
+  freePort,
+  logOf,
+  MAIN,
+  metric,
+  RUN,
+  type ServerProcess,
+  spawnServer,
+} from "../support/server.ts";
 import { until } from "../support/until.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
@@ -116,7 +124,15 @@ Deno.test("--drain-delay: /healthz is 503 first, everything else is served until
   assertEquals(await statusOf(server, "healthz?live"), 200);
   assertEquals((await publish(server, "x", "still")).subscribers, 1);
   assertEquals(await reader.next(), msg("x", 1, "still"));
+  const { text } = await ask(`${server.url}/metrics`);
+  // To tell a probe is no refusal.
+  assert(!text.includes("shutting_down"), text);
+  assertMatch(text, /river_requests_total\{route="healthz",status="503"\} [1-9]/);
   assertEquals((await ended).code, 0);
+  assertMatch(
+    await logOf(server),
+    /^\S+ info about to shut down signal="SIGTERM" drain-delay="1s"\n\S+ info shutting down\n$/,
+  );
   assertEquals(await reader.next(), undefined);
 });
 

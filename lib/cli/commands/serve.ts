@@ -19,7 +19,7 @@ import { optionsInForce, tomlOf } from "../in_force.ts";
 import { LineWriter } from "../line_writer.ts";
 import { Listener } from "../listener.ts";
 import { createLog, errorFields, type Log, logLine } from "../log.ts";
-import { ConfigError, nameOf } from "../option.ts";
+import { ConfigError, nameOf, valueText } from "../option.ts";
 import { SERVER_OPTIONS, type ServerConfig } from "../options.ts";
 
 /**
@@ -73,7 +73,7 @@ export const serve: Command<typeof SERVER_OPTIONS> = {
     const url = urlOf(config, listener);
     // Handle signals before the line below is printed: a program that reads it may send one at
     // once.
-    const end = terminated(log);
+    const end = terminated(config, log, stderr);
     await started.catch((error) => {
       if (error instanceof ConfigError) throw error;
       report(error);
@@ -85,8 +85,8 @@ export const serve: Command<typeof SERVER_OPTIONS> = {
     await end;
     if (config.drainDelay > 0) {
       river.leave();
-      log.info("about to shut down", { drainDelay: config.drainDelay / 1000 });
       await delay(config.drainDelay);
+      log.info("shutting down");
     }
     await shutDown(listener, river, config.grace, log);
     log.info("ended");
@@ -267,17 +267,27 @@ function urlOf({ host }: ServerConfig, { address: { hostname, port } }: Listener
  * Resolves at the first SIGTERM or SIGINT. The second one ends the process at once, unless it is an
  * echo. At Ctrl-C, the terminal signals every process, and `deno task` forwards the signal too.
  */
-function terminated(log: Log): Promise<void> {
+function terminated(
+  { drainDelay }: ServerConfig,
+  log: Log,
+  stderr: LineWriter,
+): Promise<void> {
   return new Promise((resolve) => {
     let first: number | undefined;
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       Deno.addSignalListener(signal, () => {
         if (first !== undefined) {
-          if (performance.now() - first > ECHO_MS) Deno.exit(1);
+          if (performance.now() - first <= ECHO_MS) return;
+          log.warn("ended at once by a second signal", { signal });
+          void stderr.flush(LOG_FLUSH_MS).then(() => Deno.exit(1));
           return;
         }
         first = performance.now();
-        log.info("shutting down", { signal });
+        if (drainDelay === 0) log.info("shutting down", { signal });
+        else {
+          const delay = valueText(SERVER_OPTIONS.drainDelay, drainDelay);
+          log.info("about to shut down", { signal, "drain-delay": delay });
+        }
         resolve();
       });
     }
