@@ -203,10 +203,14 @@ function checkNoUpgrade({ headers }: Request): void {
 
 /**
  * Whether an `EventSource`, or a library like it, sent the request. An `EventSource` never
- * reconnects after a refusal, and htmx 4 shows the refusal in the page.
+ * reconnects after a refusal, and htmx 4 shows the refusal in the page. Some libraries send no
+ * `Accept`, so they need `format`.
  */
 export function isEventSource({ method, headers, url }: Request): boolean {
-  return method === "GET" && acceptsEvents(headers) && parseUrl(url).path === "/subscribe";
+  if (method !== "GET") return false;
+  const { path, search } = parseUrl(url);
+  if (path !== "/subscribe") return false;
+  return acceptsEvents(headers) || /(?:^|&)format=sse(?:\.v1)?(?:&|$)/.test(search);
 }
 
 /** An event stream that only tells the client when to reconnect. */

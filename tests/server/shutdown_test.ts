@@ -218,9 +218,16 @@ Deno.test("an EventSource that comes while the server drains is told to come bac
   // As htmx 4 asks.
   const several = { accept: "text/html, text/event-stream" };
   assertEquals((await ask(`${server.url}/subscribe?name=x`, { headers: several })).status, 200);
+  for (const format of ["sse", "sse.v1"]) {
+    const asked = await ask(`${server.url}/subscribe?name=x&format=${format}&seq=1`);
+    assertEquals([asked.status, asked.headers.get("content-type")], [200, "text/event-stream"]);
+  }
+  for (const query of ["format=river", "format=sses", "name=format=sse", "myformat=sse"]) {
+    assertEquals((await ask(`${server.url}/subscribe?${query}`)).status, 503);
+  }
   const foreign = { ...headers, origin: "https://elsewhere.example" };
   assertEquals((await ask(`${server.url}/subscribe?name=x`, { headers: foreign })).status, 403);
-  for (const path of ["healthz", "publish?name=x&data=a"]) {
+  for (const path of ["healthz", "publish?name=x&data=a", "publish?format=sse"]) {
     assertEquals((await ask(`${server.url}/${path}`, { headers })).status, 503);
   }
   server.hub.drain();

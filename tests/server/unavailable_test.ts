@@ -36,7 +36,7 @@ const REQUESTS: [method: keyof Engine, path: string, init?: RequestInit][] = [
   ["publish", "/publish?name=x", { method: "POST", body: "a" }],
   ["publishAll", "/publish?name=x&name=y&data=a"],
   ["watch", "/subscribe?name=x"],
-  ["since", "/subscribe?name=x&seq=0&keep=0&format=sse"],
+  ["since", "/subscribe?name=x&seq=0&keep=0&format=raw"],
   ["since", "/subscribe?name=x&timeout=60"],
   ["info", "/channels/x"],
   ["list", "/channels"],

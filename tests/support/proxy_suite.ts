@@ -120,6 +120,10 @@ export function testProxy(
       assertEquals([answer.status, answer.text], [200, "retry: 2000\n\n"]);
       assertEquals(answer.headers.get("content-type"), "text/event-stream");
       assertEquals(answer.headers.get("cache-control"), "no-store");
+      for (const format of ["sse", "sse.v1"]) {
+        const asked = await ask(`${proxy.url}/subscribe?name=x&format=${format}&seq=0`);
+        assertEquals([asked.status, asked.text], [200, "retry: 2000\n\n"]);
+      }
       // All of them ask in vain.
       await until(() => all.every(({ opens }) => opens >= 2), 20_000);
       server = await spawnServer([], { port });
@@ -189,8 +193,12 @@ export function testProxy(
     }
     // A receipt and a health check are not event streams, whatever `Accept` asks for.
     const headers = { accept: "text/event-stream" };
-    for (const path of ["publish?name=x&data=/subscribe", "healthz", "subscribe.txt"]) {
+    const others = ["publish?name=x&data=/subscribe", "publish?format=/subscribe", "subscribe.txt"];
+    for (const path of [...others, "healthz"]) {
       assertEquals([path, (await ask(`${proxy.url}/${path}`, { headers })).status], [path, away]);
+    }
+    for (const path of ["subscribe?format=river", "subscribe?x=format=sse", "publish?format=sse"]) {
+      assertEquals([path, (await ask(`${proxy.url}/${path}`)).status], [path, away]);
     }
     const refused = await sendRaw(proxy, "GET /websocket?name=x HTTP/1.1", UPGRADE);
     assertEquals(refused.status, away);
