@@ -70,7 +70,7 @@ class TokenGrant implements Grant {
 
   refusal(action: string, channel?: string): Refusal {
     const object = channel === undefined ? "" : ` to ${quote(channel)}`;
-    const reason = `The token does not allow you to ${action}${object}`;
+    const reason = `The token does not allow you to ${action}${object} (--token-secret)`;
     const code = channel === undefined ? "forbidden" : "channel_not_allowed";
     return new Refusal(403, code, reason, {
       // A header can hold only Latin-1, so the channel's name is in the body alone.
@@ -213,7 +213,8 @@ export class Access {
       mayOperate: false,
       expires: Infinity,
       voucher: ANYBODY,
-      refusal: (action) => unauthorized(action, reason),
+      refusal: (action) =>
+        unauthorized(action, reason, maySubscribe ? "--publish-key" : "--token-secret"),
     };
   }
 }
@@ -232,15 +233,20 @@ function fullGrant(voucher: string): Grant {
   };
 }
 
-/** The refusal for a client without a credential, or with an invalid one. */
-function unauthorized(action: string, reason?: BadTokenError): Refusal {
+/**
+ * The refusal for a client without a credential, or with an invalid one.
+ *
+ * @param reason Why the credential is not valid.
+ * @param option The option that rules it.
+ */
+function unauthorized(action: string, reason?: BadTokenError, option = ""): Refusal {
   if (reason === undefined) {
-    return new Refusal(401, "missing_token", `A key or token is needed to ${action}`, {
-      "www-authenticate": challenge(),
-    });
+    // Which of the options is set is not for a stranger.
+    const message = `A key or token is needed to ${action} (--publish-key, --token-secret)`;
+    return new Refusal(401, "missing_token", message, { "www-authenticate": challenge() });
   }
   const { code, message } = reason;
-  return new Refusal(401, code, `Cannot ${action}: ${message}`, {
+  return new Refusal(401, code, `Cannot ${action}: ${message} (${option})`, {
     "www-authenticate": challenge("invalid_token", message),
   });
 }

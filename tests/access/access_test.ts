@@ -74,13 +74,13 @@ const CHALLENGES: [what: string, token: string | undefined, challenge: string, b
     "nothing is shown",
     undefined,
     'Bearer realm="river"',
-    '{"error":{"code":"missing_token","message":"A key or token is needed to publish"}}\n',
+    '{"error":{"code":"missing_token","message":"A key or token is needed to publish (--publish-key, --token-secret)"}}\n',
   ],
   [
     "what is shown is not the key",
     "x",
     'Bearer realm="river", error="invalid_token", error_description="this is not the key"',
-    '{"error":{"code":"bad_token","message":"Cannot publish: this is not the key"}}\n',
+    '{"error":{"code":"bad_token","message":"Cannot publish: this is not the key (--publish-key)"}}\n',
   ],
 ];
 

@@ -375,7 +375,7 @@ for (const [what, bad, reason, code = "bad_token"] of REFUSED) {
       assertEquals([answer.status, errorCode(answer)], [401, code]);
       const { message } = JSON.parse(answer.text).error;
       assertMatch(message, /^Cannot \w+( \w+)?: the |^Cannot \w+( \w+)?: "/);
-      assertEquals(message.replaceAll('"', "'").split(": ")[1], reason);
+      assertEquals(message.replaceAll('"', "'").split(": ")[1], `${reason} (--token-secret)`);
       assertEquals(
         answer.headers.get("www-authenticate"),
         `Bearer realm="river", error="invalid_token", error_description="${reason}"`,
