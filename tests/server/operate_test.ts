@@ -163,7 +163,8 @@ class UnreadyEngine extends MemoryEngine {
 
 Deno.test("/healthz is 503 with the reason while the engine is not ready, and 200 with live", async () => {
   const engine = new UnreadyEngine(memoryLimits());
-  const river = createRiver({ engine });
+  const warned: unknown[] = [];
+  const river = createRiver({ engine, warn: (_, facts) => void warned.push(facts.path) });
   await river.start();
   const answerOf = async (path: string, method = "GET") =>
     await river.handle(new Request(`http://localhost${path}`, { method }));
@@ -185,6 +186,12 @@ Deno.test("/healthz is 503 with the reason while the engine is not ready, and 20
   for (const path of ["/healthz?alive", "/healthz?lives", "/healthz?a=live"]) {
     assertEquals([path, (await answerOf(path)).status], [path, 503]);
   }
+  // To tell a probe is no refusal.
+  assertEquals((await answerOf("/healthz", "PUT")).status, 405);
+  assertEquals(warned, ["/healthz"]);
+  const metrics = await (await answerOf("/metrics")).text();
+  assertMatch(metrics, /river_refusals_total\{status="405",code="method_not_allowed"\} 1\n/);
+  assertEquals(metrics.includes("starting"), false);
   await river.drain();
   await river.close();
 });
