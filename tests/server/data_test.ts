@@ -113,7 +113,7 @@ Deno.test("a second process is told who has the file", async () => {
   });
 });
 
-Deno.test("a server that reads a long history says that it is starting, and loses nobody", async () => {
+Deno.test("a server that reads a long history says that it is starting, takes SIGHUP, and loses nobody", async () => {
   await withFile(async (path) => {
     const flags = ["--data", path, "--history", "1000000", "--max-memory", "1GiB"];
     const port = freePort();
@@ -127,7 +127,8 @@ Deno.test("a server that reads a long history says that it is starting, and lose
       );
     }
     await one.end("SIGKILL");
-    const starting = spawnServer(flags, { port });
+    let child: Deno.ChildProcess | undefined;
+    const starting = spawnServer(flags, { port, onSpawn: (process) => child = process });
     const statuses = new Set<number>();
     const codes = new Set<string>();
     let retried = false;
@@ -137,6 +138,8 @@ Deno.test("a server that reads a long history says that it is starting, and lose
       statuses.add(answer.status);
       if (answer.status === 503) codes.add(JSON.parse(answer.text).error.code);
       if (answer.status === 503) {
+        child?.kill("SIGHUP");
+        child = undefined;
         // It may have started meanwhile. Then the stream goes on, and has no end.
         await using stream = await subscribe(one, "name=x", { accept: "text/event-stream" });
         retried ||= await stream.next() === "";
@@ -146,6 +149,7 @@ Deno.test("a server that reads a long history says that it is starting, and lose
     await using server = await starting;
     assertEquals([[...statuses], [...codes], retried], [[503, 200], ["starting"], true]);
     assertEquals((await publish(server, "x", "next")).seq, 200_001);
+    assertMatch(server.log(), / info reloaded the options /);
     assert((await ask(`${server.url}/channels/x`)).text.includes('"messages":200001'));
   });
 });

@@ -136,7 +136,7 @@ export interface ServerProcess extends TestServer {
  */
 export async function spawnServer(
   flags: string[] = [],
-  { main = MAIN, port = 0, cwd, env, nofile, run = RUN, under = [] }: {
+  { main = MAIN, port = 0, cwd, env, nofile, run = RUN, under = [], onSpawn = () => {} }: {
     main?: string;
     port?: number;
     cwd?: string;
@@ -144,6 +144,8 @@ export async function spawnServer(
     nofile?: number;
     run?: readonly string[];
     under?: readonly string[];
+    /** Called at once, before the server has started. */
+    onSpawn?: (process: Deno.ChildProcess) => void;
   } = {},
 ): Promise<ServerProcess> {
   const [command, ...args] = [
@@ -158,6 +160,7 @@ export async function spawnServer(
   ];
   const process = new Deno.Command(command, { args, cwd, env, stdout: "piped", stderr: "piped" })
     .spawn();
+  onSpawn(process);
   let log = "";
   const stderr = (async () => {
     for await (const text of process.stderr.pipeThrough(new TextDecoderStream())) log += text;

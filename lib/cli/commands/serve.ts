@@ -74,12 +74,12 @@ export const serve: Command<typeof SERVER_OPTIONS> = {
     // Handle signals before the line below is printed: a program that reads it may send one at
     // once.
     const end = terminated(config, log, stderr);
+    reloadOnSignal(config, () => reread() as ServerConfig, river, log);
     await started.catch((error) => {
       if (error instanceof ConfigError) throw error;
       report(error);
       Deno.exit(1);
     });
-    reloadOnSignal(config, () => reread() as ServerConfig, river, log);
     stdout.write(`river ${version} listening on ${url}\n`);
     log.info("started", { version, url, ...optionsInForce(config) });
     await end;
