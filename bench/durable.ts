@@ -107,7 +107,6 @@ function publishes(connections: number, { seconds }: Options): Case {
       contestant(DURABLE.memory, MEMORY),
       contestant(DURABLE.normal, NORMAL),
       contestant(DURABLE.full, FULL),
-      contestant(NAMES.durableStreams, { kind: "durableStreams" }),
       contestant(NAMES.nats, { kind: "nats" }),
     ],
   };

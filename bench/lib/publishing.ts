@@ -20,7 +20,7 @@ export interface Publishing {
   readonly endOfAnswer?: EndOfAnswer;
 }
 
-/** Messages that a channel keeps, as in river. Durable Streams keeps all of them. */
+/** Messages that a channel keeps, as in river. */
 const HISTORY = 100;
 const LINE_FEED = 10;
 const ascii = new TextDecoder("latin1");
@@ -29,19 +29,6 @@ const ascii = new TextDecoder("latin1");
 export const publishing: Partial<Record<Kind, Publishing>> = {
   river: {
     publish: (channel) => post(`/publish?name=bench${channel}`, "text/plain", dataOf(0)),
-  },
-  durableStreams: {
-    async prepare({ port }, channels) {
-      for (let channel = 0; channel < channels; channel++) {
-        const response = await fetch(`http://127.0.0.1:${port}/bench${channel}`, {
-          method: "PUT",
-          headers: { "Content-Type": "text/plain" },
-        });
-        await response.body?.cancel();
-        if (!response.ok) throw new Error(`Cannot make a stream: ${response.status}`);
-      }
-    },
-    publish: (channel) => post(`/bench${channel}`, "text/plain", dataOf(0)),
   },
   nats: {
     prepare: makeNatsStream,

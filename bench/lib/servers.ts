@@ -11,9 +11,6 @@ import { type Child, has, run, spawn, temporaryDirectory } from "./process.ts";
 
 /** The version of `ws` that the hub on Node uses. */
 const WS_VERSION = "8.23.0";
-/** The package of the reference server of the Durable Streams protocol, and its version. */
-const DURABLE_STREAMS = "@durable-streams/server";
-const DURABLE_STREAMS_VERSION = "0.3.7";
 /** How much longer a slow disk takes for each flush, in microseconds. */
 const SLOW_SYNC_US = 10_000;
 const NCHAN_MODULE = "/usr/lib/nginx/modules/ngx_nchan_module.so";
@@ -21,7 +18,7 @@ const NCHAN_MODULE = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 const PROJECT = new URL("../..", import.meta.url).pathname;
 
 /** A kind of server. */
-export type Kind = "river" | "bare" | "nchan" | "ws" | "nats" | "durableStreams";
+export type Kind = "river" | "bare" | "nchan" | "ws" | "nats";
 
 /** A server to measure. */
 export interface ServerSpec {
@@ -56,7 +53,6 @@ export const NAMES: Record<Kind, string> = {
   nchan: "nginx + nchan",
   ws: "ws on Node",
   nats: "NATS JetStream",
-  durableStreams: "Durable Streams",
 };
 
 /** Starts a server. Resolves when it listens. */
@@ -76,7 +72,6 @@ export function provide({ kind, slowDisk }: ServerSpec): string | undefined {
   if (slowDisk && !has("gcc")) return "gcc: apt-get install gcc libc6-dev";
   if (kind === "nchan") return provideNchan();
   if (kind === "ws") return providePackage("ws", WS_VERSION);
-  if (kind === "durableStreams") return providePackage(DURABLE_STREAMS, DURABLE_STREAMS_VERSION);
   if (kind === "nats") return provideNats();
 }
 
@@ -90,7 +85,6 @@ export function versions(): Record<string, string> {
     nginx: run("nginx", ["-v"])?.replace(/^.*\//s, ""),
     nchan: run("dpkg-query", ["-W", "-f", "${Version}", "libnginx-mod-nchan"]),
     nats: run("nats-server", ["--version"])?.replace(/^.*v/s, ""),
-    "durable-streams": DURABLE_STREAMS_VERSION,
   };
   const entries = Object.entries(found).filter((entry): entry is [string, string] => !!entry[1]);
   return Object.fromEntries(entries);
@@ -133,7 +127,6 @@ const starters: Record<Kind, Starter> = {
     await listening(port);
     return [child, port];
   },
-  durableStreams: () => startNode("durable_streams.mjs", [temporaryDirectory()]),
 };
 
 function startDeno(
