@@ -67,6 +67,8 @@ export class FileLock {
 
   /** Lets others have the file. */
   release(): void {
+    // A child process that is just being started may hold a copy of the handle for a moment.
+    this.#file.unlockSync();
     this.#file.close();
   }
 }
