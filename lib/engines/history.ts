@@ -70,7 +70,11 @@ export class History {
    * @param holdings The totals over all histories, including this one. They are updated.
    */
   push(message: KeptMessage, maxCount: number, holdings: Holdings): void {
-    if (maxCount < 1) return this.trim(0, Infinity, holdings);
+    if (maxCount < 1) {
+      this.trim(0, Infinity, holdings);
+      holdings.onEvict?.(message);
+      return;
+    }
     while (this.#length >= maxCount) this.#drop(holdings);
     if (this.#length === 0) this.#first = message.seq;
     if (this.#length > 0 && this.#length >= this.#slots.length) this.#resize(this.#length * 2);
