@@ -316,6 +316,50 @@ Deno.test("a copy of the file and of its lock goes on in another epoch, too", as
   });
 });
 
+Deno.test("a copy in the place of the file goes on in another epoch, though it has the number of the file", async () => {
+  using file = new TempFile();
+  const copy = `${file.path}.copy`;
+  const { epoch } = await runAndCrash(engineOn(file.path), file.path, async (engine) => {
+    const receipt = await engine.publish("a", "x");
+    Deno.copyFileSync(file.path, copy);
+    return receipt;
+  });
+  // The file system may give the number of the removed file to the next one.
+  Deno.removeSync(file.path);
+  Deno.copyFileSync(copy, file.path);
+  await run(engineOn(file.path), async (engine) => {
+    assert((await engine.publish("a", "y")).epoch > epoch);
+  });
+});
+
+Deno.test("a file whose log of changes was removed after a crash goes on in another epoch", async () => {
+  using file = new TempFile();
+  const { epoch } = await runAndCrash(engineOn(file.path), file.path, async (engine) => {
+    await engine.publish("a", "x");
+    const db = new DatabaseSync(file.path);
+    db.exec("PRAGMA wal_checkpoint(PASSIVE)");
+    const receipt = await engine.publish("a", "in the log only");
+    // It would empty the log if it were the last to close.
+    db.close();
+    return receipt;
+  });
+  Deno.removeSync(`${file.path}-wal`);
+  await run(engineOn(file.path), async (engine) => {
+    assertEquals(kept(engine, "a"), ["1 x"]);
+    assert((await engine.publish("a", "y")).epoch > epoch);
+  });
+});
+
+Deno.test("without a history the file holds positions only", async () => {
+  using file = new TempFile();
+  await run(engineOn(file.path, { history: 0 }), async (engine) => {
+    for (let i = 0; i < 50; i++) await engine.publish("a", `${i}`);
+    await engine.publish("b", "x");
+    // What the last transaction brought is forgotten with the next.
+    assertEquals(engine.usage().storage!.rows, 1);
+  });
+});
+
 Deno.test("a channel that lost all of its messages goes on counting after a crash", async () => {
   using file = new TempFile();
   const limits = { history: 0 };

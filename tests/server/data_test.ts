@@ -79,7 +79,11 @@ Deno.test("after SIGTERM the file is one file, and ids and history are there", a
 
 for (
   const [what, prepare, error] of [
-    ["no folder", () => {}, /^river: Cannot open \S+\/none\/river\.db\.lock: .+ \(--data\)\n$/],
+    [
+      "no folder",
+      () => {},
+      /^river: Cannot open \S+\/none\/river\.db: there is no such folder \(--data\)\n$/,
+    ],
     [
       "a text",
       (path: string) => Deno.writeTextFileSync(path, "hello ".repeat(1000)),
@@ -101,17 +105,27 @@ for (
   });
 }
 
-Deno.test("a second process is told who has the file", async () => {
-  await withFile(async (path) => {
-    await using _server = await spawnServer(["--data", path]);
-    const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: [...RUN, MAIN, "--port=0", "--data", path],
-    }).output();
-    const text = new TextDecoder().decode(stderr);
-    assertEquals(code, 2);
-    assertMatch(text, /^river: Process \d+ has \S+ open already \(--data\)\n$/);
+for (const how of ["its name", "a symbolic link", "a hard link"] as const) {
+  Deno.test(`a second process is refused the file by ${how}`, async () => {
+    await withFile(async (path) => {
+      await using _server = await spawnServer(["--data", path]);
+      const other = how === "its name" ? path : `${path}.other`;
+      if (how === "a symbolic link") Deno.symlinkSync(path, other);
+      if (how === "a hard link") Deno.linkSync(path, other);
+      const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: [...RUN, MAIN, "--port=0", "--data", other],
+      }).output();
+      const text = new TextDecoder().decode(stderr);
+      assertEquals(code, 2);
+      assertMatch(
+        text,
+        how === "a hard link"
+          ? /^river: Cannot use \S+: it has 2 names \(hard links\) \(--data\)\n$/
+          : /^river: Process \d+ has \S+ open already \(--data\)\n$/,
+      );
+    });
   });
-});
+}
 
 Deno.test("a server that reads a long history says that it is starting, takes SIGHUP, and loses nobody", async () => {
   await withFile(async (path) => {

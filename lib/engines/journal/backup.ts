@@ -43,6 +43,7 @@ export async function restoreJournal(
   if (isSame(source, path)) throw new JournalError(`${source} is the history itself`);
   openJournal(source).close();
   const lock = await FileLock.acquire(path);
+  ({ path } = lock);
   try {
     if (!overwrite && exists(path)) throw new JournalError(`${path} exists already (--overwrite)`);
     await replace(path, (partial) => Deno.copyFile(source, partial));

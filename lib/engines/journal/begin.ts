@@ -17,7 +17,7 @@ import { checkPages } from "./tables.ts";
  */
 export function begin(
   db: DatabaseSync,
-  { path, sync, boot, start, lastStarts }: FileOptions,
+  { path, sync, boot, start, lastStarts, hasLog }: FileOptions,
 ): string {
   const meta = new Map(
     (db.prepare("SELECT key, value FROM meta").all() as { key: string; value: string }[])
@@ -26,10 +26,10 @@ export function begin(
   const isNew = meta.size === 0;
   const isClean = meta.get("clean") === "1";
   if (!isNew && !isClean) checkPages(db, path);
-  // A process that is killed loses nothing of what it committed. A machine that stops may, unless each commit
-  // waited for the disk.
-  const isWhole = isClean || meta.get("sync") === "full" ||
-    boot !== "" && meta.get("boot") === boot;
+  // A process that is killed loses nothing of what it committed, unless somebody removes the log of changes. A
+  // machine that stops may lose some, unless each commit waited for the disk.
+  const isSameRun = boot !== "" && meta.get("boot") === boot;
+  const isWhole = isClean || hasLog && (isSameRun || meta.get("sync") === "full");
   const goesOn = !isNew && isWhole && lastStarts.includes(meta.get("start") ?? "");
   const epoch = goesOn ? meta.get("epoch")! : epochs(afterEpoch(meta.get("epoch") ?? ""))();
   db.exec("BEGIN IMMEDIATE");

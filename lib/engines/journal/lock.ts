@@ -11,18 +11,19 @@ interface Owner {
   readonly pid: number;
   /** The last starts that the file may name: two while the process opens it, otherwise one. */
   readonly starts: readonly string[];
-  /** The inode of the file. A copy has another one. Null if there was no file. */
-  readonly inode: number | null;
+  /** Tells the file from a copy. Undefined if there was no file. */
+  readonly file?: string;
 }
 
 /** A file beside a journal, which is locked as long as a process uses the journal. */
 export class FileLock {
-  readonly #path: string;
+  /** The journal, by the one path that has no links in it. */
+  readonly path: string;
   readonly #file: Deno.FsFile;
   readonly #last: Owner | undefined;
 
   private constructor(path: string, file: Deno.FsFile, last: Owner | undefined) {
-    this.#path = path;
+    this.path = path;
     this.#file = file;
     this.#last = last;
   }
@@ -32,7 +33,8 @@ export class FileLock {
    *
    * @throws {JournalError} If another process has it.
    */
-  static async acquire(path: string): Promise<FileLock> {
+  static async acquire(named: string): Promise<FileLock> {
+    const path = await resolvePath(named);
     const lockPath = `${path}.lock`;
     let file: Deno.FsFile;
     try {
@@ -49,14 +51,13 @@ export class FileLock {
 
   /** The starts that the file may name. None if it is not the file that was locked then. */
   async lastStarts(): Promise<readonly string[]> {
-    if (this.#last === undefined) return [];
-    const inode = await inodeOf(this.#path);
-    return inode === this.#last.inode ? this.#last.starts : [];
+    const { file, starts = [] } = this.#last ?? {};
+    return file !== undefined && file === await identityOf(this.path) ? starts : [];
   }
 
   /** Notes the starts that the file may name from now on. */
   async write(starts: readonly string[]): Promise<void> {
-    const owner: Owner = { pid: Deno.pid, starts, inode: await inodeOf(this.#path) };
+    const owner: Owner = { pid: Deno.pid, starts, file: await identityOf(this.path) };
     const bytes = new TextEncoder().encode(`${JSON.stringify(owner)}\n`);
     // At once, so that a kill leaves one or the other.
     await this.#file.seek(0, Deno.SeekMode.Start);
@@ -82,10 +83,45 @@ function ownerOf(text: string): Owner | undefined {
   }
 }
 
-async function inodeOf(path: string): Promise<number | null> {
+/**
+ * The path of a file without links, so that a file has one lock.
+ *
+ * @throws {JournalError} If its folder is not there, or if it has several names (hard links).
+ */
+async function resolvePath(path: string): Promise<string> {
+  const [, folder = ".", name = path] = /^(.*\/)([^/]*)$/s.exec(path) ?? [];
   try {
-    return (await Deno.stat(path)).ino;
-  } catch {
-    return null;
+    const real = await ifThere(Deno.realPath(path));
+    if (real === undefined) {
+      const place = await ifThere(Deno.realPath(folder));
+      if (place === undefined) {
+        throw new JournalError(`Cannot open ${path}: there is no such folder`);
+      }
+      return `${place}/${name}`;
+    }
+    const { isFile, nlink } = await Deno.stat(real);
+    if (isFile && (nlink ?? 1) > 1) {
+      throw new JournalError(`Cannot use ${path}: it has ${nlink} names (hard links)`);
+    }
+    return real;
+  } catch (error) {
+    if (error instanceof JournalError) throw error;
+    throw new JournalError(`Cannot open ${path}: ${(error as Error).message}`);
+  }
+}
+
+/** A name for the file itself. The number of a file that was removed may be given again, so its birth counts. */
+async function identityOf(path: string): Promise<string | undefined> {
+  const stat = await ifThere(Deno.stat(path));
+  return stat && `${stat.ino} ${stat.birthtime?.getTime()}`;
+}
+
+/** The answer about a file. Undefined if there is no such file. */
+async function ifThere<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
   }
 }

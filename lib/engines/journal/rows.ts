@@ -20,6 +20,8 @@ export interface FileOptions {
   readonly boot: string;
   /** The starts that the file itself names, unless it is a copy. */
   readonly lastStarts: readonly string[];
+  /** Whether the log of changes is beside the file. After a crash, it holds what was written last. */
+  readonly hasLog: boolean;
   /** Names this start. */
   readonly start: string;
   /** Receipts up to this time are forgotten, in milliseconds since 1970. */

@@ -46,9 +46,11 @@ export class JournalThread {
    *
    * @throws {JournalError} If it cannot be used. Nothing in it was changed then.
    */
-  async open(options: Omit<FileOptions, "start" | "lastStarts">): Promise<Opened> {
+  async open(options: Omit<FileOptions, "start" | "lastStarts" | "hasLog">): Promise<Opened> {
     this.#lock = await FileLock.acquire(options.path);
+    const { path } = this.#lock;
     const lastStarts = await this.#lock.lastStarts();
+    const hasLog = await exists(`${path}-wal`);
     const start = crypto.randomUUID();
     // A kill may come before the file names this start, or after.
     await this.#lock.write([...lastStarts.slice(-MOST_STARTS), start]);
@@ -56,7 +58,7 @@ export class JournalThread {
     this.#worker.onmessage = ({ data }: MessageEvent<Answer>) => this.#answers.shift()!(data);
     const opened = await this.#order<Opened>({
       method: "open",
-      args: [{ ...options, start, lastStarts }],
+      args: [{ ...options, path, start, lastStarts, hasLog }],
     });
     await this.#lock.write([start]);
     this.#opened = true;
@@ -105,4 +107,8 @@ export class JournalThread {
       this.#worker!.postMessage(order);
     });
   }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(() => true, () => false);
 }
