@@ -9,6 +9,7 @@ import { Curl } from "../support/curl.ts";
 import { msg } from "../support/http.ts";
 import { publishByCurl } from "../support/pages.ts";
 import { freePort, spawnServer } from "../support/server.ts";
+import { TempFolder } from "../support/temp_folder.ts";
 
 /** How long clients may take to be back after a restart, in milliseconds. */
 const BACK_MS = 5000;
@@ -31,7 +32,8 @@ for (const signal of ["SIGKILL", "SIGTERM"] as const) {
   inBrowser(
     `after ${signal} and a restart a page and curl go on without a gap, within five seconds`,
     async () => {
-      const folder = await Deno.makeTempDir();
+      using temp = new TempFolder();
+      const folder = temp.path;
       await using site = serveSite();
       const flags = ["--data", `${folder}/river.db`, "--origin", site.origin];
       const port = freePort();
@@ -67,7 +69,6 @@ for (const signal of ["SIGKILL", "SIGTERM"] as const) {
       await using curl = new Curl(["-N", `${second.url}/subscribe?name=x&seq=${cursor}`]);
       assertEquals(await curl.lines.next(), msg("x", 1, "before"));
       assertEquals(await curl.lines.next(), msg("x", 2, "after"));
-      await Deno.remove(folder, { recursive: true });
     },
   );
 }

@@ -6,17 +6,8 @@ import { JournalError } from "../../lib/engines/journal/rows.ts";
 import type { MemoryLimits } from "../../lib/engines/memory.ts";
 import { engineSuite } from "../support/engine_suite.ts";
 import { memoryLimits } from "../support/server.ts";
+import { TempFolder } from "../support/temp_folder.ts";
 import { until } from "../support/until.ts";
-
-/** A file in a folder that is removed with it. */
-class TempFile implements Disposable {
-  readonly folder = Deno.makeTempDirSync();
-  readonly path = `${this.folder}/river.db`;
-
-  [Symbol.dispose]() {
-    Deno.removeSync(this.folder, { recursive: true });
-  }
-}
 
 const LOCAL = { deliver() {}, subscribers: () => 0 };
 
@@ -49,14 +40,14 @@ async function keptBy(engine: JournalEngine): Promise<unknown[]> {
  * must keep the same.
  */
 function reopened(limits: MemoryLimits): Engine {
-  const file = new TempFile();
-  const engine = engineOn(file.path, limits);
+  const file = new TempFolder();
+  const engine = engineOn(file.file(), limits);
   const { close } = engine;
   engine.close = async () => {
     try {
       const before = await keptBy(engine);
       await close.call(engine);
-      assertEquals(await run(engineOn(file.path, limits), keptBy), before);
+      assertEquals(await run(engineOn(file.file(), limits), keptBy), before);
     } finally {
       file[Symbol.dispose]();
     }
@@ -85,13 +76,13 @@ function kept(engine: JournalEngine, channel: string): string[] {
 }
 
 Deno.test("what was published is there after a restart, with its positions, types and ids", async () => {
-  using file = new TempFile();
-  const epoch = await run(engineOn(file.path), async (engine) => {
+  using file = new TempFolder();
+  const epoch = await run(engineOn(file.file()), async (engine) => {
     const { epoch } = await engine.publish("a", "x", "id");
     await engine.publishAll([{ channel: "a", data: "é", type: "t" }, { channel: "b", data: "z" }]);
     return epoch;
   });
-  const engine = engineOn(file.path);
+  const engine = engineOn(file.file());
   assertEquals(engine.ready()?.reason, "starting");
   await run(engine, async () => {
     assertEquals(engine.ready(), undefined);
@@ -109,8 +100,8 @@ Deno.test("what was published is there after a restart, with its positions, type
 });
 
 Deno.test("an engine that has not started is not available, and says so", async () => {
-  using file = new TempFile();
-  const engine = engineOn(file.path);
+  using file = new TempFolder();
+  const engine = engineOn(file.file());
   await assertRejects(() => engine.publish("a", "x"), EngineUnavailableError);
   for (const ask of [() => engine.watch("a"), () => engine.info("a"), () => kept(engine, "a")]) {
     assertThrows(ask, EngineUnavailableError);
@@ -119,38 +110,38 @@ Deno.test("an engine that has not started is not available, and says so", async 
 });
 
 Deno.test("what memory forgets is deleted from the file, too", async () => {
-  using file = new TempFile();
+  using file = new TempFolder();
   const limits = { history: 3 };
-  await run(engineOn(file.path, limits), async (engine) => {
+  await run(engineOn(file.file(), limits), async (engine) => {
     for (let i = 1; i <= 50; i++) await engine.publish("a", `m${i}`);
     await engine.reset("b");
     await engine.publish("b", "x");
     const { epoch } = (await engine.reset("b"))!;
     assertEquals((await engine.publish("b", "y")).epoch, epoch);
   });
-  const db = new DatabaseSync(file.path, { readOnly: true });
+  const db = new DatabaseSync(file.file(), { readOnly: true });
   const rows = db.prepare("SELECT data FROM message ORDER BY row").all();
   const channels = db.prepare("SELECT name FROM channel ORDER BY id").all();
   db.close();
   assertEquals(rows.map(({ data }) => data), ["m48", "m49", "m50", "y"]);
   assertEquals(channels.map(({ name }) => name), ["a", "b"]);
-  await run(engineOn(file.path, limits), (engine) => {
+  await run(engineOn(file.file(), limits), (engine) => {
     assertEquals(kept(engine, "a"), ["48 m48", "49 m49", "50 m50"]);
     assertEquals(kept(engine, "b"), ["1 y"]);
   });
 });
 
 Deno.test("a channel that lost all of its messages keeps its numbers while it is known", async () => {
-  using file = new TempFile();
+  using file = new TempFolder();
   const limits = { history: 2, historyTtl: 50 };
-  const { epoch, seq } = await run(engineOn(file.path, limits), async (engine) => {
+  const { epoch, seq } = await run(engineOn(file.file(), limits), async (engine) => {
     engine.watch("a");
     await engine.publish("a", "x");
     return await engine.publish("a", "y");
   });
   assertEquals(seq, 2);
   await new Promise((resolve) => setTimeout(resolve, 60));
-  await run(engineOn(file.path, limits), async (engine) => {
+  await run(engineOn(file.file(), limits), async (engine) => {
     const next = await engine.publish("a", "z");
     // Either the numbers go on, or the epoch is another one.
     assert(next.epoch === epoch ? next.seq === 3 : next.epoch > epoch, JSON.stringify(next));
@@ -183,16 +174,16 @@ for (
   ] as const
 ) {
   Deno.test(`a file that ${what} is refused in a line, and left as it is`, async () => {
-    using file = new TempFile();
-    using _held = (prepare(file.path) ?? { [Symbol.dispose]() {} }) as Disposable;
-    const before = contentOf(file.path);
+    using file = new TempFolder();
+    using _held = (prepare(file.file()) ?? { [Symbol.dispose]() {} }) as Disposable;
+    const before = contentOf(file.file());
     const refused = await assertRejects(
-      () => engineOn(file.path).start(LOCAL),
+      () => engineOn(file.file()).start(LOCAL),
       JournalError,
       error,
     );
     assert(!refused.message.includes("\n"), refused.message);
-    assertEquals(contentOf(file.path), before);
+    assertEquals(contentOf(file.file()), before);
   });
 }
 
@@ -259,14 +250,14 @@ for (
   ] as const
 ) {
   Deno.test(`after a crash of ${what}, ${forks ? "all channels fork" : "positions go on"}`, async () => {
-    using file = new TempFile();
+    using file = new TempFolder();
     const { sync = "normal", boot = "this run" } = settings as Partial<JournalSettings>;
-    const first = engineOn(file.path, {}, { sync, boot: boot && "this run" });
-    const { epoch } = await runAndCrash(first, file.path, async (engine) => {
+    const first = engineOn(file.file(), {}, { sync, boot: boot && "this run" });
+    const { epoch } = await runAndCrash(first, file.file(), async (engine) => {
       for (const data of ["x", "y"]) await engine.publish("a", data);
       return await engine.publish("a", "z");
     });
-    await run(engineOn(file.path, {}, settings), async (engine) => {
+    await run(engineOn(file.file(), {}, settings), async (engine) => {
       assertEquals(kept(engine, "a"), ["1 x", "2 y", "3 z"]);
       const at = engine.since("a", { epoch, seq: 2 }, 1e9);
       assertEquals([at.epoch === epoch, at.messages.length], [!forks, 1]);
@@ -278,7 +269,7 @@ for (
       assertEquals([next.seq, next.epoch >= epoch], [4, true]);
     });
     // A second restart, in order, forks nothing more and still knows the first epoch.
-    await run(engineOn(file.path, {}, settings), (engine) => {
+    await run(engineOn(file.file(), {}, settings), (engine) => {
       const at = engine.since("a", { epoch, seq: 3 }, 1e9);
       assertEquals(at.messages.map(({ seq }) => seq), [4]);
       assertEquals(at.from?.seq, forks ? 3 : undefined);
@@ -287,72 +278,72 @@ for (
 }
 
 Deno.test("a copy of the file goes on in another epoch", async () => {
-  using file = new TempFile();
-  using copy = new TempFile();
-  const { epoch } = await run(engineOn(file.path), (engine) => engine.publish("a", "x"));
-  Deno.copyFileSync(file.path, copy.path);
-  await run(engineOn(copy.path), (engine) => {
+  using file = new TempFolder();
+  using copy = new TempFolder();
+  const { epoch } = await run(engineOn(file.file()), (engine) => engine.publish("a", "x"));
+  Deno.copyFileSync(file.file(), copy.file());
+  await run(engineOn(copy.file()), (engine) => {
     const { from, epoch: now } = engine.since("a", { epoch, seq: 1 }, 1e9);
     assertEquals([now > epoch, from], [true, { epoch: now, seq: 1 }]);
   });
-  await run(engineOn(file.path), (engine) => {
+  await run(engineOn(file.file()), (engine) => {
     assertEquals(engine.since("a", undefined, 0).epoch, epoch);
   });
 });
 
 Deno.test("a copy of the file and of its lock goes on in another epoch, too", async () => {
-  using file = new TempFile();
-  using copy = new TempFile();
-  const { epoch } = await run(engineOn(file.path), async (engine) => {
+  using file = new TempFolder();
+  using copy = new TempFolder();
+  const { epoch } = await run(engineOn(file.file()), async (engine) => {
     const receipt = await engine.publish("a", "x");
-    const contents = snapshot(file.path);
+    const contents = snapshot(file.file());
     await engine.publish("a", "the copy never saw it");
-    putBack(copy.path, contents);
+    putBack(copy.file(), contents);
     return receipt;
   });
-  await run(engineOn(copy.path), async (engine) => {
+  await run(engineOn(copy.file()), async (engine) => {
     const next = await engine.publish("a", "another");
     assertEquals([next.seq, next.epoch > epoch], [2, true]);
   });
 });
 
 Deno.test("a copy in the place of the file goes on in another epoch, though it has the number of the file", async () => {
-  using file = new TempFile();
-  const copy = `${file.path}.copy`;
-  const { epoch } = await runAndCrash(engineOn(file.path), file.path, async (engine) => {
+  using file = new TempFolder();
+  const copy = `${file.file()}.copy`;
+  const { epoch } = await runAndCrash(engineOn(file.file()), file.file(), async (engine) => {
     const receipt = await engine.publish("a", "x");
-    Deno.copyFileSync(file.path, copy);
+    Deno.copyFileSync(file.file(), copy);
     return receipt;
   });
   // The file system may give the number of the removed file to the next one.
-  Deno.removeSync(file.path);
-  Deno.copyFileSync(copy, file.path);
-  await run(engineOn(file.path), async (engine) => {
+  Deno.removeSync(file.file());
+  Deno.copyFileSync(copy, file.file());
+  await run(engineOn(file.file()), async (engine) => {
     assert((await engine.publish("a", "y")).epoch > epoch);
   });
 });
 
 Deno.test("a file whose log of changes was removed after a crash goes on in another epoch", async () => {
-  using file = new TempFile();
-  const { epoch } = await runAndCrash(engineOn(file.path), file.path, async (engine) => {
+  using file = new TempFolder();
+  const { epoch } = await runAndCrash(engineOn(file.file()), file.file(), async (engine) => {
     await engine.publish("a", "x");
-    const db = new DatabaseSync(file.path);
+    const db = new DatabaseSync(file.file());
     db.exec("PRAGMA wal_checkpoint(PASSIVE)");
     const receipt = await engine.publish("a", "in the log only");
     // It would empty the log if it were the last to close.
     db.close();
     return receipt;
   });
-  Deno.removeSync(`${file.path}-wal`);
-  await run(engineOn(file.path), async (engine) => {
+  Deno.removeSync(`${file.file()}-wal`);
+  await run(engineOn(file.file()), async (engine) => {
     assertEquals(kept(engine, "a"), ["1 x"]);
     assert((await engine.publish("a", "y")).epoch > epoch);
   });
 });
 
 Deno.test("without a history the file holds positions only", async () => {
-  using file = new TempFile();
-  await run(engineOn(file.path, { history: 0 }), async (engine) => {
+  using file = new TempFolder();
+  await run(engineOn(file.file(), { history: 0 }), async (engine) => {
     for (let i = 0; i < 50; i++) await engine.publish("a", `${i}`);
     await engine.publish("b", "x");
     // What the last transaction brought is forgotten with the next.
@@ -361,17 +352,21 @@ Deno.test("without a history the file holds positions only", async () => {
 });
 
 Deno.test("a channel that lost all of its messages goes on counting after a crash", async () => {
-  using file = new TempFile();
+  using file = new TempFolder();
   const limits = { history: 0 };
-  const { epoch } = await runAndCrash(engineOn(file.path, limits), file.path, async (engine) => {
-    engine.watch("a");
-    for (const data of ["x", "y"]) await engine.publish("a", data);
-    const last = await engine.publish("a", "z");
-    // What is forgotten goes into the next transaction.
-    await engine.publish("b", "x");
-    return last;
-  });
-  await run(engineOn(file.path, limits), async (engine) => {
+  const { epoch } = await runAndCrash(
+    engineOn(file.file(), limits),
+    file.file(),
+    async (engine) => {
+      engine.watch("a");
+      for (const data of ["x", "y"]) await engine.publish("a", data);
+      const last = await engine.publish("a", "z");
+      // What is forgotten goes into the next transaction.
+      await engine.publish("b", "x");
+      return last;
+    },
+  );
+  await run(engineOn(file.file(), limits), async (engine) => {
     assertEquals(kept(engine, "a"), []);
     const next = await engine.publish("a", "next");
     assertEquals([next.seq, next.epoch], [4, epoch]);
@@ -379,37 +374,37 @@ Deno.test("a channel that lost all of its messages goes on counting after a cras
 });
 
 Deno.test("a position in a channel that never had a message is good after a restart", async () => {
-  using file = new TempFile();
-  const empty = await run(engineOn(file.path), async (engine) => {
+  using file = new TempFolder();
+  const empty = await run(engineOn(file.file()), async (engine) => {
     await engine.publish("b", "x");
     await engine.reset("b");
     return engine.since("a", undefined, 0).epoch;
   });
-  await run(engineOn(file.path), async (engine) => {
+  await run(engineOn(file.file()), async (engine) => {
     assertEquals((await engine.publish("a", "x")).epoch, empty);
   });
 });
 
 Deno.test("a channel that was reset or dropped does not come back with its old messages after a crash", async () => {
-  using file = new TempFile();
+  using file = new TempFolder();
   const limits = { history: 50_000, maxMemory: 2 ** 30 };
-  await runAndCrash(engineOn(file.path, limits), file.path, async (engine) => {
+  await runAndCrash(engineOn(file.file(), limits), file.file(), async (engine) => {
     const many = Array.from({ length: 30_000 }, (_, i) => ({ channel: "a", data: `old ${i}` }));
     await engine.publishAll(many);
     await engine.reset("a");
     await engine.publish("a", "new");
   });
-  await run(engineOn(file.path, limits), async (engine) => {
+  await run(engineOn(file.file(), limits), async (engine) => {
     assertEquals(kept(engine, "a"), ["1 new"]);
     assertEquals((await engine.publish("a", "next")).seq, 2);
   });
-  const rows = await run(engineOn(file.path, limits), (engine) => engine.usage().storage!.rows);
+  const rows = await run(engineOn(file.file(), limits), (engine) => engine.usage().storage!.rows);
   assert(rows <= 20_002, `${rows} rows`);
 });
 
 Deno.test("with less memory than before, a channel that gives way while others are read stays the same channel", async () => {
-  using file = new TempFile();
-  const epoch = await run(engineOn(file.path), async (engine) => {
+  using file = new TempFolder();
+  const epoch = await run(engineOn(file.file()), async (engine) => {
     const publish = async (channel: string, count: number) => {
       for (let i = 0; i < count; i++) await engine.publish(channel, "x".repeat(1000));
     };
@@ -421,7 +416,7 @@ Deno.test("with less memory than before, a channel that gives way while others a
   // There is room for fewer messages than those of b.
   const limits = { maxMemory: 30_000 };
   for (let i = 0; i < 2; i++) {
-    await run(engineOn(file.path, limits), (engine) => {
+    await run(engineOn(file.file(), limits), (engine) => {
       const { head, messages, ...at } = engine.since("a", { seq: 0 }, 1e9);
       assertEquals([at.epoch, head, messages.map(({ seq }) => seq)], [epoch, 10, [6, 7, 8, 9, 10]]);
     });
@@ -429,12 +424,12 @@ Deno.test("with less memory than before, a channel that gives way while others a
 });
 
 Deno.test("any text survives as it is", async () => {
-  using file = new TempFile();
+  using file = new TempFolder();
   const texts = ["", "\0a\0", "é€😀", "\u2028\r\n", "'\"`;--", "x".repeat(1000)];
-  await run(engineOn(file.path), async (engine) => {
+  await run(engineOn(file.file()), async (engine) => {
     for (const data of texts) await engine.publish("€ \0'", data, `id ${data}`, "t'");
   });
-  await run(engineOn(file.path), async (engine) => {
+  await run(engineOn(file.file()), async (engine) => {
     const { messages } = engine.since("€ \0'", { seq: 0 }, 1e9);
     assertEquals(messages.map(({ data }) => data), texts);
     assertEquals((await engine.publish("€ \0'", "again", "id \0a\0")).seq, 2);
@@ -442,23 +437,23 @@ Deno.test("any text survives as it is", async () => {
 });
 
 Deno.test("no more receipts are kept than ids are remembered", async () => {
-  using file = new TempFile();
+  using file = new TempFolder();
   const limits = { maxIds: 10 };
   const publish = (engine: JournalEngine, from: number, to: number) =>
     engine.publishAll(
       Array.from({ length: to - from }, (_, i) => ({ channel: "a", data: "x", id: `${from + i}` })),
     );
-  await run(engineOn(file.path, limits), (engine) => publish(engine, 0, 50));
-  await run(engineOn(file.path, limits), async (engine) => {
+  await run(engineOn(file.file(), limits), (engine) => publish(engine, 0, 50));
+  await run(engineOn(file.file(), limits), async (engine) => {
     const [old, kept] = [await engine.publish("a", "y", "0"), await engine.publish("a", "y", "49")];
     assertEquals([old.seq, kept.seq], [51, 50]);
   });
 });
 
 Deno.test("a file that is almost full forgets the oldest messages, and never refuses one", async () => {
-  using file = new TempFile();
+  using file = new TempFolder();
   const maxData = 4 * 2 ** 20;
-  await run(engineOn(file.path, { history: 1000 }, { maxData }), async (engine) => {
+  await run(engineOn(file.file(), { history: 1000 }, { maxData }), async (engine) => {
     const data = "x".repeat(50_000);
     for (let i = 0; i < 300; i++) await engine.publish("a", data);
     const { messages, storage } = engine.usage();
@@ -469,10 +464,10 @@ Deno.test("a file that is almost full forgets the oldest messages, and never ref
 });
 
 Deno.test("a file without room refuses messages, loses none, and takes them again when there is room", async () => {
-  using file = new TempFile();
+  using file = new TempFolder();
   const states: (string | undefined)[] = [];
   const settings = { maxData: 2 ** 20, onState: (error?: string) => void states.push(error) };
-  await run(engineOn(file.path, { history: 1000 }, settings), async (engine) => {
+  await run(engineOn(file.file(), { history: 1000 }, settings), async (engine) => {
     const { seq, epoch } = await engine.publish("a", "x");
     const refused = () =>
       assertRejects(() => engine.publish("a", "x".repeat(2 ** 20)), EngineUnavailableError);
@@ -490,8 +485,8 @@ Deno.test("a file without room refuses messages, loses none, and takes them agai
 });
 
 Deno.test("messages that wait for the disk take no more than they may", async () => {
-  using file = new TempFile();
-  await run(engineOn(file.path, {}, { maxUnwritten: 2 ** 20 }), async (engine) => {
+  using file = new TempFolder();
+  await run(engineOn(file.file(), {}, { maxUnwritten: 2 ** 20 }), async (engine) => {
     const data = "x".repeat(100_000);
     const answers = await Promise.allSettled(
       Array.from({ length: 20 }, () => engine.publish("a", data)),

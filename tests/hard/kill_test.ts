@@ -8,6 +8,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Disk, type Phase, PHASES } from "../support/disk/disk.ts";
 import { type Killer, killRounds } from "../support/durable.ts";
 import type { ServerProcess } from "../support/server.ts";
+import { TempFolder } from "../support/temp_folder.ts";
 
 /** Aims of the rounds, one after the other. The last is to kill at any moment. */
 const AIMS: readonly (Phase | undefined)[] = [...PHASES, undefined];
@@ -92,17 +93,14 @@ for (const sync of ["normal", "full"]) {
     const hits = Object.fromEntries(PHASES.map((phase) => [phase, 0])) as Record<Phase, number>;
     const start = performance.now();
     for (let file = 0; file < FILES; file++) {
-      const folder = await Deno.makeTempDir();
-      try {
-        const path = `${folder}/river.db`;
-        using disk = await Disk.of(path);
-        const flags = ["--data-sync", sync];
-        const counts = await killRounds(path, ROUNDS, flags, new Aimed(disk, file, hits));
-        const { size } = await Deno.stat(path);
-        console.log(`${sync}: ${JSON.stringify(counts)}, file of ${size} bytes`);
-      } finally {
-        await Deno.remove(folder, { recursive: true });
-      }
+      using temp = new TempFolder();
+      const folder = temp.path;
+      const path = `${folder}/river.db`;
+      using disk = await Disk.of(path);
+      const flags = ["--data-sync", sync];
+      const counts = await killRounds(path, ROUNDS, flags, new Aimed(disk, file, hits));
+      const { size } = await Deno.stat(path);
+      console.log(`${sync}: ${JSON.stringify(counts)}, file of ${size} bytes`);
     }
     const seconds = Math.round((performance.now() - start) / 1000);
     console.log(`${sync}: kills ${JSON.stringify(hits)} in ${seconds} s`);

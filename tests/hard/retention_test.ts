@@ -7,6 +7,7 @@ import { assert, assertEquals } from "@std/assert";
 import { ask } from "../support/http.ts";
 import { type ServerProcess, spawnServer } from "../support/server.ts";
 import { until } from "../support/until.ts";
+import { TempFolder } from "../support/temp_folder.ts";
 
 const CHANNELS = 100;
 /** Messages kept per channel. */
@@ -39,46 +40,43 @@ function messages<T>(count: number, make: (i: number) => T): T[] {
 }
 
 Deno.test("a million messages through rings of 100: the file stays as large as it was, and shrinks when nobody publishes", async () => {
-  const folder = await Deno.makeTempDir();
+  using temp = new TempFolder();
+  const folder = temp.path;
   const path = `${folder}/river.db`;
   const size = (part = "") => Deno.statSync(path + part).size;
-  try {
-    await using server = await spawnServer(["--data", path, "--history", String(HISTORY)]);
-    for (let i = 0; i < HISTORY; i++) {
-      const data = "a".repeat(LARGE);
-      await publishAll(server, messages(CHANNELS, (channel) => [`c${channel}`, data]));
-    }
-    const before = size();
-    let [most, mostWal] = [0, 0];
-    const start = performance.now();
-    for (let sent = 0; sent < MESSAGES; sent += BATCH) {
-      // One channel gets half of them.
-      await publishAll(
-        server,
-        messages(BATCH, (i) => [`c${i % 2 === 0 ? 0 : (i >> 1) % CHANNELS}`, `${sent + i}`]),
-      );
-      most = Math.max(most, size());
-      mostWal = Math.max(mostWal, size("-wal"));
-    }
-    const seconds = Math.round((performance.now() - start) / 1000);
-    const mib = (bytes: number) => `${(bytes / MIB).toFixed(1)} MiB`;
-    console.log(
-      `${MESSAGES} messages in ${seconds} s: file ${mib(before)} before, at most ${mib(most)}, ` +
-        `WAL at most ${mib(mostWal)}`,
-    );
-    assert(most <= before + GROWTH, `${mib(before)} before, ${mib(most)} later`);
-    assert(mostWal <= MAX_WAL, mib(mostWal));
-    const { text } = await ask(`${server.url}/metrics`);
-    assert(text.includes(`\nriver_history_messages ${CHANNELS * HISTORY}\n`));
-    await until(() => size() <= most - SHRUNK, IDLE_MS);
-    console.log(`idle: ${mib(size())}`);
-    await server.end("SIGKILL");
-    await using other = await spawnServer(["--data", path, "--history", String(HISTORY)]);
-    const metrics = (await ask(`${other.url}/metrics`)).text;
-    assert(metrics.includes(`\nriver_history_messages ${CHANNELS * HISTORY}\n`));
-    const last = await ask(`${other.url}/subscribe?name=c0&last=1&limit=1&format=raw`);
-    assertEquals(last.text, `${MESSAGES - 2}\n`);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
+  await using server = await spawnServer(["--data", path, "--history", String(HISTORY)]);
+  for (let i = 0; i < HISTORY; i++) {
+    const data = "a".repeat(LARGE);
+    await publishAll(server, messages(CHANNELS, (channel) => [`c${channel}`, data]));
   }
+  const before = size();
+  let [most, mostWal] = [0, 0];
+  const start = performance.now();
+  for (let sent = 0; sent < MESSAGES; sent += BATCH) {
+    // One channel gets half of them.
+    await publishAll(
+      server,
+      messages(BATCH, (i) => [`c${i % 2 === 0 ? 0 : (i >> 1) % CHANNELS}`, `${sent + i}`]),
+    );
+    most = Math.max(most, size());
+    mostWal = Math.max(mostWal, size("-wal"));
+  }
+  const seconds = Math.round((performance.now() - start) / 1000);
+  const mib = (bytes: number) => `${(bytes / MIB).toFixed(1)} MiB`;
+  console.log(
+    `${MESSAGES} messages in ${seconds} s: file ${mib(before)} before, at most ${mib(most)}, ` +
+      `WAL at most ${mib(mostWal)}`,
+  );
+  assert(most <= before + GROWTH, `${mib(before)} before, ${mib(most)} later`);
+  assert(mostWal <= MAX_WAL, mib(mostWal));
+  const { text } = await ask(`${server.url}/metrics`);
+  assert(text.includes(`\nriver_history_messages ${CHANNELS * HISTORY}\n`));
+  await until(() => size() <= most - SHRUNK, IDLE_MS);
+  console.log(`idle: ${mib(size())}`);
+  await server.end("SIGKILL");
+  await using other = await spawnServer(["--data", path, "--history", String(HISTORY)]);
+  const metrics = (await ask(`${other.url}/metrics`)).text;
+  assert(metrics.includes(`\nriver_history_messages ${CHANNELS * HISTORY}\n`));
+  const last = await ask(`${other.url}/subscribe?name=c0&last=1&limit=1&format=raw`);
+  assertEquals(last.text, `${MESSAGES - 2}\n`);
 });

@@ -8,6 +8,7 @@ import { WebSocket as NpmWebSocket } from "ws";
 import { Disk } from "../support/disk/disk.ts";
 import { ask, msg, publish, subscribe } from "../support/http.ts";
 import { type ServerProcess, spawnServer } from "../support/server.ts";
+import { TempFolder } from "../support/temp_folder.ts";
 
 /** How much longer the disk takes for each sync, in milliseconds. The first is the control. */
 const DELAYS = [0, 10, 200];
@@ -112,36 +113,33 @@ async function measure(server: ServerProcess, disk: Disk, delay: number) {
 }
 
 Deno.test("a disk that takes 10 or 200 ms per sync delays publishers by that, and nobody else", async () => {
-  const folder = await Deno.makeTempDir();
-  try {
-    using disk = await Disk.of(`${folder}/river.db`);
-    await using server = await spawnServer([
-      ...["--data", `${folder}/river.db`, "--data-sync", "full"],
-      ...["--heartbeat", `${HEARTBEAT}s`, "--history", "100000"],
-    ], { env: disk.env });
-    for (let i = 0; i < QUIET.length; i++) await publish(server, "quiet", `${i}`);
-    const control = new Map<string, number>();
-    for (const delay of DELAYS) {
-      const { others, published } = await measure(server, disk, delay);
-      const [middle, slowest] = [share(published, 0.5), share(published, 0.99)];
-      console.log(
-        `${delay} ms: ${published.length} published, median ${middle.toFixed(1)} ms, p99 ${
-          slowest.toFixed(1)
-        } ms`,
-      );
-      assert(middle >= delay, "the disk was not slow");
-      // A message waits for the transaction before its own. Now and then the file is written as well.
-      assert(middle <= 2 * delay + NOISE_MS, `median ${middle}`);
-      assert(slowest <= 4 * delay + 5 * NOISE_MS, `p99 ${slowest}`);
-      for (const [name, times] of Object.entries(others)) {
-        const p99 = share(times, 0.99);
-        const before = control.get(name) ?? p99;
-        control.set(name, before);
-        console.log(`${delay} ms: p99 of ${times.length} ${name} ${p99.toFixed(1)} ms`);
-        assert(p99 <= Math.max(2 * before, before + NOISE_MS), `${name}: ${before}, then ${p99}`);
-      }
+  using temp = new TempFolder();
+  const folder = temp.path;
+  using disk = await Disk.of(`${folder}/river.db`);
+  await using server = await spawnServer([
+    ...["--data", `${folder}/river.db`, "--data-sync", "full"],
+    ...["--heartbeat", `${HEARTBEAT}s`, "--history", "100000"],
+  ], { env: disk.env });
+  for (let i = 0; i < QUIET.length; i++) await publish(server, "quiet", `${i}`);
+  const control = new Map<string, number>();
+  for (const delay of DELAYS) {
+    const { others, published } = await measure(server, disk, delay);
+    const [middle, slowest] = [share(published, 0.5), share(published, 0.99)];
+    console.log(
+      `${delay} ms: ${published.length} published, median ${middle.toFixed(1)} ms, p99 ${
+        slowest.toFixed(1)
+      } ms`,
+    );
+    assert(middle >= delay, "the disk was not slow");
+    // A message waits for the transaction before its own. Now and then the file is written as well.
+    assert(middle <= 2 * delay + NOISE_MS, `median ${middle}`);
+    assert(slowest <= 4 * delay + 5 * NOISE_MS, `p99 ${slowest}`);
+    for (const [name, times] of Object.entries(others)) {
+      const p99 = share(times, 0.99);
+      const before = control.get(name) ?? p99;
+      control.set(name, before);
+      console.log(`${delay} ms: p99 of ${times.length} ${name} ${p99.toFixed(1)} ms`);
+      assert(p99 <= Math.max(2 * before, before + NOISE_MS), `${name}: ${before}, then ${p99}`);
     }
-  } finally {
-    await Deno.remove(folder, { recursive: true });
   }
 });

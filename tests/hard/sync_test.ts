@@ -8,6 +8,7 @@ import { assert, assertEquals } from "@std/assert";
 import { publish } from "../support/http.ts";
 import { spawnServer } from "../support/server.ts";
 import { until } from "../support/until.ts";
+import { TempFolder } from "../support/temp_folder.ts";
 
 /** Publishers at a time, each with a channel of its own, and the messages of each. */
 const CHANNELS = 10;
@@ -58,27 +59,24 @@ function read(log: string): Findings {
 
 /** Publishes to a server under strace. */
 async function watch(sync: string): Promise<Findings> {
-  const folder = await Deno.makeTempDir();
+  using temp = new TempFolder();
+  const folder = temp.path;
   const file = `${folder}/strace.log`;
-  try {
-    const under = [
-      ...["strace", "-D", "-f", "-y", "-s", "4200", "-o", file],
-      ...["-e", "trace=fsync,fdatasync,pwrite64,sendto", "-e", "signal=none"],
-    ];
-    const flags = ["--data", `${folder}/river.db`, "--data-sync", sync];
-    await using server = await spawnServer(flags, { under });
-    await Promise.all(Array.from({ length: CHANNELS }, async (_, i) => {
-      for (let seq = 1; seq <= MESSAGES; seq++) {
-        assertEquals((await publish(server, `c${i}`, `c${i}#${seq};`)).seq, seq);
-      }
-    }));
-    const end = new RegExp(`^${server.process.pid} +\\+\\+\\+ exited with 0 \\+\\+\\+\n$`, "m");
-    await server.end();
-    await until(async () => end.test(await Deno.readTextFile(file)));
-    return read(await Deno.readTextFile(file));
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  const under = [
+    ...["strace", "-D", "-f", "-y", "-s", "4200", "-o", file],
+    ...["-e", "trace=fsync,fdatasync,pwrite64,sendto", "-e", "signal=none"],
+  ];
+  const flags = ["--data", `${folder}/river.db`, "--data-sync", sync];
+  await using server = await spawnServer(flags, { under });
+  await Promise.all(Array.from({ length: CHANNELS }, async (_, i) => {
+    for (let seq = 1; seq <= MESSAGES; seq++) {
+      assertEquals((await publish(server, `c${i}`, `c${i}#${seq};`)).seq, seq);
+    }
+  }));
+  const end = new RegExp(`^${server.process.pid} +\\+\\+\\+ exited with 0 \\+\\+\\+\n$`, "m");
+  await server.end();
+  await until(async () => end.test(await Deno.readTextFile(file)));
+  return read(await Deno.readTextFile(file));
 }
 
 Deno.test("with --data-sync full the disk has a message before its 200 leaves", async () => {

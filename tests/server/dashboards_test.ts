@@ -1,21 +1,19 @@
 import { assert, assertEquals } from "@std/assert";
 import { ask, publish } from "../support/http.ts";
 import { spawnServer } from "../support/server.ts";
+import { TempFolder } from "../support/temp_folder.ts";
 
 const PACKAGING = new URL("../../packaging/", import.meta.url);
 
 /** The metrics of a server with every option that adds some. */
 async function metrics(): Promise<string> {
-  const folder = await Deno.makeTempDir();
-  try {
-    const flags = ["--max-connections", "1000", "--data", `${folder}/river.db`];
-    await using server = await spawnServer(flags);
-    await publish(server, "x", "a");
-    await ask(`${server.url}/publish`);
-    return (await ask(`${server.url}/metrics`)).text;
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  using temp = new TempFolder();
+  const folder = temp.path;
+  const flags = ["--max-connections", "1000", "--data", `${folder}/river.db`];
+  await using server = await spawnServer(flags);
+  await publish(server, "x", "a");
+  await ask(`${server.url}/publish`);
+  return (await ask(`${server.url}/metrics`)).text;
 }
 
 /** Names of metrics in a query, without functions, labels and Prometheus' own. */

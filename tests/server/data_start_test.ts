@@ -6,6 +6,7 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { ask, publish } from "../support/http.ts";
 import { MAIN, RUN, spawnServer } from "../support/server.ts";
+import { TempFolder } from "../support/temp_folder.ts";
 
 /** Starts a server that is to end by itself. Returns its exit code and what it said. */
 async function fails(flags: string[]): Promise<{ code: number; text: string }> {
@@ -19,43 +20,37 @@ async function fails(flags: string[]): Promise<{ code: number; text: string }> {
 }
 
 Deno.test("a file that is damaged in the middle, although it was closed in order, ends the start", async () => {
-  const folder = await Deno.makeTempDir();
+  using temp = new TempFolder();
+  const folder = temp.path;
   const flags = ["--data", `${folder}/river.db`];
-  try {
-    const one = await spawnServer(flags);
-    for (let i = 0; i < 50; i++) await publish(one, "x", "a".repeat(4000));
-    await one.end();
-    using file = await Deno.open(`${folder}/river.db`, { write: true });
-    await file.seek(100_000, Deno.SeekMode.Start);
-    await file.write(new Uint8Array(20_000).fill(255));
-    const { code, text } = await fails(flags);
-    assertEquals(code, 2, text);
-    assertMatch(text, /^river: \S.* \(--data\)$/m);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  const one = await spawnServer(flags);
+  for (let i = 0; i < 50; i++) await publish(one, "x", "a".repeat(4000));
+  await one.end();
+  using file = await Deno.open(`${folder}/river.db`, { write: true });
+  await file.seek(100_000, Deno.SeekMode.Start);
+  await file.write(new Uint8Array(20_000).fill(255));
+  const { code, text } = await fails(flags);
+  assertEquals(code, 2, text);
+  assertMatch(text, /^river: \S.* \(--data\)$/m);
 });
 
 Deno.test("a copy of a file that has no room for new epochs ends the start", async () => {
-  const folder = await Deno.makeTempDir();
+  using temp = new TempFolder();
+  const folder = temp.path;
   const flags = (maxData: string) => ["--data", `${folder}/river.db`, "--max-data", maxData];
-  try {
-    const one = await spawnServer(flags("64MiB"));
-    for (let batch = 0; batch < 50; batch++) {
-      const body = Array.from({ length: 1000 }, (_, i) => {
-        const name = `a channel with a long name, which takes room ${1000 * batch + i}`;
-        return JSON.stringify({ name, data: "a".repeat(400) });
-      }).join("\n");
-      const headers = { "content-type": "application/x-ndjson" };
-      const { status } = await ask(`${one.url}/publish`, { method: "POST", headers, body });
-      assertEquals(status, 200);
-    }
-    await one.end("SIGKILL");
-    await Deno.remove(`${folder}/river.db.lock`);
-    const { code, text } = await fails(flags("16MiB"));
-    assertEquals(code, 2, text);
-    assertMatch(text, /^river: \S.* \(--data\)$/m);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
+  const one = await spawnServer(flags("64MiB"));
+  for (let batch = 0; batch < 50; batch++) {
+    const body = Array.from({ length: 1000 }, (_, i) => {
+      const name = `a channel with a long name, which takes room ${1000 * batch + i}`;
+      return JSON.stringify({ name, data: "a".repeat(400) });
+    }).join("\n");
+    const headers = { "content-type": "application/x-ndjson" };
+    const { status } = await ask(`${one.url}/publish`, { method: "POST", headers, body });
+    assertEquals(status, 200);
   }
+  await one.end("SIGKILL");
+  await Deno.remove(`${folder}/river.db.lock`);
+  const { code, text } = await fails(flags("16MiB"));
+  assertEquals(code, 2, text);
+  assertMatch(text, /^river: \S.* \(--data\)$/m);
 });

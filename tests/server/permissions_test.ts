@@ -7,6 +7,7 @@ import { assertEquals } from "@std/assert";
 import { publish } from "../support/http.ts";
 import { spawnServer } from "../support/server.ts";
 import { until } from "../support/until.ts";
+import { TempFolder } from "../support/temp_folder.ts";
 
 const MAIN = new URL("../support/permissions_main.ts", import.meta.url).pathname;
 
@@ -24,10 +25,7 @@ Deno.test("a server runs no other program and reads no variable, and writes no f
 });
 
 Deno.test("a server with --data may write files", async () => {
-  const folder = await Deno.makeTempDir();
-  try {
-    assertEquals(await permissionsOf(["--data", `${folder}/river.db`]), "write read net");
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  using temp = new TempFolder();
+  const folder = temp.path;
+  assertEquals(await permissionsOf(["--data", `${folder}/river.db`]), "write read net");
 });
