@@ -44,6 +44,8 @@ const IDLE_RATE = 100;
 /** The oldest messages are forgotten when this share of the file is in use, until this share of them is left. */
 const ALMOST_FULL = 0.9;
 const KEPT = 0.9;
+/** Unless so many more changes wait to be written, as many messages may just have been forgotten. */
+const MOST_UNHEARD = 1000;
 
 /** Where the journal is, and what it promises. */
 export interface JournalSettings {
@@ -73,7 +75,7 @@ export class JournalEngine implements Engine {
   readonly #thread = new JournalThread();
   readonly #changes = new Changes();
   readonly #commitSeconds = new Histogram();
-  #figures: Figures = { rows: 0, bytes: 0, used: 0 };
+  #figures: Figures = { rows: 0, ids: 0, bytes: 0, used: 0 };
   #failures = 0;
   #lastCommit: number | undefined;
   #queue: Waiting[] = [];
@@ -323,12 +325,15 @@ export class JournalEngine implements Engine {
     return this.#memory.reset(channel, epoch);
   }
 
-  /** Forgets the oldest messages before the file is full. */
+  /** Forgets the oldest messages and receipts before the file is full. */
   #shed(): void {
-    const { maxData } = this.#settings;
-    // What was forgotten before may be enough.
-    if (this.#figures.used < maxData * ALMOST_FULL || !this.#changes.none) return;
+    const { used, ids } = this.#figures;
+    if (used < this.#settings.maxData * ALMOST_FULL) return;
+    // What was forgotten before, and the file has not heard of yet, may be enough.
+    if (this.#changes.size > MOST_UNHEARD) return;
     this.#memory.shed(this.#memory.usage().held * KEPT);
+    const { idTtl } = this.#limits;
+    this.#thread.tidy(Date.now() - idTtl, Math.floor(ids * KEPT), 0).catch(() => {});
     this.#run();
   }
 
@@ -365,12 +370,12 @@ export class JournalEngine implements Engine {
     let more = false;
     if (this.#unready === undefined) {
       const isIdle = this.#isIdle();
-      if (!this.#changes.none) this.#run();
+      if (this.#changes.size > 0) this.#run();
       await this.#running;
       const { idTtl, maxIds } = this.#limits;
       more = await this.#thread.tidy(Date.now() - idTtl, maxIds, isIdle ? TIDY_PAGES : 0)
         .catch(() => false);
-      more ||= isIdle && !this.#changes.none;
+      more ||= isIdle && this.#changes.size > 0;
     }
     this.#tidyLater(more ? 0 : TIDY_MS);
   }

@@ -463,6 +463,24 @@ Deno.test("a file that is almost full forgets the oldest messages, and never ref
   });
 });
 
+Deno.test("a file that is almost full of ids forgets the oldest of them", async () => {
+  using file = new TempFolder();
+  const maxData = 2 ** 20;
+  const limits = { history: 1, idTtl: 3_600_000 };
+  await run(engineOn(file.file(), limits, { maxData }), async (engine) => {
+    for (let i = 0; i < 100; i++) {
+      await engine.publishAll(Array.from({ length: 100 }, (_, n) => ({
+        channel: "a",
+        data: "x",
+        id: `${i}.${n} ${"i".repeat(200)}`,
+      })));
+    }
+    const { failures, bytes } = engine.usage().storage!;
+    assertEquals(failures, 0);
+    assert(bytes <= maxData, `${bytes} bytes`);
+  });
+});
+
 Deno.test("a file without room refuses messages, loses none, and takes them again when there is room", async () => {
   using file = new TempFolder();
   const states: (string | undefined)[] = [];

@@ -26,9 +26,9 @@ export class Changes {
   #dropped: number[] = [];
   readonly #channels = new Map<number, ChannelRow>();
 
-  /** Whether the file has heard of everything. */
-  get none(): boolean {
-    return this.#deleted.length + this.#dropped.length + this.#channels.size === 0;
+  /** How much the file has not heard of. */
+  get size(): number {
+    return this.#deleted.length + this.#dropped.length + this.#channels.size;
   }
 
   /** The id of a channel in the file. Undefined if it is not there. */

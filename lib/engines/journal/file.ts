@@ -41,6 +41,7 @@ export class JournalFile {
   readonly #options: FileOptions;
   #epoch: string;
   #rows: number;
+  #ids: number;
 
   /**
    * Opens a file, or makes one.
@@ -74,8 +75,8 @@ export class JournalFile {
     this.#pages = db.prepare(
       "SELECT page_count AS pages, freelist_count AS free FROM pragma_page_count, pragma_freelist_count",
     );
-    this.#rows = (db.prepare("SELECT count(*) AS count FROM message").get() as { count: number })
-      .count;
+    this.#rows = this.#count("message");
+    this.#ids = this.#count("receipt");
   }
 
   /** What the file holds beside its messages. */
@@ -103,13 +104,14 @@ export class JournalFile {
 
   /** Carries out a transaction, or nothing of it if it throws. */
   commit(transaction: Transaction): Figures {
-    const { epoch, messages } = transaction;
+    const { epoch, messages, receipts } = transaction;
     this.#db.exec("BEGIN IMMEDIATE");
     try {
       const deleted = this.#change(transaction);
       if (epoch !== this.#epoch) setMeta(this.#db, "epoch", epoch);
       this.#db.exec("COMMIT");
       this.#rows += messages.length - deleted;
+      this.#ids += receipts.length;
     } catch (error) {
       // After some errors SQLite has rolled back already.
       if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
@@ -154,7 +156,7 @@ export class JournalFile {
   figures(): Figures {
     const { pages, free } = this.#pages.get() as { pages: number; free: number };
     const bytes = pages * this.#pageSize;
-    return { rows: this.#rows, bytes, used: bytes - free * this.#pageSize };
+    return { rows: this.#rows, ids: this.#ids, bytes, used: bytes - free * this.#pageSize };
   }
 
   /** Writes what a transaction changes. Returns how many messages it deletes. */
@@ -200,7 +202,14 @@ export class JournalFile {
 
   /** Forgets old receipts and those that are too many, some at a time. Returns how many. */
   #forget(upTo: number, most = Number.MAX_SAFE_INTEGER): number {
-    return Number(this.#oldReceipts.run(upTo, most).changes);
+    const forgotten = Number(this.#oldReceipts.run(upTo, most).changes);
+    this.#ids -= forgotten;
+    return forgotten;
+  }
+
+  #count(table: string): number {
+    const row = this.#db.prepare(`SELECT count(*) AS count FROM ${table}`).get();
+    return (row as { count: number }).count;
   }
 
   // deno-lint-ignore no-explicit-any

@@ -83,6 +83,8 @@ export interface Transaction {
 export interface Figures {
   /** Number of messages. */
   readonly rows: number;
+  /** Number of ids whose receipts are kept. */
+  readonly ids: number;
   /** Its size in bytes. */
   readonly bytes: number;
   /** How much of it is in use. */
