@@ -82,6 +82,46 @@ Deno.test("what was restored in the place of the history goes on in another epoc
   ]);
 });
 
+Deno.test("a file whose server was killed can be restored from, with what is in its log of changes", async () => {
+  using temp = new TempFolder();
+  const server = await spawnServer(["--data", temp.file()]);
+  await publish(server, "x", "1");
+  await server.end("SIGKILL");
+  assertEquals((await river("restore", temp.file(), "--data", temp.file("other.db"))).code, 0);
+  await using restored = await spawnServer(["--data", temp.file("other.db")]);
+  assertEquals((await publish(restored, "x", "2")).seq, 2);
+});
+
+Deno.test("a backup never lands beside the log of changes of another file", async () => {
+  using temp = new TempFolder();
+  const server = await spawnServer(["--data", temp.file()]);
+  await publish(server, "x", "1");
+  await server.end("SIGKILL");
+  await using other = await spawnServer(["--data", temp.file("other.db")]);
+  await publish(other, "x", "1");
+  const { code, out } = await river("backup", temp.file(), "--data", temp.file("other.db"));
+  assertEquals(code, 2);
+  assertMatch(out, /^river: \S+ is in use, or was not closed: there is \S+-wal\n$/);
+});
+
+Deno.test("backup and restore follow symbolic links, and the lock is that of the file", async () => {
+  using temp = new TempFolder();
+  const [data, copy] = ["link.db", "copy.db"].map((name) => temp.file(name));
+  Deno.symlinkSync(temp.file(), data);
+  Deno.symlinkSync(temp.file("real-copy.db"), copy);
+  {
+    await using server = await spawnServer(["--data", temp.file()]);
+    await publish(server, "x", "1");
+    assertEquals((await river("backup", copy, "--data", data)).code, 0);
+    assertMatch((await river("restore", copy, "--data", data, "--overwrite")).out, /has .* open/);
+    await server.end();
+  }
+  assertEquals((await river("restore", copy, "--data", data, "--overwrite")).code, 0);
+  assert(Deno.lstatSync(data).isSymlink && Deno.lstatSync(copy).isSymlink);
+  await using server = await spawnServer(["--data", data]);
+  assertEquals((await publish(server, "x", "2")).seq, 2);
+});
+
 Deno.test("a copy of the file that is put back over it goes on in another epoch", async () => {
   using temp = new TempFolder();
   const folder = temp.path;
@@ -108,8 +148,21 @@ for (
     ["without a name", ["backup", "--data", "DATA"], /^river: Name the copy: river backup FILE\n$/],
     ["without --data", ["backup", "COPY"], /^river: Name the server's file: set --data\n$/],
     ["of nothing", ["backup", "COPY", "--data", "NONE"], /^river: Cannot open \S+\/none: /],
-    ["to itself", ["backup", "DATA", "--data", "DATA"], /^river: \S+ is the history itself\n$/],
-    ["to no folder", ["backup", "NONE/x", "--data", "DATA"], /^river: Cannot write \S+\/none\/x: /],
+    [
+      "to itself",
+      ["backup", "DATA", "--data", "DATA"],
+      /^river: \S+ belongs to the history itself\n$/,
+    ],
+    [
+      "to no folder",
+      ["backup", "NONE/x", "--data", "DATA"],
+      /^river: Cannot open \S+\/none\/x: there is no such folder\n$/,
+    ],
+    [
+      "to its log",
+      ["backup", "DATA-wal", "--data", "DATA"],
+      /^river: \S+ belongs to the history itself\n$/,
+    ],
     ["of a text", ["restore", "TEXT", "--data", "COPY"], /^river: Cannot use \S+: file is not a /],
     ["of an empty file", ["restore", "EMPTY", "--data", "COPY"], /^river: \S+ is empty\n$/],
   ] as const

@@ -6,12 +6,15 @@
  */
 import { backup, DatabaseSync } from "node:sqlite";
 import { markCopy } from "./begin.ts";
-import { FileLock } from "./lock.ts";
+import { FileLock, resolvePath } from "./lock.ts";
 import { JournalError } from "./rows.ts";
 import { checkPages, openJournal } from "./tables.ts";
 
 /** All pages in one step: between steps a server would write, and the copy would begin again. */
 const ALL_PAGES = 2 ** 31 - 1;
+
+/** What SQLite and river keep beside a journal. */
+const BESIDE = ["-wal", "-shm", ".lock"];
 
 /**
  * Copies a journal, also while a server writes it. The copy replaces `target` when it is whole.
@@ -19,13 +22,15 @@ const ALL_PAGES = 2 ** 31 - 1;
  * @throws {JournalError} If `path` is not a journal, or the copy cannot be written.
  */
 export async function backupJournal(path: string, target: string): Promise<void> {
-  if (isSame(path, target)) throw new JournalError(`${target} is the history itself`);
-  const db = openJournal(path);
-  try {
-    await replace(target, async (partial) => void await backup(db, partial, { rate: ALL_PAGES }));
-  } finally {
-    db.close();
+  const [source, copy] = [await resolvePath(path), await resolvePath(target)];
+  if (["", ...BESIDE].some((ending) => copy === source + ending)) {
+    throw new JournalError(`${target} belongs to the history itself`);
   }
+  // With the log of changes of another file, the copy would be damaged.
+  if (exists(`${copy}-wal`)) {
+    throw new JournalError(`${target} is in use, or was not closed: there is ${target}-wal`);
+  }
+  await replace(source, copy);
 }
 
 /**
@@ -40,45 +45,51 @@ export async function restoreJournal(
   path: string,
   overwrite: boolean,
 ): Promise<void> {
-  if (isSame(source, path)) throw new JournalError(`${source} is the history itself`);
-  openJournal(source).close();
+  const copy = await resolvePath(source);
+  openJournal(copy).close();
   const lock = await FileLock.acquire(path);
-  ({ path } = lock);
   try {
+    if (copy === lock.path) throw new JournalError(`${source} is the history itself`);
     if (!overwrite && exists(path)) throw new JournalError(`${path} exists already (--overwrite)`);
-    await replace(path, (partial) => Deno.copyFile(source, partial));
-    for (const ending of ["-wal", "-shm"]) {
-      if (exists(path + ending)) await Deno.remove(path + ending);
-    }
+    await replace(copy, lock.path);
   } finally {
     lock.release();
   }
 }
 
-/** Makes a file beside `path`, and puts it in the place of `path` when it is whole. */
-async function replace(path: string, make: (partial: string) => Promise<void>): Promise<void> {
+/** Copies a journal to a file beside `path`, and puts it in the place of `path` when it is whole. */
+async function replace(source: string, path: string): Promise<void> {
   const partial = `${path}.partial`;
+  const db = openJournal(source);
   try {
-    await make(partial);
-    const db = new DatabaseSync(partial);
-    try {
-      checkPages(db, partial);
-      markCopy(db);
-      // One file, whatever was copied: the log of changes goes into it, and is removed.
-      db.exec("PRAGMA journal_mode = DELETE");
-    } finally {
-      db.close();
+    await backup(db, partial, { rate: ALL_PAGES });
+    finishCopy(partial);
+    // They belong to the file that is replaced.
+    for (const ending of ["-wal", "-shm"]) {
+      if (exists(path + ending)) await Deno.remove(path + ending);
     }
     await Deno.rename(partial, path);
   } catch (error) {
-    if (exists(partial)) await Deno.remove(partial);
+    for (const ending of ["", "-journal", "-wal", "-shm"]) {
+      if (exists(partial + ending)) await Deno.remove(partial + ending);
+    }
     if (error instanceof JournalError) throw error;
     throw new JournalError(`Cannot write ${path}: ${(error as Error).message}`);
+  } finally {
+    db.close();
   }
 }
 
-function isSame(one: string, other: string): boolean {
-  return exists(one) && exists(other) && Deno.realPathSync(one) === Deno.realPathSync(other);
+/** Checks a copy, marks it as one, and makes it a single file: its log of changes goes into it. */
+function finishCopy(path: string): void {
+  const db = new DatabaseSync(path);
+  try {
+    checkPages(db, path);
+    markCopy(db);
+    db.exec("PRAGMA journal_mode = DELETE");
+  } finally {
+    db.close();
+  }
 }
 
 function exists(path: string): boolean {

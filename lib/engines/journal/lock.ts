@@ -88,7 +88,7 @@ function ownerOf(text: string): Owner | undefined {
  *
  * @throws {JournalError} If its folder is not there, or if it has several names (hard links).
  */
-async function resolvePath(path: string): Promise<string> {
+export async function resolvePath(path: string): Promise<string> {
   const [, folder = ".", name = path] = /^(.*\/)([^/]*)$/s.exec(path) ?? [];
   try {
     const real = await ifThere(Deno.realPath(path));
@@ -97,7 +97,10 @@ async function resolvePath(path: string): Promise<string> {
       if (place === undefined) {
         throw new JournalError(`Cannot open ${path}: there is no such folder`);
       }
-      return `${place}/${name}`;
+      // A link to a file that is not there yet.
+      const link = await ifThere(Deno.readLink(path));
+      if (link === undefined) return `${place}/${name}`;
+      return await resolvePath(link.startsWith("/") ? link : `${place}/${link}`);
     }
     const { isFile, nlink } = await Deno.stat(real);
     if (isFile && (nlink ?? 1) > 1) {
