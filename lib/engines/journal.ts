@@ -9,17 +9,16 @@
  */
 import { Histogram } from "../base/histogram.ts";
 import type { Cursor } from "../core/cursor.ts";
-import {
-  type ChannelInfo,
-  type ChannelPage,
-  type Engine,
-  EngineUnavailableError,
-  type Local,
-  type Publication,
-  type Receipt,
-  type Replay,
-  type Unready,
-  type Usage,
+import type {
+  ChannelInfo,
+  ChannelPage,
+  Engine,
+  Local,
+  Publication,
+  Receipt,
+  Replay,
+  Unready,
+  Usage,
 } from "../core/engine.ts";
 import { afterEpoch, epochs } from "./epochs.ts";
 import { Changes } from "./journal/changes.ts";
@@ -27,6 +26,7 @@ import { GroupCommit, type Publishing } from "./journal/group_commit.ts";
 import { restore } from "./journal/restore.ts";
 import { type Figures, JournalError, type Sync } from "./journal/rows.ts";
 import { JournalThread, StorageError } from "./journal/thread.ts";
+import { unavailable } from "./journal/unavailable.ts";
 import { MemoryEngine, type MemoryLimits } from "./memory.ts";
 
 /** The most messages of one transaction, and the most bytes that they take while they wait. */
@@ -131,13 +131,11 @@ export class JournalEngine implements Engine {
   }
 
   publishAll(publications: readonly Publication[]): Promise<Receipt[]> {
-    if (this.#unready !== undefined) return Promise.reject(this.#unavailable());
+    if (this.#unready !== undefined) return Promise.reject(unavailable(this.#unready.reason));
     let bytes = 0;
     for (const { data } of publications) bytes += WAITING_OVERHEAD + data.length;
     if (this.#unwritten > 0 && this.#unwritten + bytes > this.#settings.maxUnwritten) {
-      const text =
-        "Too many messages wait for the disk (--max-unwritten), and nothing was published";
-      return Promise.reject(new EngineUnavailableError(text, "storage_slow"));
+      return Promise.reject(unavailable("storage_slow"));
     }
     this.#unwritten += bytes;
     return new Promise((resolve, reject) => this.#wait({ publications, bytes, resolve, reject }));
@@ -168,7 +166,7 @@ export class JournalEngine implements Engine {
   }
 
   reset(channel: string): Promise<ChannelInfo | undefined> {
-    if (this.#unready !== undefined) return Promise.reject(this.#unavailable());
+    if (this.#unready !== undefined) return Promise.reject(unavailable(this.#unready.reason));
     return new Promise((resolve, reject) =>
       this.#wait({ reset: () => this.#reset(channel).then(resolve, reject) })
     );
@@ -217,12 +215,7 @@ export class JournalEngine implements Engine {
   }
 
   #checkStarted(): void {
-    if (this.#unready?.reason === "starting") throw this.#unavailable();
-  }
-
-  #unavailable(): EngineUnavailableError {
-    const { reason } = this.#unready!;
-    return new EngineUnavailableError(TEXTS[reason], reason);
+    if (this.#unready?.reason === "starting") throw unavailable("starting");
   }
 
   #wait(waiting: Waiting): void {
@@ -294,7 +287,7 @@ export class JournalEngine implements Engine {
     } catch (error) {
       this.#changes.putBack(changes);
       this.#fail(error);
-      group.refuse(this.#unavailable());
+      group.refuse(unavailable(this.#unready!.reason));
       throw error;
     } finally {
       this.#memory.release();
@@ -319,7 +312,7 @@ export class JournalEngine implements Engine {
       });
     } catch (error) {
       this.#fail(error);
-      throw this.#unavailable();
+      throw unavailable(this.#unready!.reason);
     }
     this.#changes.drop(channel);
     return this.#memory.reset(channel, epoch);
@@ -374,7 +367,10 @@ export class JournalEngine implements Engine {
       await this.#running;
       const { idTtl, maxIds } = this.#limits;
       more = await this.#thread.tidy(Date.now() - idTtl, maxIds, isIdle ? TIDY_PAGES : 0)
-        .catch(() => false);
+        .catch((error) => {
+          this.#fail(error);
+          return false;
+        });
       more ||= isIdle && this.#changes.size > 0;
     }
     this.#tidyLater(more ? 0 : TIDY_MS);
@@ -388,12 +384,3 @@ export class JournalEngine implements Engine {
     return published - last.published <= IDLE_RATE * (this.#tidied.at - last.at) / 1000;
   }
 }
-
-/** What publishers are told, by the reason why the engine is not ready. */
-const TEXTS: Readonly<Record<string, string>> = {
-  starting: "The history is still being read from its file (--data)",
-  storage_full:
-    "There is no room for another message in the file of --data or on its disk (--max-data), and nothing was " +
-    "published",
-  storage_failed: "The disk of --data failed, and nothing was published",
-};

@@ -8,6 +8,7 @@ import { Disk } from "../support/disk/disk.ts";
 import { ask, errorCode, publish } from "../support/http.ts";
 import { Follower, Ledger, publishersOf } from "../support/publishers.ts";
 import { freePort, type ServerProcess, spawnServer, subscriberCount } from "../support/server.ts";
+import { TempFolder } from "../support/temp_folder.ts";
 import { until } from "../support/until.ts";
 
 /** The size of the file system that is filled. */
@@ -135,3 +136,17 @@ for (
     }
   });
 }
+
+Deno.test("a file that is removed or replaced while river runs is told: 503 storage_failed", async () => {
+  using temp = new TempFolder();
+  await using server = await spawnServer(["--data", temp.file()]);
+  await publish(server, "x", "a");
+  await Deno.rename(temp.file(), temp.file("elsewhere.db"));
+  await until(async () => (await ask(`${server.url}/healthz`)).status === 503, 20_000);
+  const refused = await ask(`${server.url}/publish?name=x&data=b`);
+  assertEquals([refused.status, errorCode(refused)], [503, "storage_failed"]);
+  assertMatch(server.log(), /the file was removed or replaced/);
+  await Deno.rename(temp.file("elsewhere.db"), temp.file());
+  await until(async () => (await ask(`${server.url}/healthz`)).status === 200, 20_000);
+  assertEquals((await publish(server, "x", "c")).seq, 2);
+});

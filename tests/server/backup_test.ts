@@ -21,7 +21,6 @@ async function river(...args: string[]): Promise<{ code: number; out: string }> 
 Deno.test("a backup of a server that takes messages is whole, and a server goes on from it", async () => {
   using temp = new TempFolder();
   const folder = temp.path;
-
   const [data, copy, other] = ["river.db", "copy.db", "other.db"].map((n) => `${folder}/${n}`);
   await using server = await spawnServer(["--data", data, "--history", "100000"]);
   const { epoch } = await publish(server, "x", "1");
@@ -57,7 +56,6 @@ Deno.test("a backup of a server that takes messages is whole, and a server goes 
 Deno.test("what was restored in the place of the history goes on in another epoch", async () => {
   using temp = new TempFolder();
   const folder = temp.path;
-
   const [data, copy] = ["river.db", "copy.db"].map((name) => `${folder}/${name}`);
   let epoch: string;
   {
@@ -125,7 +123,6 @@ Deno.test("backup and restore follow symbolic links, and the lock is that of the
 Deno.test("a copy of the file that is put back over it goes on in another epoch", async () => {
   using temp = new TempFolder();
   const folder = temp.path;
-
   const [data, copy] = ["river.db", "copy.db"].map((name) => `${folder}/${name}`);
   const run = async (action: (server: { url: string }) => Promise<void>) => {
     const server = await spawnServer(["--data", data]);
@@ -170,7 +167,6 @@ for (
   Deno.test(`river ${args[0]} ${what} is a mistake: one line, and exit code 2`, async () => {
     using temp = new TempFolder();
     const folder = temp.path;
-
     const server = await spawnServer(["--data", `${folder}/data`]);
     await server.end();
     Deno.writeTextFileSync(`${folder}/text`, "hello ".repeat(1000));
@@ -188,7 +184,6 @@ for (
 Deno.test("a program that copies the file all the time, as Litestream does, disturbs nobody", async () => {
   using temp = new TempFolder();
   const folder = temp.path;
-
   const data = `${folder}/river.db`;
   await using server = await spawnServer(["--data", data, "--history", "100000"]);
   await publish(server, "x", "1");

@@ -16,7 +16,6 @@ for (const sync of ["normal", "full"]) {
   Deno.test(`--data-sync ${sync}: what was answered with 200 is there after kill -9`, async () => {
     using temp = new TempFolder();
     const path = temp.file();
-
     const { acknowledged } = await killRounds(path, 3, ["--data-sync", sync]);
     console.log(`${acknowledged} messages acknowledged in 3 rounds`);
   });
@@ -25,7 +24,6 @@ for (const sync of ["normal", "full"]) {
 Deno.test("clients go on over kill -9 and a restart without a gap and without loss", async () => {
   using temp = new TempFolder();
   const path = temp.file();
-
   const port = freePort();
   const start = () => spawnServer(["--data", path], { port });
   let server = await start();
@@ -57,7 +55,6 @@ Deno.test("clients go on over kill -9 and a restart without a gap and without lo
 Deno.test("after SIGTERM the file is one file, and ids and history are there", async () => {
   using temp = new TempFolder();
   const path = temp.file();
-
   const one = await spawnServer(["--data", path]);
   const { epoch } = await publish(one, "x", "a");
   const url = `${one.url}/publish?name=x&data=b&id=7`;
@@ -88,7 +85,6 @@ for (
   Deno.test(`--data with ${what} is a mistake: one line, and exit code 2`, async () => {
     using temp = new TempFolder();
     const path = temp.file();
-
     prepare(path);
     const file = what === "no folder" ? path.replace("/river.db", "/none/river.db") : path;
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
@@ -104,7 +100,6 @@ for (const how of ["its name", "a symbolic link", "a hard link"] as const) {
   Deno.test(`a second process is refused the file by ${how}`, async () => {
     using temp = new TempFolder();
     const path = temp.file();
-
     await using _server = await spawnServer(["--data", path]);
     const other = how === "its name" ? path : `${path}.other`;
     if (how === "a symbolic link") Deno.symlinkSync(path, other);
@@ -126,7 +121,6 @@ for (const how of ["its name", "a symbolic link", "a hard link"] as const) {
 Deno.test("a server that reads a long history says that it is starting, takes SIGHUP, and loses nobody", async () => {
   using temp = new TempFolder();
   const path = temp.file();
-
   const flags = ["--data", path, "--history", "1000000", "--max-memory", "1GiB"];
   const port = freePort();
   const one = await spawnServer(flags, { port });

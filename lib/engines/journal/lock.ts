@@ -21,6 +21,7 @@ export class FileLock {
   readonly path: string;
   readonly #file: Deno.FsFile;
   readonly #last: Owner | undefined;
+  #identity: string | undefined;
 
   private constructor(path: string, file: Deno.FsFile, last: Owner | undefined) {
     this.path = path;
@@ -57,13 +58,19 @@ export class FileLock {
 
   /** Notes the starts that the file may name from now on. */
   async write(starts: readonly string[]): Promise<void> {
-    const owner: Owner = { pid: Deno.pid, starts, file: await identityOf(this.path) };
+    this.#identity = await identityOf(this.path);
+    const owner: Owner = { pid: Deno.pid, starts, file: this.#identity };
     const bytes = new TextEncoder().encode(`${JSON.stringify(owner)}\n`);
     // At once, so that a kill leaves one or the other.
     await this.#file.seek(0, Deno.SeekMode.Start);
     await this.#file.write(bytes);
     await this.#file.truncate(bytes.length);
     await this.#file.sync();
+  }
+
+  /** Whether the file is still the one that was locked. */
+  async holds(): Promise<boolean> {
+    return await identityOf(this.path) === this.#identity;
   }
 
   /** Lets others have the file. */

@@ -75,14 +75,20 @@ export class JournalThread {
     return this.#order({ method: "commit", args: [transaction] });
   }
 
-  /** Fails unless there is room for a message. */
-  probe(): Promise<void> {
-    return this.#order({ method: "probe", args: [] });
+  /** Fails unless the file is there and has room for a message. */
+  async probe(): Promise<void> {
+    await this.#checkFile();
+    await this.#order({ method: "probe", args: [] });
   }
 
-  /** Forgets receipts, and gives free pages back. Returns whether there is more to do. */
-  tidy(receiptsUpTo: number, mostReceipts: number, mostPages: number): Promise<boolean> {
-    return this.#order({ method: "tidy", args: [receiptsUpTo, mostReceipts, mostPages] });
+  /**
+   * Forgets receipts, and gives free pages back. Fails unless the file is there.
+   *
+   * @returns Whether there is more to do.
+   */
+  async tidy(receiptsUpTo: number, mostReceipts: number, mostPages: number): Promise<boolean> {
+    await this.#checkFile();
+    return await this.#order({ method: "tidy", args: [receiptsUpTo, mostReceipts, mostPages] });
   }
 
   /** Closes the file, ends the thread, and lets other processes have the file. */
@@ -95,6 +101,13 @@ export class JournalThread {
     }
     this.#worker?.terminate();
     this.#lock?.release();
+  }
+
+  /** The database would go on writing to a file that nobody finds any more. */
+  async #checkFile(): Promise<void> {
+    if (!await this.#lock!.holds()) {
+      throw new StorageError("the file was removed or replaced", false);
+    }
   }
 
   #order<T>(order: Order): Promise<T> {
