@@ -5,8 +5,9 @@
  */
 import { assertEquals, assertMatch } from "@std/assert";
 import { ask, publish } from "../support/http.ts";
-import { MAIN, RUN, spawnServer } from "../support/server.ts";
+import { freePort, MAIN, RUN, spawnServer } from "../support/server.ts";
 import { TempFolder } from "../support/temp_folder.ts";
+import { until } from "../support/until.ts";
 
 /** Starts a server that is to end by itself. Returns its exit code and what it said. */
 async function fails(flags: string[]): Promise<{ code: number; text: string }> {
@@ -53,4 +54,37 @@ Deno.test("a copy of a file that has no room for new epochs ends the start", asy
   const { code, text } = await fails(flags("16MiB"));
   assertEquals(code, 2, text);
   assertMatch(text, /^river: \S.* \(--data\)$/m);
+});
+
+Deno.test("SIGTERM while a long history is read ends the server, and the next one has all of it", async () => {
+  using temp = new TempFolder();
+  const port = freePort();
+  const flags = ["--data", temp.file(), "--history", "1000000", "--max-memory", "1GiB"];
+  const count = 200_000;
+  {
+    await using server = await spawnServer(flags);
+    const headers = { "content-type": "application/x-ndjson" };
+    const body = '{"name":"x","data":"a"}\n'.repeat(count / 5);
+    for (let i = 0; i < 5; i++) {
+      await ask(`${server.url}/publish`, { method: "POST", body, headers });
+    }
+    await server.end();
+  }
+  const process = new Deno.Command(Deno.execPath(), {
+    args: [...RUN, MAIN, `--port=${port}`, ...flags],
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const output = process.output();
+  await until(async () => {
+    const answer = await ask(`http://127.0.0.1:${port}/healthz`).catch(() => undefined);
+    return answer?.status === 503;
+  });
+  process.kill("SIGTERM");
+  const { code, stdout, stderr } = await output;
+  const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  assertEquals([code, decode(stdout)], [0, ""]);
+  assertMatch(decode(stderr), / info shutting down .*\n.* info ended\n$/);
+  await using server = await spawnServer(flags);
+  assertEquals((await publish(server, "x", "next")).seq, count + 1);
 });

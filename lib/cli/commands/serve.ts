@@ -75,13 +75,15 @@ export const serve: Command<typeof SERVER_OPTIONS> = {
     // once.
     const end = terminated(config, log, stderr);
     reloadOnSignal(config, () => reread() as ServerConfig, river, log);
-    await started.catch((error) => {
+    const reading = started.then(() => true, (error) => {
       if (error instanceof ConfigError) throw error;
       report(error);
       Deno.exit(1);
     });
-    stdout.write(`river ${version} listening on ${url}\n`);
-    log.info("started", { version, url, ...optionsInForce(config) });
+    if (await Promise.race([reading, end.then(() => false)])) {
+      stdout.write(`river ${version} listening on ${url}\n`);
+      log.info("started", { version, url, ...optionsInForce(config) });
+    }
     await end;
     if (config.drainDelay > 0) {
       river.leave();
