@@ -76,6 +76,8 @@ export class JournalEngine implements Engine {
   readonly #changes = new Changes();
   readonly #commitSeconds = new Histogram();
   #figures: Figures = { rows: 0, ids: 0, bytes: 0, used: 0 };
+  /** What memory took when history was read. */
+  #restored = { published: 0, publishedBytes: 0 };
   #failures = 0;
   #lastCommit: number | undefined;
   #queue: Waiting[] = [];
@@ -182,7 +184,13 @@ export class JournalEngine implements Engine {
       failures: this.#failures,
       lastCommit: this.#lastCommit,
     };
-    return { ...this.#memory.usage(), storage };
+    const usage = this.#memory.usage();
+    return {
+      ...usage,
+      published: usage.published - this.#restored.published,
+      publishedBytes: usage.publishedBytes - this.#restored.publishedBytes,
+      storage,
+    };
   }
 
   ready(): Unready | undefined {
@@ -212,6 +220,7 @@ export class JournalEngine implements Engine {
     this.#figures = opened;
     this.#newEpoch = epochs(afterEpoch(opened.epoch));
     this.#next = await restore(opened, this.#thread, this.#memory, this.#changes);
+    this.#restored = this.#memory.usage();
   }
 
   #checkStarted(): void {

@@ -86,6 +86,8 @@ Deno.test("what was published is there after a restart, with its positions, type
   assertEquals(engine.ready()?.reason, "starting");
   await run(engine, async () => {
     assertEquals(engine.ready(), undefined);
+    const { published, publishedBytes, messages } = engine.usage();
+    assertEquals([published, publishedBytes, messages], [0, 0, 3]);
     const replay = engine.since("a", { epoch, seq: 0 }, 1e9);
     assertEquals([replay.epoch, replay.from, replay.head], [epoch, undefined, 2]);
     assertEquals(replay.messages.map(({ seq, data, type }) => [seq, data, type]), [
