@@ -24,7 +24,7 @@ import { afterEpoch, epochs } from "./epochs.ts";
 import { Changes } from "./journal/changes.ts";
 import { GroupCommit, type Publishing } from "./journal/group_commit.ts";
 import { restore } from "./journal/restore.ts";
-import { type Figures, JournalError, type Sync } from "./journal/rows.ts";
+import { type Figures, JournalError, type Sync, type Transaction } from "./journal/rows.ts";
 import { JournalThread, StorageError } from "./journal/thread.ts";
 import { unavailable } from "./journal/unavailable.ts";
 import { MemoryEngine, type MemoryLimits } from "./memory.ts";
@@ -112,7 +112,7 @@ export class JournalEngine implements Engine {
   /**
    * Opens the file and reads history back.
    *
-   * @throws {JournalError} If the file cannot be used. Nothing in it was changed then.
+   * @throws {JournalError} If the file cannot be used.
    */
   async start(local: Local): Promise<void> {
     this.#memory.start(local);
@@ -279,8 +279,7 @@ export class JournalEngine implements Engine {
     const changes = this.#changes.take();
     const { first, messages, receipts } = group;
     try {
-      const started = performance.now();
-      this.#figures = await this.#thread.commit({
+      await this.#write({
         ...changes,
         first,
         messages,
@@ -289,8 +288,6 @@ export class JournalEngine implements Engine {
         channels: [...changes.channels, ...group.channels],
         epoch: this.#memory.epoch,
       });
-      this.#commitSeconds.add((performance.now() - started) / 1000);
-      this.#lastCommit = Date.now();
       this.#next = group.next;
       group.show();
     } catch (error) {
@@ -309,7 +306,7 @@ export class JournalEngine implements Engine {
     const epoch = this.#newEpoch();
     const id = this.#changes.idOf(channel);
     try {
-      this.#figures = await this.#thread.commit({
+      await this.#write({
         first: this.#next,
         time: Date.now(),
         messages: [],
@@ -325,6 +322,13 @@ export class JournalEngine implements Engine {
     }
     this.#changes.drop(channel);
     return this.#memory.reset(channel, epoch);
+  }
+
+  async #write(transaction: Transaction): Promise<void> {
+    const started = performance.now();
+    this.#figures = await this.#thread.commit(transaction);
+    this.#commitSeconds.add((performance.now() - started) / 1000);
+    this.#lastCommit = Date.now();
   }
 
   /** Forgets the oldest messages and receipts before the file is full. */
@@ -352,9 +356,10 @@ export class JournalEngine implements Engine {
   /** Tries whether the disk takes messages again. */
   async #retry(): Promise<void> {
     await this.#running;
+    this.#shed();
+    const isWritten = await this.#commit(this.#newGroup()).then(() => true, () => false);
+    if (!isWritten) return;
     try {
-      this.#shed();
-      await this.#commit(this.#newGroup());
       await this.#thread.probe();
       this.#unready = undefined;
       this.#settings.onState?.(undefined);
