@@ -182,7 +182,8 @@ export class MemoryEngine implements Engine {
     log.trim(0, Infinity, this.#holdings);
     log.seq = 0;
     // From here on it is like any other channel without messages.
-    log.epoch = this.epoch = epoch;
+    log.epoch = epoch;
+    if (epoch > this.epoch) this.epoch = epoch;
     this.#forks.set(channel, []);
     this.#dropUnlessWatched(log);
     return this.#describe(log);
@@ -244,8 +245,7 @@ export class MemoryEngine implements Engine {
   }
 
   /**
-   * Keeps and relays a message that has its number: the next of its channel, or one that the engine held
-   * before. A channel that is not known begins with it.
+   * Keeps and relays a message that has its number. A channel that is not known begins with it.
    *
    * @param age How long ago it was accepted, in milliseconds.
    */

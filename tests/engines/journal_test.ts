@@ -159,6 +159,12 @@ for (
       "another program",
     ],
     [
+      "is an empty database of another program",
+      (path: string) =>
+        database(path, "PRAGMA auto_vacuum = NONE; CREATE TABLE x (y); DROP TABLE x"),
+      "another program: remove it",
+    ],
+    [
       "a newer river wrote",
       (path: string) =>
         database(

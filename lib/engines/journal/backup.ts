@@ -59,7 +59,8 @@ export async function restoreJournal(
 
 /** Copies a journal to a file beside `path`, and puts it in the place of `path` when it is whole. */
 async function replace(source: string, path: string): Promise<void> {
-  const partial = `${path}.partial`;
+  // Its own for each process, as two may run at once.
+  const partial = `${path}.${Deno.pid}.partial`;
   const db = openJournal(source);
   try {
     await backup(db, partial, { rate: ALL_PAGES });

@@ -108,7 +108,7 @@ export class JournalFile {
     this.#db.exec("BEGIN IMMEDIATE");
     try {
       const deleted = this.#change(transaction);
-      if (epoch !== this.#epoch) setMeta(this.#db, "epoch", epoch);
+      if (epoch > this.#epoch) setMeta(this.#db, "epoch", epoch);
       this.#db.exec("COMMIT");
       this.#rows += messages.length - deleted;
       this.#ids += receipts.length;
@@ -117,7 +117,7 @@ export class JournalFile {
       if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
       throw error;
     }
-    this.#epoch = epoch;
+    if (epoch > this.#epoch) this.#epoch = epoch;
     return this.figures();
   }
 
@@ -192,12 +192,14 @@ export class JournalFile {
 
   /** Gives back free pages. Returns whether there are more. */
   #shrink(mostPages: number): boolean {
-    if (mostPages === 0 || pragma(this.#db, "freelist_count") === 0) return false;
+    const free = pragma(this.#db, "freelist_count");
+    if (mostPages === 0 || free === 0) return false;
     // `exec` would stop after the first page.
     this.#db.prepare(`PRAGMA incremental_vacuum(${mostPages})`).all();
     // Otherwise the file would become smaller only after more messages.
     this.#db.exec("PRAGMA wal_checkpoint(PASSIVE)");
-    return pragma(this.#db, "freelist_count") > 0;
+    const left = pragma(this.#db, "freelist_count");
+    return left > 0 && left < free;
   }
 
   /** Forgets old receipts and those that are too many, some at a time. Returns how many. */

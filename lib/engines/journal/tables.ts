@@ -8,6 +8,8 @@ import { type FileOptions, JournalError } from "./rows.ts";
 
 /** Says that a database is ours: "rivr". */
 const APPLICATION_ID = 0x72_69_76_72;
+/** The setting of `auto_vacuum` with which free pages are given back when they are asked for. */
+const INCREMENTAL = 2;
 /** The version of the tables below. */
 const VERSION = 1;
 
@@ -56,9 +58,13 @@ const MIN_PAGES = 64;
 export function openDatabase({ path, maxData }: FileOptions): DatabaseSync {
   return withDatabase(path, {}, (db) => {
     checkJournal(db, path);
+    db.exec("PRAGMA auto_vacuum = INCREMENTAL");
+    // This is settled with the first page. Without it, the file would never become smaller.
+    if (pragma(db, "auto_vacuum") !== INCREMENTAL) {
+      throw new JournalError(`${path} is an empty database of another program: remove it`);
+    }
     // What begins a run must be on the disk before anything is acknowledged. `begin` sets what holds then.
     db.exec(`
-      PRAGMA auto_vacuum = INCREMENTAL;
       PRAGMA journal_mode = WAL;
       PRAGMA synchronous = FULL;
       PRAGMA wal_autocheckpoint = 1000;

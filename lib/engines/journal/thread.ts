@@ -40,6 +40,8 @@ export class JournalThread {
   #lock: FileLock | undefined;
   #opened = false;
   readonly #answers: ((answer: Answer) => void)[] = [];
+  /** Why the thread has ended, if it has ended by itself. */
+  #death: Answer | undefined;
 
   /**
    * Opens the file, for this process alone.
@@ -56,6 +58,11 @@ export class JournalThread {
     await this.#lock.write([...lastStarts.slice(-MOST_STARTS), start]);
     this.#worker = new Worker(JOURNAL_WORKER, { type: "module", name: JOURNAL_THREAD });
     this.#worker.onmessage = ({ data }: MessageEvent<Answer>) => this.#answers.shift()!(data);
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      this.#death = { error: `the thread ended: ${event.message}`, refused: false, full: false };
+      for (const answer of this.#answers.splice(0)) answer(this.#death);
+    };
     const opened = await this.#order<Opened>({
       method: "open",
       args: [{ ...options, path, start, lastStarts, hasLog }],
@@ -112,11 +119,13 @@ export class JournalThread {
 
   #order<T>(order: Order): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.#answers.push((answer) => {
+      const settle = (answer: Answer) => {
         if ("value" in answer) resolve(answer.value as T);
         else if (answer.refused) reject(new JournalError(answer.error));
         else reject(new StorageError(answer.error, answer.full));
-      });
+      };
+      if (this.#death !== undefined) return settle(this.#death);
+      this.#answers.push(settle);
       this.#worker!.postMessage(order);
     });
   }
