@@ -20,7 +20,7 @@ const MESSAGES = 1_000_000;
 const MIB = 2 ** 20;
 /** The most that the file may grow while messages replace others. */
 const GROWTH = 2 * MIB;
-/** SQLite copies the WAL into the file when it has 1,000 pages. A transaction may add some. */
+/** The log of changes is copied into the file when it has a sixteenth of 64 MiB. A transaction may add some. */
 const MAX_WAL = 16 * MIB;
 /** How much smaller the file must become within {@link IDLE_MS}. */
 const SHRUNK = 7 * MIB;
@@ -44,7 +44,14 @@ Deno.test("a million messages through rings of 100: the file stays as large as i
   const folder = temp.path;
   const path = `${folder}/river.db`;
   const size = (part = "") => Deno.statSync(path + part).size;
-  await using server = await spawnServer(["--data", path, "--history", String(HISTORY)]);
+  await using server = await spawnServer([
+    "--data",
+    path,
+    "--max-data",
+    "64MiB",
+    "--history",
+    String(HISTORY),
+  ]);
   for (let i = 0; i < HISTORY; i++) {
     const data = "a".repeat(LARGE);
     await publishAll(server, messages(CHANNELS, (channel) => [`c${channel}`, data]));
@@ -74,7 +81,14 @@ Deno.test("a million messages through rings of 100: the file stays as large as i
   await until(() => size() <= most - SHRUNK, IDLE_MS);
   console.log(`idle: ${mib(size())}`);
   await server.end("SIGKILL");
-  await using other = await spawnServer(["--data", path, "--history", String(HISTORY)]);
+  await using other = await spawnServer([
+    "--data",
+    path,
+    "--max-data",
+    "64MiB",
+    "--history",
+    String(HISTORY),
+  ]);
   const metrics = (await ask(`${other.url}/metrics`)).text;
   assert(metrics.includes(`\nriver_history_messages ${CHANNELS * HISTORY}\n`));
   const last = await ask(`${other.url}/subscribe?name=c0&last=1&limit=1&format=raw`);

@@ -47,6 +47,13 @@ const TABLES = `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 `;
 
+/**
+ * How large the log of changes may become, as a share of the file and in bytes, before it is copied into the
+ * file. A slow disk holds up publishers for some flushes then, so it should be rare: with a flush of 10 ms, a log
+ * of 4 MiB made the p99 of a receipt seven times as long, and one of 64 MiB hardly shows.
+ */
+const LOG_SHARE = 1 / 16;
+const MOST_LOG = 64 * 2 ** 20;
 /** The least size of a file: without messages it takes some of that. */
 const MIN_PAGES = 64;
 
@@ -67,8 +74,7 @@ export function openDatabase({ path, maxData }: FileOptions): DatabaseSync {
     db.exec(`
       PRAGMA journal_mode = WAL;
       PRAGMA synchronous = FULL;
-      PRAGMA wal_autocheckpoint = 1000;
-      PRAGMA journal_size_limit = ${64 * 2 ** 20};
+      PRAGMA journal_size_limit = ${MOST_LOG};
       PRAGMA busy_timeout = 1000;
       PRAGMA cache_size = -16384;
       PRAGMA temp_store = MEMORY;
@@ -77,8 +83,10 @@ export function openDatabase({ path, maxData }: FileOptions): DatabaseSync {
       db.exec(`BEGIN; ${TABLES}; PRAGMA application_id = ${APPLICATION_ID};
         PRAGMA user_version = ${VERSION}; COMMIT`);
     }
-    const pages = Math.floor(maxData / pragma(db, "page_size"));
-    db.exec(`PRAGMA max_page_count = ${Math.max(MIN_PAGES, pages)}`);
+    const pageSize = pragma(db, "page_size");
+    const pages = Math.max(MIN_PAGES, Math.floor(maxData / pageSize));
+    const logPages = Math.ceil(Math.min(MOST_LOG, maxData * LOG_SHARE) / pageSize);
+    db.exec(`PRAGMA max_page_count = ${pages}; PRAGMA wal_autocheckpoint = ${logPages}`);
     return db;
   });
 }
