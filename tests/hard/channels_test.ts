@@ -44,5 +44,6 @@ Deno.test("a million distinct channels: one more is refused, idle ones are freed
   await fill("b", CHANNELS);
   assertEquals(await metric(server, "river_channels"), CHANNELS);
   const again = await memoryOf(server, "VmRSS");
-  assert(again < 1.3 * full, `${Math.round(full / MiB)} MiB, then ${Math.round(again / MiB)} MiB`);
+  // How much garbage lies about differs: 1.2 to 1.53 was measured. If channels stayed, it would be over twice.
+  assert(again < 1.9 * full, `${Math.round(full / MiB)} MiB, then ${Math.round(again / MiB)} MiB`);
 });
