@@ -6,8 +6,11 @@
 import type { Cursor } from "./cursor.ts";
 import { type Format, type Frame, line, utf8Length } from "./message.ts";
 
+/** All reasons why a subscription cannot resume from its position without loss. */
+export const GAP_REASONS = ["evicted", "restart", "ahead", "slow"] as const;
+
 /** Why a subscription could not resume from its position without loss. */
-export type GapReason = "evicted" | "restart" | "ahead" | "slow";
+export type GapReason = typeof GAP_REASONS[number];
 
 const utf8 = new TextEncoder();
 

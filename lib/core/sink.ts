@@ -7,26 +7,30 @@
 import type { Position } from "./cursor.ts";
 import type { Frame } from "./message.ts";
 
-/** Why a subscriber was closed. */
-export type CloseReason =
+/** All reasons why a subscriber is closed. */
+export const CLOSE_REASONS = [
   /** It got everything that it asked for. */
-  | "done"
+  "done",
   /** The client went away. */
-  | "gone"
+  "gone",
   /** Its client sent something that is not allowed. */
-  | "refused"
+  "refused",
   /** Its lifetime was over. */
-  | "timeout"
+  "timeout",
   /** Its token expired, or the key or secret behind its rights was replaced. */
-  | "expired"
+  "expired",
   /** It had more unsent bytes than allowed. */
-  | "slow"
+  "slow",
   /** The server is shutting down. */
-  | "shutdown"
+  "shutdown",
   /** The engine cannot replay at the moment. */
-  | "unavailable"
+  "unavailable",
   /** Something went wrong in the server. */
-  | "error";
+  "error",
+] as const;
+
+/** Why a subscriber was closed. */
+export type CloseReason = typeof CLOSE_REASONS[number];
 
 /**
  * The writing end of a transport. `tests/support/sink_suite.ts` holds every sink to these rules.

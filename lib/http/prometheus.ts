@@ -4,8 +4,9 @@
  * @module
  */
 import { Histogram } from "../base/histogram.ts";
-import type { GapReason } from "../core/gap.ts";
+import { GAP_REASONS, type GapReason } from "../core/gap.ts";
 import type { Metrics } from "../core/metrics.ts";
+import { CLOSE_REASONS } from "../core/sink.ts";
 
 /** A metric whose value is read at the moment when the metrics are requested. */
 export type Reading = readonly [
@@ -26,32 +27,19 @@ class Answers {
   }
 }
 
-/** Label values that are shown from the start, so that a rate includes the first event. */
-const REASONS = {
-  gap: ["evicted", "restart", "ahead", "slow"],
-  transport: ["stream", "sse", "jsonp", "long-poll", "websocket", "river.v1"],
-  end: [
-    "done",
-    "gone",
-    "refused",
-    "timeout",
-    "expired",
-    "slow",
-    "shutdown",
-    "unavailable",
-    "error",
-  ],
-};
+/** All transports. */
+const TRANSPORTS = ["stream", "sse", "jsonp", "long-poll", "websocket", "river.v1"];
 
 /** Counts events. Each label has few possible values, so it is never the name of a channel. */
 export class PrometheusMetrics implements Metrics {
   #delivered = 0;
   #deliveredBytes = 0;
   #acceptFailures = 0;
-  readonly #gaps = zeros("reason", REASONS.gap);
-  readonly #connected = zeros("transport", REASONS.transport);
-  readonly #subscribers = zeros("transport", REASONS.transport);
-  readonly #disconnected = zeros("reason", REASONS.end);
+  // The values of labels are shown from the start, so that a rate includes the first event.
+  readonly #gaps = zeros("reason", GAP_REASONS);
+  readonly #connected = zeros("transport", TRANSPORTS);
+  readonly #subscribers = zeros("transport", TRANSPORTS);
+  readonly #disconnected = zeros("reason", CLOSE_REASONS);
   readonly #answers = new Map<string, Answers>();
   /** A fault of the server must be seen from its first time, too: no rate sees a series begin. */
   readonly #refused = new Map([['status="500",code="internal_error"', 0]]);

@@ -6,7 +6,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { Gap } from "../../lib/core/gap.ts";
 import { Batch, type Message } from "../../lib/core/message.ts";
-import type { CloseReason, Sink } from "../../lib/core/sink.ts";
+import { CLOSE_REASONS, type Sink } from "../../lib/core/sink.ts";
 
 /** A sink with a client at its other end. */
 export interface SinkUnderTest extends AsyncDisposable {
@@ -16,17 +16,6 @@ export interface SinkUnderTest extends AsyncDisposable {
   /** The client goes away; resolves when the sink can know. */
   leave(): Promise<void>;
 }
-
-const REASONS: CloseReason[] = [
-  "done",
-  "gone",
-  "refused",
-  "timeout",
-  "expired",
-  "slow",
-  "shutdown",
-  "error",
-];
 
 const batch = (...data: string[]) =>
   new Batch(data.map((data, i): Message => ({
@@ -76,12 +65,12 @@ export function sinkSuite(name: string, make: () => Promise<SinkUnderTest>): voi
   });
 
   Deno.test(`${name} is closed once, for whatever reason, and takes calls afterwards`, async () => {
-    for (const reason of REASONS) {
+    for (const reason of CLOSE_REASONS) {
       await using test = await make();
       const { sink } = test;
       sink.open("c", { epoch: "e", seq: 0 });
       sink.close(reason);
-      for (const again of REASONS) sink.close(again);
+      for (const again of CLOSE_REASONS) sink.close(again);
       sink.open("d", { epoch: "e", seq: 0 });
       sink.write(batch("late"));
       sink.heartbeat();
