@@ -146,7 +146,7 @@ function dataOf(
   if (data === undefined) return undefined;
   return {
     path: data,
-    sync: dataSync as "normal" | "full",
+    sync: dataSync,
     maxData,
     maxUnwritten,
     boot: bootId(),

@@ -6,7 +6,8 @@
  */
 import { backup, DatabaseSync } from "node:sqlite";
 import { markCopy } from "./begin.ts";
-import { FileLock, resolvePath } from "./lock.ts";
+import { FileLock } from "./lock.ts";
+import { exists, resolvePath } from "./paths.ts";
 import { JournalError } from "./rows.ts";
 import { checkPages, openJournal } from "./tables.ts";
 
@@ -27,7 +28,7 @@ export async function backupJournal(path: string, target: string): Promise<void>
     throw new JournalError(`${target} belongs to the history itself`);
   }
   // With the log of changes of another file, the copy would be damaged.
-  if (exists(`${copy}-wal`)) {
+  if (await exists(`${copy}-wal`)) {
     throw new JournalError(`${target} is in use, or was not closed: there is ${target}-wal`);
   }
   await replace(source, copy);
@@ -50,7 +51,9 @@ export async function restoreJournal(
   const lock = await FileLock.acquire(path);
   try {
     if (copy === lock.path) throw new JournalError(`${source} is the history itself`);
-    if (!overwrite && exists(path)) throw new JournalError(`${path} exists already (--overwrite)`);
+    if (!overwrite && await exists(path)) {
+      throw new JournalError(`${path} exists already (--overwrite)`);
+    }
     await replace(copy, lock.path);
   } finally {
     lock.release();
@@ -67,12 +70,12 @@ async function replace(source: string, path: string): Promise<void> {
     finishCopy(partial);
     // They belong to the file that is replaced.
     for (const ending of ["-wal", "-shm"]) {
-      if (exists(path + ending)) await Deno.remove(path + ending);
+      if (await exists(path + ending)) await Deno.remove(path + ending);
     }
     await Deno.rename(partial, path);
   } catch (error) {
     for (const ending of ["", "-journal", "-wal", "-shm"]) {
-      if (exists(partial + ending)) await Deno.remove(partial + ending);
+      if (await exists(partial + ending)) await Deno.remove(partial + ending);
     }
     if (error instanceof JournalError) throw error;
     throw new JournalError(`Cannot write ${path}: ${(error as Error).message}`);
@@ -90,14 +93,5 @@ function finishCopy(path: string): void {
     db.exec("PRAGMA journal_mode = DELETE");
   } finally {
     db.close();
-  }
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
   }
 }

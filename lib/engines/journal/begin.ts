@@ -58,6 +58,12 @@ function fork(db: DatabaseSync, epoch: string): void {
   db.prepare("UPDATE channel SET epoch = ?").run(epoch);
 }
 
+/** Notes that a run has ended in order, and its name: a copy that was made before has another one. */
+export function markEnd(db: DatabaseSync, end: string): void {
+  setMeta(db, "clean", "1");
+  setMeta(db, "start", end);
+}
+
 /** Lets every start of the file begin another epoch, as of a copy. */
 export function markCopy(db: DatabaseSync): void {
   setMeta(db, "start", "");

@@ -4,7 +4,7 @@
  * @module
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { begin, setMeta } from "./begin.ts";
+import { begin, markEnd, setMeta } from "./begin.ts";
 import type {
   ChannelRow,
   Figures,
@@ -38,7 +38,6 @@ export class JournalFile {
   readonly #deleteForks: StatementSync;
   readonly #pages: StatementSync;
   readonly #oldReceipts: StatementSync;
-  readonly #options: FileOptions;
   #epoch: string;
   #rows: number;
   #ids: number;
@@ -58,7 +57,6 @@ export class JournalFile {
     }
     this.#db = db;
     this.#pageSize = pragma(db, "page_size");
-    this.#options = options;
     this.#insertMessage = db.prepare(insertOf(1));
     this.#insertMessages = db.prepare(insertOf(INSERTED));
     this.#insertChannel = db.prepare("INSERT OR REPLACE INTO channel VALUES (?, ?, ?, ?)");
@@ -79,9 +77,9 @@ export class JournalFile {
     this.#ids = this.#count("receipt");
   }
 
-  /** What the file holds beside its messages. */
-  opened(): Opened {
-    while (this.#forget(this.#options.receiptsAfter) > 0);
+  /** What the file holds beside its messages. Receipts up to a time are forgotten first. */
+  opened(receiptsUpTo: number): Opened {
+    while (this.#forget(receiptsUpTo) > 0);
     return {
       ...this.figures(),
       epoch: this.#epoch,
@@ -145,8 +143,7 @@ export class JournalFile {
    */
   close(end: string): void {
     this.#db.exec("PRAGMA synchronous = FULL; BEGIN IMMEDIATE");
-    setMeta(this.#db, "clean", "1");
-    setMeta(this.#db, "start", end);
+    markEnd(this.#db, end);
     this.#db.exec("COMMIT");
     this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
     this.#db.close();

@@ -4,6 +4,7 @@
  * @module
  */
 import { FileLock } from "./lock.ts";
+import { exists } from "./paths.ts";
 import {
   type Figures,
   type FileOptions,
@@ -129,8 +130,4 @@ export class JournalThread {
       this.#worker!.postMessage(order);
     });
   }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await Deno.stat(path).then(() => true, () => false);
 }

@@ -33,7 +33,7 @@ let file: JournalFile | undefined;
 
 function open(options: FileOptions): Opened {
   file = new JournalFile(options);
-  return file.opened();
+  return file.opened(options.receiptsAfter);
 }
 
 function answer(order: Order): Answer {
