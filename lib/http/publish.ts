@@ -124,16 +124,15 @@ function addMessage(query: Params, text: string, type: string): void {
 function isWebhook(query: Params, text: string, type: string): boolean {
   if (!isJson(type) || !query.has("name") || query.has("data")) return false;
   const json = withoutMark(text);
+  const start = startOfMember(json, "data");
+  if (start !== undefined && !["{", "[", "n"].includes(start)) return false;
   try {
-    const value = parseJson(json);
-    if (typeof value !== "object" || value === null || !Object.hasOwn(value, "data")) return true;
-    return typeof (value as Record<string, unknown>).data === "object";
+    parseJson(json);
+    return true;
   } catch (error) {
     // A `RangeError` means that the text contains too much to parse. If the text is not JSON, the
     // parser of parameters reports the mistake.
-    if (!(error instanceof RangeError)) return false;
-    const start = startOfMember(json, "data");
-    return start === undefined || ["{", "[", "n"].includes(start);
+    return error instanceof RangeError;
   }
 }
 
