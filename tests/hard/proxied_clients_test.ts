@@ -75,7 +75,7 @@ function openSocket(name: string, url: string, protocols: string[]): Client {
 
 function runPython([name, ...args]: string[], url: string): Client {
   const script = new URL(`../support/python/${name}_client.py`, import.meta.url).pathname;
-  const command = new Deno.Command(PYTHON, { args: [script, url, ...args], stdout: "piped" });
+  const command = new Deno.Command(PYTHON, { args: ["-B", script, url, ...args], stdout: "piped" });
   const python = command.spawn();
   const heard = new Log<string>();
   const read = (async () => {

@@ -22,7 +22,7 @@ for (const [name, ...args] of CLIENTS) {
     await using stage = await ClientStage.start("--history", "5");
     const script = new URL(`../support/python/${name}_client.py`, import.meta.url).pathname;
     const python = new Deno.Command(PYTHON, {
-      args: [script, stage.proxy.url, ...args],
+      args: ["-B", script, stage.proxy.url, ...args],
       stdout: "piped",
     }).spawn();
     await using lines = new LineReader(new Response(python.stdout));

@@ -44,14 +44,8 @@ Deno.test("a million messages through rings of 100: the file stays as large as i
   const folder = temp.path;
   const path = `${folder}/river.db`;
   const size = (part = "") => Deno.statSync(path + part).size;
-  await using server = await spawnServer([
-    "--data",
-    path,
-    "--max-data",
-    "64MiB",
-    "--history",
-    String(HISTORY),
-  ]);
+  const flags = ["--data", path, "--max-data", "64MiB", "--history", String(HISTORY)];
+  await using server = await spawnServer(flags);
   for (let i = 0; i < HISTORY; i++) {
     const data = "a".repeat(LARGE);
     await publishAll(server, messages(CHANNELS, (channel) => [`c${channel}`, data]));
@@ -81,14 +75,7 @@ Deno.test("a million messages through rings of 100: the file stays as large as i
   await until(() => size() <= most - SHRUNK, IDLE_MS);
   console.log(`idle: ${mib(size())}`);
   await server.end("SIGKILL");
-  await using other = await spawnServer([
-    "--data",
-    path,
-    "--max-data",
-    "64MiB",
-    "--history",
-    String(HISTORY),
-  ]);
+  await using other = await spawnServer(flags);
   const metrics = (await ask(`${other.url}/metrics`)).text;
   assert(metrics.includes(`\nriver_history_messages ${CHANNELS * HISTORY}\n`));
   const last = await ask(`${other.url}/subscribe?name=c0&last=1&limit=1&format=raw`);

@@ -1,16 +1,13 @@
 """Publishes with aiohttp, and follows an event stream or a WebSocket: aiohttp_client.py URL sse|websocket"""
 
 import asyncio
-import json
 import sys
 
 import aiohttp
 
+from telling import hear, say
+
 URL, TRANSPORT = sys.argv[1:]
-
-
-def say(*words):
-    print(json.dumps(words), flush=True)
 
 
 async def stream(session, position):
@@ -44,16 +41,7 @@ async def socket(session, position):
         ) as websocket:
             await websocket.send_json(["sub", {"channel": "x", "seq": position or 0}])
             async for frame in websocket:
-                for line in filter(None, frame.data.split("\n")):
-                    kind, fields = json.loads(line)
-                    if kind == "open":
-                        position = fields["cursor"]
-                    elif kind == "gap":
-                        position = f"{fields['epoch']}-{fields['to']}"
-                        say("gap", json.dumps(fields))
-                    elif kind == "msg":
-                        position = f"{position.split('-')[0]}-{fields['seq']}"
-                        say("message", fields["data"])
+                position = hear(frame.data, position)
     except aiohttp.ClientError:
         pass
     return position

@@ -1,16 +1,13 @@
 """Publishes with httpx, and follows an event stream: httpx_client.py URL"""
 
-import json
 import sys
 import time
 
 import httpx
 
+from telling import say
+
 URL = sys.argv[1]
-
-
-def say(*words):
-    print(json.dumps(words), flush=True)
 
 
 def events(lines):

@@ -6,11 +6,9 @@ import sys
 
 import websockets
 
+from telling import hear, say
+
 URL = sys.argv[1].replace("http", "ws") + "/websocket"
-
-
-def say(*words):
-    print(json.dumps(words), flush=True)
 
 
 async def main():
@@ -25,16 +23,7 @@ async def main():
         try:
             await websocket.send(json.dumps(["sub", {"channel": "x", "seq": position}]))
             async for frame in websocket:
-                for line in filter(None, frame.split("\n")):
-                    kind, fields = json.loads(line)
-                    if kind == "open":
-                        position = fields["cursor"]
-                    elif kind == "gap":
-                        position = f"{fields['epoch']}-{fields['to']}"
-                        say("gap", json.dumps(fields))
-                    elif kind == "msg":
-                        position = f"{position.split('-')[0]}-{fields['seq']}"
-                        say("message", fields["data"])
+                position = hear(frame, position)
         except websockets.ConnectionClosed:
             pass
 
